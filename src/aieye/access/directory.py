@@ -1,0 +1,335 @@
+"""What the gateway knows of tokens, providers, keys, routes and prices: an in-memory snapshot.
+
+A snapshot is immutable and replaced whole. The process that changes something calls `refresh`
+before it answers; all others notice the grown revision within `POLL_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye.access.addresses import origin
+from aieye.access.cipher import Cipher, SealError, provider_key_place
+from aieye.access.secrets import digest
+from aieye.db.engine import Database
+from aieye.db.tables import (
+    InstallationSecret,
+    PriceOverride,
+    Provider,
+    ProviderKey,
+    Revision,
+    Route,
+    Token,
+    User,
+)
+from aieye.db.types import to_micros
+from aieye.errors import AieyeError
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.25
+# Each scope includes the ones before it.
+SCOPES = MappingProxyType({"proxy": 1, "runs": 2, "admin": 3})
+ADMINISTRATOR = "administrator"
+USER = "user"
+PEPPER = "pepper"
+DEMO_PROVIDER = "demo"
+# The demo provider has no row; no stored provider or key has this id.
+DEMO_ID = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a valid token allows: the caller of a request, as the gateway knows it."""
+
+    token_id: int
+    token_name: str
+    user_id: int
+    user: str
+    role: str
+    scope: int
+    namespace: str
+    cache_enabled: bool
+    # Microseconds since 1970, or None.
+    expires_at: int | None
+    key_id: int | None
+    models: frozenset[str] | None
+
+    @property
+    def is_administrator(self) -> bool:
+        return self.role == ADMINISTRATOR
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """A provider's key, opened. `secret` never reaches a log: it is left out of `repr`."""
+
+    id: int
+    provider_id: int
+    name: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderInfo:
+    """A provider with its usable keys, in the order of their making."""
+
+    id: int
+    name: str
+    base_url: str
+    origin: str
+    keys: tuple[KeyInfo, ...]
+    is_simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTarget:
+    """One entry of a route."""
+
+    provider: str
+    model: str
+    key_id: int | None
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class RouteInfo:
+    """An alias with its targets; `is_weighted` draws the first by weight, else they come in order."""
+
+    alias: str
+    is_weighted: bool
+    targets: tuple[RouteTarget, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything the gateway decides by, as of one revision."""
+
+    revision: int
+    tokens: Mapping[str, Grant]
+    providers: Mapping[str, ProviderInfo]
+    providers_by_id: Mapping[int, ProviderInfo]
+    keys: Mapping[int, KeyInfo]
+    routes: Mapping[str, RouteInfo]
+    default: ProviderInfo | None
+    prices: tuple[Mapping[str, Any], ...]
+
+
+EMPTY = Snapshot(-1, {}, {}, {}, {}, {}, None, ())
+
+
+class Directory:
+    """Keeps the newest `Snapshot` in `current`."""
+
+    def __init__(self, database: Database, cipher: Cipher) -> None:
+        self._database = database
+        self._cipher = cipher
+        self._pepper = b""
+        self._demo: ProviderInfo | None = None
+        self._demo_forced = False
+        self._lock = asyncio.Lock()
+        self._listeners: list[Callable[[Snapshot], None]] = []
+        self.current = EMPTY
+
+    def on_change(self, listener: Callable[[Snapshot], None]) -> None:
+        """Call `listener` with each new snapshot, and now with the present one."""
+        self._listeners.append(listener)
+        listener(self.current)
+
+    def set_demo(self, base_url: str, *, forced: bool) -> None:
+        """Offer the simulated provider at `base_url`, while there is no other or when `forced`."""
+        key = KeyInfo(DEMO_ID, DEMO_ID, "simulated", "simulated")
+        self._demo = ProviderInfo(
+            DEMO_ID, DEMO_PROVIDER, base_url, origin(base_url), (key,), is_simulated=True
+        )
+        self._demo_forced = forced
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether calls go to the simulated provider by default."""
+        return self.current.default is not None and self.current.default.is_simulated
+
+    def digest(self, secret: str | bytes) -> str:
+        """The stored form of a public token or another secret of the installation."""
+        return digest(self._pepper, secret)
+
+    def find_grant(self, secret: str | bytes) -> Grant | None:
+        """What a token allows; None when it is unknown, disabled or its user is."""
+        return self.current.tokens.get(digest(self._pepper, secret))
+
+    async def start(self) -> None:
+        """Read the pepper (made at the first start) and the first snapshot."""
+        self._pepper = await load_pepper(self._database, self._cipher)
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Read everything anew. Called after a change was committed, before it is answered."""
+        async with self._lock, self._database.read() as session:
+            snapshot = await self._load(session)
+        self._replace(snapshot)
+
+    async def watch(self) -> None:
+        """Follow the changes of other processes, for ever. A database that is away is waited for."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                async with self._database.read() as session:
+                    value = await session.scalar(select(Revision.value))
+                if value is not None and value != self.current.revision:
+                    await self.refresh()
+            except (AieyeError, SQLAlchemyError) as error:
+                log.warning("directory_not_refreshed", reason=type(error).__name__)
+
+    def _replace(self, snapshot: Snapshot) -> None:
+        if snapshot.revision < self.current.revision:
+            return
+        self.current = snapshot
+        for listener in self._listeners:
+            listener(snapshot)
+
+    async def _load(self, session: AsyncSession) -> Snapshot:
+        # The revision comes first: what changes while the rest is read is then read once more.
+        revision = await session.scalar(select(Revision.value)) or 0
+        providers, default = await self._load_providers(session)
+        prices = (await session.scalars(select(PriceOverride))).all()
+        return Snapshot(
+            revision=revision,
+            tokens=await _load_tokens(session),
+            providers=MappingProxyType({provider.name: provider for provider in providers}),
+            providers_by_id=MappingProxyType({provider.id: provider for provider in providers}),
+            keys=MappingProxyType({key.id: key for p in providers for key in p.keys}),
+            routes=await _load_routes(session),
+            default=default,
+            prices=tuple(
+                {
+                    "provider": price.provider,
+                    "model": price.model,
+                    "rates": price.rates,
+                    "effective_from": price.effective_from,
+                }
+                for price in prices
+            ),
+        )
+
+    async def _load_providers(
+        self, session: AsyncSession
+    ) -> tuple[list[ProviderInfo], ProviderInfo | None]:
+        rows = (
+            await session.scalars(
+                select(Provider).where(Provider.deleted_at.is_(None)).order_by(Provider.id)
+            )
+        ).all()
+        keys = await self._load_keys(session, {row.id: row.base_url for row in rows})
+        found = [
+            ProviderInfo(
+                row.id, row.name, row.base_url, origin(row.base_url), tuple(keys.get(row.id, ()))
+            )
+            for row in rows
+        ]
+        marked = next((info for info, row in zip(found, rows, strict=True) if row.is_default), None)
+        named = next((info for info in found if info.name == "openai"), None)
+        default = marked or named or next(iter(found), None)
+        if self._demo is not None and (self._demo_forced or not found):
+            found.append(self._demo)
+            default = self._demo
+        return found, default
+
+    async def _load_keys(
+        self, session: AsyncSession, base_urls: Mapping[int, str]
+    ) -> dict[int, list[KeyInfo]]:
+        rows = await session.scalars(
+            select(ProviderKey)
+            .where(ProviderKey.deleted_at.is_(None), ProviderKey.is_active)
+            .order_by(ProviderKey.id)
+        )
+        keys: dict[int, list[KeyInfo]] = {}
+        for row in rows:
+            if row.sealed is None or row.provider_id not in base_urls:
+                continue
+            place = provider_key_place(row.id, base_urls[row.provider_id])
+            try:
+                secret = self._cipher.open(row.sealed, place=place)
+            except SealError as error:
+                log.error("provider_key_sealed", key_id=row.id, reason=error.message)
+                continue
+            keys.setdefault(row.provider_id, []).append(
+                KeyInfo(row.id, row.provider_id, row.name, secret)
+            )
+        return keys
+
+
+async def load_pepper(database: Database, cipher: Cipher) -> bytes:
+    """The pepper of the tokens' hashes; made, sealed and stored at the first start.
+
+    Raises `SealError` when it does not open: then no token could be known, so the start must fail.
+    """
+    async with database.write() as session:
+        row = await session.get(InstallationSecret, PEPPER)
+        if row is None:
+            row = InstallationSecret(
+                name=PEPPER, sealed=cipher.seal(secrets.token_hex(32), place=PEPPER)
+            )
+            session.add(row)
+        return bytes.fromhex(cipher.open(row.sealed, place=PEPPER))
+
+
+async def _load_tokens(session: AsyncSession) -> Mapping[str, Grant]:
+    rows = await session.execute(
+        select(Token, User.email, User.role)
+        .join(User, User.id == Token.user_id)
+        .where(
+            Token.deleted_at.is_(None),
+            Token.disabled_at.is_(None),
+            User.is_active,
+            User.deleted_at.is_(None),
+        )
+    )
+    return MappingProxyType(
+        {
+            token.digest: Grant(
+                token_id=token.id,
+                token_name=token.name,
+                user_id=token.user_id,
+                user=email,
+                role=role,
+                scope=SCOPES[token.scope],
+                namespace=token.cache_namespace,
+                cache_enabled=token.cache_enabled,
+                expires_at=None if token.expires_at is None else to_micros(token.expires_at),
+                key_id=token.provider_key_id,
+                models=None if token.models is None else frozenset(token.models),
+            )
+            for token, email, role in rows
+        }
+    )
+
+
+async def _load_routes(session: AsyncSession) -> Mapping[str, RouteInfo]:
+    return MappingProxyType(
+        {
+            row.alias: RouteInfo(
+                row.alias,
+                row.strategy == "weighted",
+                tuple(
+                    RouteTarget(
+                        target["provider"],
+                        target["model"],
+                        target.get("key_id"),
+                        target.get("weight", 1),
+                    )
+                    for target in row.targets
+                ),
+            )
+            for row in await session.scalars(select(Route))
+        }
+    )

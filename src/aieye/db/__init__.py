@@ -1,0 +1,1 @@
+"""The database: engine and sessions, column types, the one schema, migrations, backup."""

@@ -1,0 +1,144 @@
+"""The database as the rest of the program sees it: `read()` and `write()` give sessions.
+
+Two lanes (docs/adr/0002): administrators' work runs in these sessions; the gateway's path uses the
+raw drivers (`aieye.cache.store`, `aieye.ledger.writer`) and never holds a session over a wait.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event, update
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from aieye.db.gate import WriteGate
+from aieye.db.tables import Revision
+from aieye.errors import Unavailable
+
+BUSY_TIMEOUT_MS = 5_000
+# Pages after which a commit folds the log back into the database: 16 MiB, one pause in thousands
+# of commits instead of one in a few dozen.
+CHECKPOINT_PAGES = 4_096
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database did not answer; nothing was changed."""
+
+    code = "database_unavailable"
+
+
+class Database:
+    """An engine with its sessions. `write()` commits at its end, `read()` never does."""
+
+    def __init__(self, url: str) -> None:
+        self.url: URL = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.path: Path | None = None
+        self.gate: WriteGate | None = None
+        if self.is_sqlite:
+            self.path = Path(self.url.database or "aieye.db")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.gate = WriteGate(self.path)
+        self.engine = self._make_engine()
+
+    def _make_engine(self) -> AsyncEngine:
+        if not self.is_sqlite:
+            return create_async_engine(
+                self.url,
+                pool_size=5,
+                max_overflow=5,
+                pool_pre_ping=True,
+                pool_timeout=5,
+                connect_args={"timeout": 5, "command_timeout": 30},
+            )
+        engine = create_async_engine(
+            self.url, poolclass=AsyncAdaptedQueuePool, pool_size=4, max_overflow=4, pool_timeout=5
+        )
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        return engine
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session for looking. Raises `DatabaseUnavailable`."""
+        with _translated():
+            async with AsyncSession(self.engine, expire_on_commit=False) as session:
+                yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """A session for one change: committed at the end, undone by an exception.
+
+        Raises `DatabaseUnavailable`.
+        """
+        with _translated():
+            if self.gate is None:
+                async with AsyncSession(self.engine, expire_on_commit=False) as session:
+                    yield session
+                    await session.commit()
+                return
+            async with (
+                self.gate.held_async(),
+                AsyncSession(self.engine, expire_on_commit=False) as session,
+            ):
+                yield session
+                await session.commit()
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+        if self.gate is not None:
+            self.gate.close()
+
+    def connect_sqlite(self, *, readonly: bool = False) -> sqlite3.Connection:
+        """A plain connection for the hot path, prepared as all others are."""
+        connection = sqlite3.connect(
+            f"file:{self.path}?mode={'ro' if readonly else 'rw'}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=BUSY_TIMEOUT_MS / 1000,
+            cached_statements=512,
+        )
+        prepare_connection(connection, readonly=readonly)
+        return connection
+
+
+async def bump_revision(session: AsyncSession) -> None:
+    """Tell every process, once this commits, that what it keeps in memory has changed."""
+    await session.execute(update(Revision).values(value=Revision.value + 1))
+
+
+def prepare_connection(connection: Any, *, readonly: bool = False) -> None:
+    """The settings of every SQLite connection: WAL, full durability, foreign keys."""
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    if not readonly:
+        cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+    cursor.close()
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    prepare_connection(connection)
+
+
+class _translated:  # noqa: N801 - used as a function: `with _translated():`
+    """Drivers' failures to answer become `DatabaseUnavailable`; broken rules pass as they are."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, TimeoutError | ConnectionError) or (
+            isinstance(error, DBAPIError)
+            and (error.connection_invalidated or type(error).__name__ == "OperationalError")
+        ):
+            raise DatabaseUnavailable("The database does not answer; try again shortly.") from error

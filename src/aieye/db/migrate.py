@@ -1,0 +1,133 @@
+"""Bring a database's schema to this version, under a lock, so that many processes may start at once.
+
+The migrations lie in `migrations/` of the project and travel in the wheel as `aieye/_migrations`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from aieye.db.gate import WriteGate
+from aieye.errors import AieyeError
+
+# Any number will do, as long as nothing else in the database takes an advisory lock on it.
+ADVISORY_LOCK = 7_243_392_001
+_PACKAGED = Path(__file__).parent.parent / "_migrations"
+_IN_PROJECT = Path(__file__).parents[3] / "migrations"
+
+
+class MigrationError(AieyeError):
+    """The database cannot be brought to this version; it was left as it was."""
+
+    code = "migration_error"
+
+
+def script_directory() -> Path:
+    """Where the migrations lie."""
+    return _PACKAGED if _PACKAGED.is_dir() else _IN_PROJECT
+
+
+def head_revision() -> str:
+    """The newest revision, read from the file names (`0001_name.py`), without loading alembic."""
+    return max(path.name.split("_")[0] for path in (script_directory() / "versions").glob("0*.py"))
+
+
+def migrate(url: str) -> bool:
+    """Bring the database at `url` to the newest revision; whether there was something to do.
+
+    Blocks: call it outside an event loop or in a thread. Raises `MigrationError`.
+    """
+    address = make_url(url)
+    if address.get_backend_name() == "sqlite":
+        return _migrate_sqlite(Path(address.database or "aieye.db"))
+    return asyncio.run(_migrate_postgresql(url))
+
+
+def _migrate_sqlite(path: Path) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    gate = WriteGate(path)
+    try:
+        if _sqlite_revision(path) == head_revision():
+            return False
+        with gate.held():
+            engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+            with engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                connection.rollback()
+                return _upgrade(connection)
+    except (sqlite3.DatabaseError, DatabaseError) as error:
+        raise MigrationError(
+            f"{path} cannot be used as a database ({error.__class__.__name__}: {error}). "
+            "If it is damaged, restore a backup with `aieye restore FILE`."
+        ) from error
+    finally:
+        gate.close()
+
+
+def _sqlite_revision(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.OperationalError:
+        return None
+    finally:
+        connection.close()
+    return None if row is None else str(row[0])
+
+
+async def _migrate_postgresql(url: str) -> bool:
+    engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": 10})
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_LOCK})"))
+            await connection.commit()
+            try:
+                return await connection.run_sync(_upgrade)
+            finally:
+                await connection.rollback()
+                await connection.execute(text(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})"))
+                await connection.commit()
+    except (DatabaseError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise MigrationError(f"The database cannot be migrated: {reason}") from error
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection) -> bool:
+    """Run what is missing, each revision in a transaction of its own."""
+    # Alembic takes longer to load than the rest of the start: only a migration pays for it.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(script_directory()))
+    config.attributes["connection"] = connection
+    found = MigrationContext.configure(connection).get_current_revision()
+    connection.rollback()
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        raise MigrationError(
+            f"The database is at revision {found}, which this version does not know: "
+            "it was made by a newer AI-Eye. Install that version or restore an older backup."
+        )
+    if found == head_revision():
+        return False
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise MigrationError(f"The migration failed: {error}") from error
+    return True

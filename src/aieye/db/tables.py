@@ -1,0 +1,424 @@
+"""The schema: one for SQLite and PostgreSQL. Migrations bring a database to it.
+
+What people make is never removed while the ledger speaks of it: `deleted_at` hides a row and keeps
+its name for the calls that were booked on it. `revision` grows with every change that a running
+process must learn of (see `aieye.access.directory`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Text,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from aieye.db.types import Blob, Json, NanoDollars, UtcTime, now
+
+NAMING = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+
+
+def _living(column: str, table: str) -> Index:
+    """Unique among the rows that are not deleted."""
+    condition = text("deleted_at IS NULL")
+    return Index(
+        f"uq_{table}_{column}_living",
+        column,
+        unique=True,
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )
+
+
+class Stamped:
+    """When a row was made and last changed."""
+
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime, default=now, onupdate=now)
+
+
+class Revision(Base):
+    """One row. Its value grows with every change of what processes keep in memory."""
+
+    __tablename__ = "revision"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger)
+
+
+class User(Stamped, Base):
+    """A person. The built-in owner (`is_builtin`) holds what was made before anybody signed up."""
+
+    __tablename__ = "users"
+    __table_args__ = (_living("email", "users"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    email: Mapped[str] = mapped_column(String(254))
+    name: Mapped[str] = mapped_column(String(150), default="")
+    role: Mapped[str] = mapped_column(String(16))
+    password_hash: Mapped[str | None] = mapped_column(Text)
+    is_active: Mapped[bool] = mapped_column(Boolean, default=True)
+    is_builtin: Mapped[bool] = mapped_column(Boolean, default=False)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class Session(Base):
+    """A signed-in browser or script. Only the hash of the cookie's random id is kept."""
+
+    __tablename__ = "sessions"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    csrf_token: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    last_seen_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    expires_at: Mapped[datetime] = mapped_column(UtcTime)
+    ip: Mapped[str] = mapped_column(String(64), default="")
+    user_agent: Mapped[str] = mapped_column(String(300), default="")
+
+
+class SetupLink(Base):
+    """The single-use link that makes the first administrator."""
+
+    __tablename__ = "setup_links"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(UtcTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class LoginAttempt(Base):
+    """Failed sign-ins of one account or one address, for the waiting time before the next."""
+
+    __tablename__ = "login_attempts"
+
+    subject: Mapped[str] = mapped_column(String(300), primary_key=True)
+    failures: Mapped[int] = mapped_column(Integer)
+    window_started_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class Token(Stamped, Base):
+    """A public token: what programs hold. Only a keyed hash of the secret is stored."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    prefix: Mapped[str] = mapped_column(String(24))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    scope: Mapped[str] = mapped_column(String(16))
+    cache_namespace: Mapped[str] = mapped_column(String(64), default="default")
+    cache_enabled: Mapped[bool] = mapped_column(Boolean, default=True)
+    provider_key_id: Mapped[int | None] = mapped_column(ForeignKey("provider_keys.id"))
+    models: Mapped[list[str] | None] = mapped_column(Json)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    disabled_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class Provider(Stamped, Base):
+    """An origin that speaks OpenAI's API, reached with one or more keys."""
+
+    __tablename__ = "providers"
+    __table_args__ = (_living("name", "providers"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    base_url: Mapped[str] = mapped_column(String(500))
+    is_default: Mapped[bool] = mapped_column(Boolean, default=False)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class ProviderKey(Stamped, Base):
+    """A provider's secret key, sealed (`aieye.access.cipher`) and never shown again."""
+
+    __tablename__ = "provider_keys"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    provider_id: Mapped[int] = mapped_column(ForeignKey("providers.id"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    sealed: Mapped[str | None] = mapped_column(Text)
+    last4: Mapped[str] = mapped_column(String(4))
+    is_active: Mapped[bool] = mapped_column(Boolean, default=True)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class Route(Stamped, Base):
+    """An alias: a model name that stands for an ordered or weighted list of targets.
+
+    `targets` is `[{"model", "provider", "key_id" | null, "weight"}]`, tried in turn.
+    """
+
+    __tablename__ = "routes"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    alias: Mapped[str] = mapped_column(String(200), unique=True)
+    strategy: Mapped[str] = mapped_column(String(16))
+    targets: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+
+
+class PriceOverride(Stamped, Base):
+    """An administrator's price for a model, from a date on. Rates are decimal text, $ per million."""
+
+    __tablename__ = "price_overrides"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    provider: Mapped[str | None] = mapped_column(String(64))
+    model: Mapped[str] = mapped_column(String(200))
+    rates: Mapped[dict[str, str]] = mapped_column(Json)
+    effective_from: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class PriceSnapshot(Base):
+    """A price as it was when a call was booked on it; calls point here by `price_id`."""
+
+    __tablename__ = "price_snapshots"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    body: Mapped[dict[str, Any]] = mapped_column(Json)
+
+
+class AuditEntry(Base):
+    """An administrator's act, written in the transaction of the act itself."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    actor_user_id: Mapped[int | None] = mapped_column(Integer, index=True)
+    actor: Mapped[str] = mapped_column(String(254))
+    action: Mapped[str] = mapped_column(String(64))
+    object_type: Mapped[str] = mapped_column(String(32))
+    object_id: Mapped[str] = mapped_column(String(64))
+    details: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    ip: Mapped[str] = mapped_column(String(64), default="")
+    request_id: Mapped[str] = mapped_column(String(64), default="")
+
+
+class OwnedObject(Base):
+    """An object made at a provider (a file, a batch …), whose it is and the key it was made with."""
+
+    __tablename__ = "owned_objects"
+
+    external_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    provider_id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    user_id: Mapped[int] = mapped_column(Integer, index=True)
+    key_id: Mapped[int | None] = mapped_column(Integer)
+    kind: Mapped[str] = mapped_column(String(32))
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
+class IdempotentCall(Base):
+    """What an `Idempotency-Key` stands for: a call in flight (`status` null) or its answer."""
+
+    __tablename__ = "idempotent_calls"
+
+    token_id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    path: Mapped[str] = mapped_column(String(200), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    body_digest: Mapped[str] = mapped_column(String(64))
+    call_id: Mapped[str] = mapped_column(String(32))
+    status: Mapped[int | None] = mapped_column(SmallInteger)
+    headers: Mapped[list[list[str]] | None] = mapped_column(Json)
+    body: Mapped[bytes | None] = mapped_column(Blob)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now, index=True)
+
+
+class Instance(Base):
+    """A running process. Calls that a dead one left open are marked when its heart has stopped."""
+
+    __tablename__ = "instances"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    started_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    seen_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
+class CacheEntry(Base):
+    """A stored answer. `checksum` covers key and body; an entry that fails it is a miss."""
+
+    __tablename__ = "cache_entries"
+    __table_args__ = (
+        Index("ix_cache_entries_model_id", "model", "id"),
+        Index("ix_cache_entries_namespace_id", "namespace", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    key: Mapped[bytes] = mapped_column(Blob, unique=True)
+    endpoint: Mapped[str] = mapped_column(String(64))
+    provider_id: Mapped[int] = mapped_column(Integer)
+    namespace: Mapped[str] = mapped_column(String(64))
+    model: Mapped[str] = mapped_column(String(200))
+    is_stream: Mapped[bool] = mapped_column(Boolean)
+    content_type: Mapped[str] = mapped_column(String(100))
+    headers: Mapped[list[list[str]]] = mapped_column(Json)
+    body: Mapped[bytes] = mapped_column(Blob)
+    checksum: Mapped[bytes] = mapped_column(Blob)
+    # The canonical request, as it was hashed: `explain` compares it with a call that missed.
+    request: Mapped[bytes] = mapped_column(Blob)
+    # What a hit books: the call that paid, its tokens and its cost.
+    meta: Mapped[dict[str, Any]] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    last_used_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    hits: Mapped[int] = mapped_column(BigInteger, default=0)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class CacheTotals(Base):
+    """One row: how much is stored, kept as entries come and go, so that nothing counts them."""
+
+    __tablename__ = "cache_totals"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    entries: Mapped[int] = mapped_column(BigInteger)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class Call(Base):
+    """The ledger: one row per client call. Columns in the order in which the writer fills them."""
+
+    __tablename__ = "calls"
+    __table_args__ = (
+        Index("ix_calls_token_id_id", "token_id", "id"),
+        Index("ix_calls_user_id_id", "user_id", "id"),
+        Index(
+            "ix_calls_open",
+            "instance_id",
+            sqlite_where=text("state = 'open'"),
+            postgresql_where=text("state = 'open'"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    instance_id: Mapped[str] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(12))
+    token_id: Mapped[int | None] = mapped_column(Integer)
+    user_id: Mapped[int | None] = mapped_column(Integer)
+    provider_id: Mapped[int | None] = mapped_column(Integer)
+    key_id: Mapped[int | None] = mapped_column(Integer)
+    endpoint: Mapped[str] = mapped_column(String(64))
+    model_asked: Mapped[str | None] = mapped_column(String(200))
+    model: Mapped[str | None] = mapped_column(String(200))
+    is_stream: Mapped[bool] = mapped_column(Boolean)
+    status: Mapped[int | None] = mapped_column(SmallInteger)
+    error: Mapped[str | None] = mapped_column(String(300))
+    cache: Mapped[str] = mapped_column(String(8))
+    latency_us: Mapped[int | None] = mapped_column(BigInteger)
+    ttft_us: Mapped[int | None] = mapped_column(BigInteger)
+    tokens_input: Mapped[int | None] = mapped_column(BigInteger)
+    tokens_cached: Mapped[int | None] = mapped_column(BigInteger)
+    tokens_output: Mapped[int | None] = mapped_column(BigInteger)
+    tokens_reasoning: Mapped[int | None] = mapped_column(BigInteger)
+    cost_nano: Mapped[int | None] = mapped_column(NanoDollars)
+    saved_nano: Mapped[int | None] = mapped_column(NanoDollars)
+    cost_state: Mapped[str] = mapped_column(String(10))
+    price_id: Mapped[str | None] = mapped_column(String(32))
+    usage: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    body_id: Mapped[str | None] = mapped_column(String(32))
+    upstream_request_id: Mapped[str | None] = mapped_column(String(200))
+    attempts: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+    tags: Mapped[dict[str, str] | None] = mapped_column(Json)
+    run_id: Mapped[str | None] = mapped_column(String(64))
+    step: Mapped[str | None] = mapped_column(String(200))
+    pipeline: Mapped[str | None] = mapped_column(String(100))
+
+
+class CallBody(Base):
+    """What was asked and answered, redacted; hits on a cache entry share the row of its first call."""
+
+    __tablename__ = "call_bodies"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    is_compressed: Mapped[bool] = mapped_column(Boolean)
+    request: Mapped[bytes | None] = mapped_column(Blob)
+    response: Mapped[bytes | None] = mapped_column(Blob)
+
+
+class UsageDimension(Base):
+    """A combination of what usage is counted by; 0 and "" stand for none. Rows are interned."""
+
+    __tablename__ = "usage_dimensions"
+    __table_args__ = (
+        Index(
+            "uq_usage_dimensions_all",
+            *("token_id", "user_id", "provider_id", "endpoint", "model", "pipeline", "status", "cache"),
+            unique=True,
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    token_id: Mapped[int] = mapped_column(Integer)
+    user_id: Mapped[int] = mapped_column(Integer)
+    provider_id: Mapped[int] = mapped_column(Integer)
+    endpoint: Mapped[str] = mapped_column(String(64))
+    model: Mapped[str] = mapped_column(String(200))
+    pipeline: Mapped[str] = mapped_column(String(100))
+    status: Mapped[int] = mapped_column(Integer)
+    cache: Mapped[str] = mapped_column(String(8))
+
+
+class UsageRollup(Base):
+    """Sums of the calls of one minute, hour or day (`grain` in seconds) and one dimension."""
+
+    __tablename__ = "usage_rollups"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own form
+
+    grain: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    bucket: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    dimension_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    calls: Mapped[int] = mapped_column(BigInteger)
+    unpriced: Mapped[int] = mapped_column(BigInteger)
+    tokens_input: Mapped[int] = mapped_column(BigInteger)
+    tokens_cached: Mapped[int] = mapped_column(BigInteger)
+    tokens_output: Mapped[int] = mapped_column(BigInteger)
+    tokens_reasoning: Mapped[int] = mapped_column(BigInteger)
+    cost_nano: Mapped[int] = mapped_column(NanoDollars)
+    saved_nano: Mapped[int] = mapped_column(NanoDollars)
+    latency_us: Mapped[int] = mapped_column(BigInteger)
+
+
+class LatencyRollup(Base):
+    """How many calls of one rollup fell into one latency bin (`aieye.ledger.rollups.BIN_EDGES_MS`)."""
+
+    __tablename__ = "latency_rollups"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own form
+
+    grain: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    bucket: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    dimension_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    bin: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    calls: Mapped[int] = mapped_column(BigInteger)
+
+
+class InstallationSecret(Base):
+    """A secret of the installation, sealed: the pepper of the tokens' hashes (`pepper`)."""
+
+    __tablename__ = "installation_secrets"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sealed: Mapped[str] = mapped_column(Text)

@@ -1,0 +1,274 @@
+"""Settings from the environment or `.env`: read once at the start, frozen, and passed down.
+
+A wrong value raises `SettingsError`, which names the variable and never its value; an unknown
+`AIEYE_` variable is reported by `unknown_variables` with the name that was probably meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from aieye.errors import AieyeError
+
+PREFIX = "AIEYE_"
+# Variables with the prefix that are read elsewhere: the command line as a client, and the tests.
+OTHER_VARIABLES = frozenset(
+    {"AIEYE_URL", "AIEYE_TOKEN", "AIEYE_TEST_DATABASE_URL", "AIEYE_TEST_REDIS_URL"}
+)
+SAMPLE_SECRETS = frozenset({"changeme", "change-me", "secret", "password", "sk-1234", "insecure"})
+SHORTEST_SECRET = 32
+_UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+
+class SettingsError(AieyeError):
+    """The configuration is wrong and the start is refused. The message names the variable."""
+
+    code = "configuration_error"
+
+
+def _parse_bytes(value: object) -> object:
+    """`67108864`, `64 MiB` or `64MB` to a count of bytes; anything else is left to fail."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*([0-9]+)\s*([A-Za-z]*)\s*", value)
+    if match is None or match[2].lower() not in _UNITS:
+        raise ValueError("should be a number of bytes, such as 67108864 or 64 MiB")
+    return int(match[1]) * _UNITS[match[2].lower()]
+
+
+def _parse_switch(value: object) -> object:
+    """The words people write for a switch."""
+    if isinstance(value, str) and value.strip().lower() in {"on", "off"}:
+        return value.strip().lower() == "on"
+    return value
+
+
+def _empty_is_none(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+ByteCount = Annotated[PositiveInt, BeforeValidator(_parse_bytes)]
+Switch = Annotated[bool, BeforeValidator(_parse_switch)]
+Optional_ = BeforeValidator(_empty_is_none)
+
+
+class Settings(BaseSettings):
+    """Every setting of the service; names, defaults and meaning are those of the README's table."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    data_dir: Path = Path("data")
+    database_url: str = ""
+    redis_url: Annotated[str | None, Optional_] = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    workers: PositiveInt = 1
+    public_url: Annotated[str | None, Optional_] = None
+    trusted_proxies: str = ""
+    secret_key: Annotated[SecretStr | None, Optional_] = None
+    secret_key_file: Annotated[Path | None, Optional_] = None
+    funcs_dir: Path = Path("funcs")
+    config_file: Path = Path("config/config.json")
+    saga_open: Switch = False
+    admin_email: Annotated[str | None, Optional_] = None
+    admin_password: Annotated[SecretStr | None, Optional_] = None
+
+    cache_default: Switch = True
+    cache_ttl: Annotated[PositiveInt | None, Optional_] = None
+    cache_memory_bytes: ByteCount = 64 * 2**20
+    cache_store_bytes: ByteCount = 2 * 2**30
+    search_model: str = "text-embedding-3-small"
+
+    ledger_durability: Literal["strict", "relaxed"] = "strict"
+    ledger_bodies: Switch = True
+    ledger_retention_days: NonNegativeInt = 30
+    stream_usage: Literal["inject", "leave"] = "inject"
+
+    connect_timeout: PositiveFloat = 5
+    first_byte_timeout: PositiveFloat = 600
+    idle_timeout: PositiveFloat = 120
+    upstream_timeout: PositiveFloat = 600
+
+    max_json_bytes: ByteCount = 50 * 2**20
+    max_upload_bytes: ByteCount = 512 * 2**20
+    max_event_bytes: ByteCount = 16 * 2**20
+
+    openai_api_key: Annotated[SecretStr | None, Optional_] = Field(
+        default=None, validation_alias="OPENAI_API_KEY"
+    )
+    openai_base_url: Annotated[str | None, Optional_] = Field(
+        default=None, validation_alias="OPENAI_BASE_URL"
+    )
+
+    @field_validator("public_url", "openai_base_url")
+    @classmethod
+    def _is_http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("should be a URL such as https://example.org")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_known_database(cls, value: str) -> str:
+        if value and not value.startswith(("sqlite+aiosqlite://", "postgresql+asyncpg://")):
+            raise ValueError("should start with sqlite+aiosqlite:// or postgresql+asyncpg://")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            if part != "*":
+                ipaddress.ip_network(part, strict=False)
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _are_strong(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            for key in value.get_secret_value().split(","):
+                check_secret(key)
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Settings:
+        if self.workers > 1 and self.is_sqlite:
+            raise ValueError(
+                "AIEYE_WORKERS: more than one worker needs PostgreSQL (set AIEYE_DATABASE_URL)"
+            )
+        if not self.is_loopback and self.public_url is None:
+            raise ValueError(
+                "AIEYE_PUBLIC_URL: required when AIEYE_HOST is not a loopback address"
+            )
+        if (self.admin_email is None) != (self.admin_password is None):
+            raise ValueError("AIEYE_ADMIN_EMAIL and AIEYE_ADMIN_PASSWORD go together")
+        return self
+
+    @property
+    def database(self) -> str:
+        """The database's URL, the embedded one under the data directory by default."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'aieye.db'}"
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.database.startswith("sqlite")
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def base_url(self) -> str:
+        """Where people reach the service, without a slash at the end."""
+        if self.public_url:
+            return self.public_url
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def secret_keys(self) -> tuple[str, ...]:
+        """The secret keys, newest first; the key file is made (mode 0600) when there is none.
+
+        Raises `SettingsError` for a key that is empty, short or a sample.
+        """
+        if self.secret_key is not None:
+            return tuple(key.strip() for key in self.secret_key.get_secret_value().split(","))
+        path = self.secret_key_file or self.data_dir / "secret.key"
+        if not path.exists():
+            _make_secret_file(path)
+        keys = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+        try:
+            for key in keys or ("",):
+                check_secret(key)
+        except ValueError as error:
+            raise SettingsError(f"AIEYE_SECRET_KEY_FILE: {error}") from error
+        return keys
+
+
+def check_secret(key: str) -> None:
+    """Refuse a secret key that is empty, short or a well-known sample (`ValueError`)."""
+    key = key.strip()
+    if key.lower() in SAMPLE_SECRETS or len(set(key)) < 8:
+        raise ValueError("is empty or a sample value; make one with `openssl rand -hex 32`")
+    if len(key) < SHORTEST_SECRET:
+        raise ValueError(f"is too short: at least {SHORTEST_SECRET} characters")
+
+
+def _make_secret_file(path: Path) -> None:
+    import secrets  # noqa: PLC0415 - only the very first start needs it
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(32) + "\n")
+    try:
+        # A link fails where the file exists: of two first starts, one wins and both read its key.
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings from the environment and `.env`; `overrides` are the command line's options.
+
+    Raises `SettingsError` with one line a wrong variable, never with a value.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        message = problem["msg"].removeprefix("Value error, ")
+        place = str(problem["loc"][0]) if problem["loc"] else ""
+        name = place if place.isupper() else f"{PREFIX}{place.upper()}"
+        lines.append(f"{name}: {message}" if place else message)
+    return "\n".join(lines)
+
+
+def unknown_variables() -> dict[str, str | None]:
+    """`AIEYE_` variables that mean nothing here, each with the name that was probably meant."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
+    given = {*os.environ, *(dotenv_values(".env") if Path(".env").is_file() else ())}
+    unknown = sorted(
+        name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known
+    )
+    return {
+        name: next(iter(difflib.get_close_matches(name.upper(), known, n=1)), None)
+        for name in unknown
+    }
