@@ -110,7 +110,11 @@ class Database:
 
 
 async def bump_revision(session: AsyncSession) -> None:
-    """Tell every process, once this commits, that what it keeps in memory has changed."""
+    """Tell every process, once this commits, that what it keeps in memory has changed.
+
+    `session.info["bumped"]` then says that this process has to refresh its own after the commit.
+    """
+    session.info["bumped"] = True
     await session.execute(update(Revision).values(value=Revision.value + 1))
 
 
