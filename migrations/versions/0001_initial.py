@@ -162,7 +162,7 @@ def upgrade() -> None:
         "latency_rollups",
         sa.Column("grain", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("bucket", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("dimension_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("dimension_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("bin", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("calls", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint(
@@ -231,6 +231,7 @@ def upgrade() -> None:
         "revision",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.Column("purges", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_revision")),
     )
     op.create_table(
@@ -253,7 +254,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "usage_dimensions",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("token_id", sa.Integer(), nullable=False),
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("provider_id", sa.Integer(), nullable=False),
@@ -264,27 +265,11 @@ def upgrade() -> None:
         sa.Column("cache", sa.String(length=8), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_usage_dimensions")),
     )
-    with op.batch_alter_table("usage_dimensions", schema=None) as batch_op:
-        batch_op.create_index(
-            "uq_usage_dimensions_all",
-            [
-                "token_id",
-                "user_id",
-                "provider_id",
-                "endpoint",
-                "model",
-                "pipeline",
-                "status",
-                "cache",
-            ],
-            unique=True,
-        )
-
     op.create_table(
         "usage_rollups",
         sa.Column("grain", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("bucket", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("dimension_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("dimension_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("calls", sa.BigInteger(), nullable=False),
         sa.Column("unpriced", sa.BigInteger(), nullable=False),
         sa.Column("tokens_input", sa.BigInteger(), nullable=False),
@@ -386,8 +371,55 @@ def upgrade() -> None:
     with op.batch_alter_table("tokens", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_tokens_user_id"), ["user_id"], unique=False)
 
-    op.execute("INSERT INTO revision (id, value) VALUES (1, 1)")
+    op.execute("INSERT INTO revision (id, value, purges) VALUES (1, 1, 0)")
     op.execute("INSERT INTO cache_totals (id, entries, size_bytes) VALUES (1, 0, 0)")
+    keep_cache_totals(op.get_bind().dialect.name)
+
+
+def keep_cache_totals(dialect: str) -> None:
+    """Triggers that keep the one row of `cache_totals` right whatever changes `cache_entries`."""
+    for statement in SQLITE_TRIGGERS if dialect == "sqlite" else POSTGRESQL_TRIGGERS:
+        op.execute(statement)
+
+
+SQLITE_TRIGGERS = (
+    """CREATE TRIGGER cache_entries_added AFTER INSERT ON cache_entries BEGIN
+    UPDATE cache_totals SET entries = entries + 1, size_bytes = size_bytes + NEW.size_bytes;
+    END""",
+    """CREATE TRIGGER cache_entries_removed AFTER DELETE ON cache_entries BEGIN
+    UPDATE cache_totals SET entries = entries - 1, size_bytes = size_bytes - OLD.size_bytes;
+    END""",
+    """CREATE TRIGGER cache_entries_resized AFTER UPDATE OF size_bytes ON cache_entries BEGIN
+    UPDATE cache_totals SET size_bytes = size_bytes + NEW.size_bytes - OLD.size_bytes;
+    END""",
+)
+# Once a statement, not once a row: the row of totals is one for the whole installation.
+POSTGRESQL_TRIGGERS = (
+    """CREATE FUNCTION cache_entries_added() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    UPDATE cache_totals SET entries = entries + (SELECT count(*) FROM added),
+        size_bytes = size_bytes + (SELECT coalesce(sum(size_bytes), 0) FROM added)
+    WHERE EXISTS (SELECT 1 FROM added);
+    RETURN NULL; END $$""",
+    """CREATE FUNCTION cache_entries_removed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    UPDATE cache_totals SET entries = entries - (SELECT count(*) FROM removed),
+        size_bytes = size_bytes - (SELECT coalesce(sum(size_bytes), 0) FROM removed)
+    WHERE EXISTS (SELECT 1 FROM removed);
+    RETURN NULL; END $$""",
+    """CREATE FUNCTION cache_entries_resized() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    UPDATE cache_totals SET size_bytes = size_bytes
+        + (SELECT coalesce(sum(size_bytes), 0) FROM added)
+        - (SELECT coalesce(sum(size_bytes), 0) FROM removed)
+    WHERE (SELECT coalesce(sum(size_bytes), 0) FROM added)
+        <> (SELECT coalesce(sum(size_bytes), 0) FROM removed);
+    RETURN NULL; END $$""",
+    """CREATE TRIGGER cache_entries_added AFTER INSERT ON cache_entries
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION cache_entries_added()""",
+    """CREATE TRIGGER cache_entries_removed AFTER DELETE ON cache_entries
+    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION cache_entries_removed()""",
+    """CREATE TRIGGER cache_entries_resized AFTER UPDATE ON cache_entries
+    REFERENCING OLD TABLE AS removed NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION cache_entries_resized()""",
+)
 
 
 def downgrade() -> None:
@@ -412,9 +444,6 @@ def downgrade() -> None:
 
     op.drop_table("users")
     op.drop_table("usage_rollups")
-    with op.batch_alter_table("usage_dimensions", schema=None) as batch_op:
-        batch_op.drop_index("uq_usage_dimensions_all")
-
     op.drop_table("usage_dimensions")
     op.drop_table("setup_links")
     op.drop_table("routes")

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 import structlog
 from sqlalchemy import select
@@ -21,6 +19,42 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.access.addresses import origin
 from aieye.access.cipher import Cipher, SealError, provider_key_place
 from aieye.access.secrets import digest
+from aieye.access.snapshot import (
+    ADMINISTRATOR as ADMINISTRATOR,
+)
+from aieye.access.snapshot import (
+    DEMO_ID as DEMO_ID,
+)
+from aieye.access.snapshot import (
+    DEMO_PROVIDER as DEMO_PROVIDER,
+)
+from aieye.access.snapshot import (
+    EMPTY as EMPTY,
+)
+from aieye.access.snapshot import (
+    SCOPES as SCOPES,
+)
+from aieye.access.snapshot import (
+    USER as USER,
+)
+from aieye.access.snapshot import (
+    Grant as Grant,
+)
+from aieye.access.snapshot import (
+    KeyInfo as KeyInfo,
+)
+from aieye.access.snapshot import (
+    ProviderInfo as ProviderInfo,
+)
+from aieye.access.snapshot import (
+    RouteInfo as RouteInfo,
+)
+from aieye.access.snapshot import (
+    RouteTarget as RouteTarget,
+)
+from aieye.access.snapshot import (
+    Snapshot as Snapshot,
+)
 from aieye.db.engine import Database
 from aieye.db.tables import (
     InstallationSecret,
@@ -38,94 +72,8 @@ from aieye.errors import AieyeError
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.25
-# Each scope includes the ones before it.
-SCOPES = MappingProxyType({"proxy": 1, "runs": 2, "admin": 3})
-ADMINISTRATOR = "administrator"
-USER = "user"
 PEPPER = "pepper"
-DEMO_PROVIDER = "demo"
-# The demo provider has no row; no stored provider or key has this id.
-DEMO_ID = 0
 
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a valid token allows: the caller of a request, as the gateway knows it."""
-
-    token_id: int
-    token_name: str
-    user_id: int
-    user: str
-    role: str
-    scope: int
-    namespace: str
-    cache_enabled: bool
-    # Microseconds since 1970, or None.
-    expires_at: int | None
-    key_id: int | None
-    models: frozenset[str] | None
-
-    @property
-    def is_administrator(self) -> bool:
-        return self.role == ADMINISTRATOR
-
-
-@dataclass(frozen=True, slots=True)
-class KeyInfo:
-    """A provider's key, opened. `secret` never reaches a log: it is left out of `repr`."""
-
-    id: int
-    provider_id: int
-    name: str
-    secret: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderInfo:
-    """A provider with its usable keys, in the order of their making."""
-
-    id: int
-    name: str
-    base_url: str
-    origin: str
-    keys: tuple[KeyInfo, ...]
-    is_simulated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RouteTarget:
-    """One entry of a route."""
-
-    provider: str
-    model: str
-    key_id: int | None
-    weight: int
-
-
-@dataclass(frozen=True, slots=True)
-class RouteInfo:
-    """An alias with its targets; `is_weighted` draws the first by weight, else they come in order."""
-
-    alias: str
-    is_weighted: bool
-    targets: tuple[RouteTarget, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Everything the gateway decides by, as of one revision."""
-
-    revision: int
-    tokens: Mapping[str, Grant]
-    providers: Mapping[str, ProviderInfo]
-    providers_by_id: Mapping[int, ProviderInfo]
-    keys: Mapping[int, KeyInfo]
-    routes: Mapping[str, RouteInfo]
-    default: ProviderInfo | None
-    prices: tuple[Mapping[str, Any], ...]
-
-
-EMPTY = Snapshot(-1, {}, {}, {}, {}, {}, None, ())
 
 
 class Directory:
@@ -199,11 +147,12 @@ class Directory:
 
     async def _load(self, session: AsyncSession) -> Snapshot:
         # The revision comes first: what changes while the rest is read is then read once more.
-        revision = await session.scalar(select(Revision.value)) or 0
+        row = (await session.execute(select(Revision.value, Revision.purges))).one()
         providers, default = await self._load_providers(session)
         prices = (await session.scalars(select(PriceOverride))).all()
         return Snapshot(
-            revision=revision,
+            revision=row.value,
+            purges=row.purges,
             tokens=await _load_tokens(session),
             providers=MappingProxyType({provider.name: provider for provider in providers}),
             providers_by_id=MappingProxyType({provider.id: provider for provider in providers}),

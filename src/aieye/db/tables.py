@@ -59,12 +59,14 @@ class Stamped:
 
 
 class Revision(Base):
-    """One row. Its value grows with every change of what processes keep in memory."""
+    """One row. `value` grows with every change of what processes keep in memory, and `purges` with
+    every purge of the cache."""
 
     __tablename__ = "revision"
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     value: Mapped[int] = mapped_column(BigInteger)
+    purges: Mapped[int] = mapped_column(BigInteger)
 
 
 class User(Stamped, Base):
@@ -288,7 +290,7 @@ class CacheEntry(Base):
 
 
 class CacheTotals(Base):
-    """One row: how much is stored, kept as entries come and go, so that nothing counts them."""
+    """One row: how much is stored, kept by triggers on `cache_entries`, so that nothing counts."""
 
     __tablename__ = "cache_totals"
 
@@ -360,18 +362,14 @@ class CallBody(Base):
 
 
 class UsageDimension(Base):
-    """A combination of what usage is counted by; 0 and "" stand for none. Rows are interned."""
+    """A combination of what usage is counted by; 0 and "" stand for none.
+
+    `id` is a hash of the combination, so that writers need not ask the database for it.
+    """
 
     __tablename__ = "usage_dimensions"
-    __table_args__ = (
-        Index(
-            "uq_usage_dimensions_all",
-            *("token_id", "user_id", "provider_id", "endpoint", "model", "pipeline", "status", "cache"),
-            unique=True,
-        ),
-    )
 
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     token_id: Mapped[int] = mapped_column(Integer)
     user_id: Mapped[int] = mapped_column(Integer)
     provider_id: Mapped[int] = mapped_column(Integer)
@@ -390,7 +388,7 @@ class UsageRollup(Base):
 
     grain: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     bucket: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    dimension_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    dimension_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     calls: Mapped[int] = mapped_column(BigInteger)
     unpriced: Mapped[int] = mapped_column(BigInteger)
     tokens_input: Mapped[int] = mapped_column(BigInteger)
@@ -410,7 +408,7 @@ class LatencyRollup(Base):
 
     grain: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     bucket: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    dimension_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    dimension_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     bin: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     calls: Mapped[int] = mapped_column(BigInteger)
 

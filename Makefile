@@ -1,0 +1,112 @@
+# Everything that people and CI run here. `make help` lists it.
+#
+# Variables: PYTHON=python3.12 picks the interpreter of .venv, args="…" goes to the wrapped command,
+# file=… names a backup, email=… answers create-admin's question beforehand.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+COMPOSE ?= docker compose
+NODE_SDK := tests/node/node_modules/.package-lock.json
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint up down logs psql backup restore create-admin bench lock clean
+.PHONY: node-sdk named-file
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## make .venv with the exact versions of constraints.txt
+
+run: install ## install, then start on http://127.0.0.1:8000
+	@$(BIN)/aieye serve $(args)
+
+test: $(VENV)/.installed-test node-sdk ## run every test, on real servers
+	@$(BIN)/python -m pytest $(args)
+
+lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+up: ## build and start app and PostgreSQL in containers
+	$(COMPOSE) up --build --detach --wait
+
+down: ## stop the containers; the data stays
+	$(COMPOSE) down
+
+logs: ## follow what the containers log
+	$(COMPOSE) logs --follow --tail 200
+
+psql: ## a prompt on the containers' database
+	$(COMPOSE) exec db psql --username aieye aieye
+
+backup: install ## write a backup under backups/
+	@$(BIN)/aieye backup $(args)
+
+restore: named-file install ## bring back a backup: make restore file=backups/…
+	@$(BIN)/aieye restore "$$file" $(args)
+
+create-admin: install ## make an administrator; asks for the e-mail
+	@if [ -z "$$email" ]; then printf 'E-mail: '; read -r email; fi; \
+	$(BIN)/aieye admin create --email "$$email" $(args)
+
+bench: $(VENV)/.installed-test ## measure speed against the floors of the same machine
+	@$(BIN)/python -m bench $(args)
+
+lock: ## resolve the dependencies anew and write constraints.txt
+	rm -rf $(VENV)-lock
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --editable '.[test,dev]'
+	$(VENV)-lock/bin/python -m pip freeze --exclude-editable > $(VENV)-lock/constraints.txt
+	mv $(VENV)-lock/constraints.txt constraints.txt
+	rm -rf $(VENV)-lock
+
+clean: ## remove what was built and installed, never data or backups
+	rm -rf $(VENV) $(VENV)-lock build dist tests/node/node_modules bench/.work
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -path ./data -prune -o -path ./.git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# A stamp a set of extras: what is installed is installed again only when a requirement changes.
+
+$(VENV)/.created:
+	@command -v $(PYTHON) >/dev/null || \
+	{ echo "$(PYTHON) is not there: install Python 3.11 or newer, or name it: make PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "AI-Eye needs Python 3.11 or newer and $(PYTHON) is $$($(PYTHON) -V 2>&1):" \
+	"name a newer one: make PYTHON=python3.12 …" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.created
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/.created
+	$(INSTALL) --editable '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.created
+	$(INSTALL) --editable '.[test,dev]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
+
+# OpenAI's SDK for Node, for the tests that need it. Without Node those tests are listed as not run;
+# in CI they must run.
+
+$(NODE_SDK): tests/node/package.json tests/node/package-lock.json
+	npm ci --prefix tests/node --no-audit --no-fund
+	@touch $@
+
+node-sdk:
+	@if ! { command -v node && command -v npm; } >/dev/null; then reason='node or npm is not installed'; \
+	elif ! $(MAKE) --no-print-directory $(NODE_SDK); then reason='npm could not fetch the SDK'; fi; \
+	if [ -n "$$reason" ]; then echo "NOT RUN: the tests with OpenAI's Node SDK ($$reason)" >&2; \
+	test -z "$$CI"; fi
+
+named-file:
+	@test -n "$$file" || \
+	{ echo "Which backup? Name it: make restore file=backups/…" >&2; exit 2; }

@@ -1,0 +1,60 @@
+"""The rules for what people write: names, labels and secrets. Pure.
+
+Both databases must take every accepted text alike: SQLite stores a NUL and any length, PostgreSQL
+neither, and no driver encodes a lone surrogate. So all of them are refused here, with 422.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from aieye.errors import Unprocessable
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
+LONGEST_SECRET = 4_000
+
+
+def check_name(text: str, *, param: str = "name") -> str:
+    """A NAME: small letters, digits, `_` and `-`, at most 63. Raises `Unprocessable`."""
+    if _NAME.fullmatch(text) is None:
+        raise Unprocessable(
+            "A name has 1 to 63 of a-z, 0-9, _ and -, and starts with a letter or digit.",
+            param=param,
+        )
+    return text
+
+
+def check_label(text: str, *, longest: int, param: str = "name") -> str:
+    """A line of printable text, trimmed, of 1 to `longest` characters. Raises `Unprocessable`."""
+    label = text.strip()
+    if not 1 <= len(label) <= longest or not label.isprintable():
+        raise Unprocessable(
+            f"{param} should have 1 to {longest} printable characters.", param=param
+        )
+    return label
+
+
+def check_models(models: Sequence[str] | None) -> list[str] | None:
+    """The models that a token is limited to: None, or 1 to 100 names, each once."""
+    if models is None:
+        return None
+    names = list(dict.fromkeys(check_label(name, longest=200, param="models") for name in models))
+    if not 1 <= len(names) <= 100:
+        raise Unprocessable("models should name 1 to 100 models, or be null.", param="models")
+    return names
+
+
+def check_provider_secret(secret: str, *, param: str = "key") -> str:
+    """A provider's key as it can stand in an HTTP header. Raises `Unprocessable`, never with it.
+
+    It is refused rather than trimmed: a key that was cut or run together in pasting looks alike.
+    """
+    if not 1 <= len(secret) <= LONGEST_SECRET:
+        raise Unprocessable(f"The key should have 1 to {LONGEST_SECRET} characters.", param=param)
+    if any(char.isspace() or not char.isprintable() or char > "\xff" for char in secret):
+        raise Unprocessable(
+            "The key holds a space, a control character or a letter no HTTP header can carry.",
+            param=param,
+        )
+    return secret

@@ -1,0 +1,1 @@
+"""Stored answers: their keys, the two tiers that hold them, and the two forms they are given in."""

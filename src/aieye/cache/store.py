@@ -1,0 +1,174 @@
+"""The tier in the database: looked up with the raw driver, written with the group writer."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Protocol
+
+import orjson
+import structlog
+
+from aieye.cache.entry import Entry, Provenance, headers_as_json, headers_from_json
+from aieye.db.engine import Database
+from aieye.db.group_writer import GroupWriter, Target
+from aieye.db.tables import CacheEntry
+
+log = structlog.get_logger()
+
+_COLUMNS = (
+    "key", "endpoint", "provider_id", "namespace", "model", "is_stream", "content_type", "headers",
+    "body", "checksum", "request", "meta", "created_at", "expires_at", "last_used_at", "hits",
+    "size_bytes",
+)  # fmt: skip
+_READ = (
+    "endpoint", "provider_id", "namespace", "model", "is_stream", "headers", "body", "request",
+    "meta", "created_at", "expires_at", "checksum",
+)  # fmt: skip
+ENTRIES = Target(CacheEntry.__table__, _COLUMNS, ("key",), "replace")  # type: ignore[arg-type] # declared as FromClause, is a Table
+
+
+class Lookup(Protocol):
+    """Reads one row by its key."""
+
+    async def start(self) -> None: ...
+
+    async def row(self, key: bytes) -> Any: ...
+
+    async def close(self) -> None: ...
+
+
+class Store:
+    """Entries in the database. What does not pass its checksum is not there."""
+
+    def __init__(self, database: Database, writer: GroupWriter) -> None:
+        self._lookup: Lookup = (
+            _SqliteLookup(database) if database.is_sqlite else _PostgresLookup(database)
+        )
+        self._writer = writer
+
+    async def start(self) -> None:
+        await self._lookup.start()
+
+    async def close(self) -> None:
+        await self._lookup.close()
+
+    async def find(self, key: bytes) -> Entry | None:
+        """The entry of `key`; None when there is none, it is damaged, or the database is away."""
+        row = await self._lookup.row(key)
+        if row is None:
+            return None
+        try:
+            entry = _entry(key, row)
+        except (ValueError, TypeError) as error:
+            log.warning("cache_entry_unreadable", reason=type(error).__name__)
+            return None
+        if entry.checksum() != bytes(row[-1]):
+            log.warning("cache_entry_damaged", key=key.hex())
+            return None
+        return entry
+
+    def put(self, entry: Entry) -> None:
+        """Write the entry with the next batch."""
+        self._writer.put(
+            ENTRIES,
+            entry.key,
+            (
+                entry.key,
+                entry.endpoint,
+                entry.provider_id,
+                entry.namespace,
+                entry.model,
+                entry.is_stream,
+                _content_type(entry),
+                headers_as_json(entry.headers).decode(),
+                entry.body,
+                entry.checksum(),
+                entry.request,
+                orjson.dumps(entry.provenance.as_json()).decode(),
+                entry.created_at,
+                entry.expires_at,
+                entry.created_at,
+                0,
+                entry.size_bytes,
+            ),
+        )
+
+
+def _content_type(entry: Entry) -> str:
+    found = next((value for name, value in entry.headers if name == b"content-type"), b"")
+    return found.decode("latin-1")[:100]
+
+
+def _entry(key: bytes, row: Any) -> Entry:
+    return Entry(
+        key=key,
+        endpoint=row[0],
+        provider_id=row[1],
+        namespace=row[2],
+        model=row[3],
+        is_stream=bool(row[4]),
+        headers=headers_from_json(row[5]),
+        body=bytes(row[6]),
+        request=bytes(row[7]),
+        provenance=Provenance.from_json(orjson.loads(row[8])),
+        created_at=row[9],
+        expires_at=row[10],
+    )
+
+
+class _SqliteLookup:
+    """A connection in the event loop: a look-up by key takes microseconds, a thread many more."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: sqlite3.Connection | None = None
+
+    async def start(self) -> None:
+        self._connection = self._database.connect_sqlite(readonly=True)
+
+    async def row(self, key: bytes) -> Any:
+        if self._connection is None:
+            return None
+        try:
+            return self._connection.execute(
+                f"SELECT {', '.join(_READ)} FROM cache_entries WHERE key = ?",  # noqa: S608 - our own column names
+                (key,),
+            ).fetchone()
+        except sqlite3.Error as error:
+            log.warning("cache_not_read", reason=f"{type(error).__name__}: {error}")
+            return None
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+class _PostgresLookup:
+    """A small pool of its own, so that no administrator's query keeps a call waiting."""
+
+    def __init__(self, database: Database) -> None:
+        self._dsn = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._pool: Any = None
+
+    async def start(self) -> None:
+        import asyncpg  # noqa: PLC0415 - installations on SQLite never load it
+
+        self._pool = await asyncpg.create_pool(
+            self._dsn, min_size=1, max_size=4, timeout=5, command_timeout=2
+        )
+
+    async def row(self, key: bytes) -> Any:
+        import asyncpg  # noqa: PLC0415
+
+        try:
+            return await self._pool.fetchrow(
+                f"SELECT {', '.join(_READ)} FROM cache_entries WHERE key = $1",  # noqa: S608 - our own column names
+                key,
+            )
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            log.warning("cache_not_read", reason=type(error).__name__)
+            return None
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()

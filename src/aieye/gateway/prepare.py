@@ -1,0 +1,174 @@
+"""A call made ready: read once, its candidates found, its cache keys computed. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from aieye.access.snapshot import Grant, Snapshot
+from aieye.cache.controls import Controls, from_field
+from aieye.cache.key import cache_key, canonical, read_object, write_json
+from aieye.errors import InvalidRequest
+from aieye.gateway.routing import Candidate, resolve, with_key
+from aieye.gateway.wire import Endpoint, Match
+
+# Responses that go on by themselves or lean on what the provider remembers cannot be given again.
+_STATEFUL = ("background", "conversation", "previous_response_id")
+_LONGEST_NAME = 200
+_MOST_TAGS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done for one body. `keys` are empty where the call cannot be cached.
+
+    `keys[i]` and `canonicals[i]` belong to `candidates[i]`. `wants_usage` says that the client
+    itself asked for the usage frame of a stream.
+    """
+
+    match: Match
+    raw: bytes = field(repr=False)
+    document: dict[str, Any] = field(repr=False)
+    model: str | None
+    is_stream: bool
+    wants_usage: bool
+    candidates: tuple[Candidate, ...]
+    keys: tuple[bytes, ...]
+    canonicals: tuple[bytes, ...] = field(repr=False)
+    controls: Controls
+    tags: dict[str, str] | None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.match.endpoint
+
+    def body_for(self, candidate: Candidate, *, inject_usage: bool) -> bytes:
+        """The bytes that go up: as they came, unless a field has to be another one."""
+        document = self.document
+        renamed = candidate.model is not None and candidate.model != self.model
+        inject = inject_usage and self.is_stream and not self.wants_usage
+        if not renamed and "cache" not in document:
+            if not inject or self.endpoint.dialect not in {"chat", "completions"}:
+                return self.raw
+            if "stream_options" not in document:
+                # In front of the last brace: every other byte stays as the client wrote it.
+                head = self.raw.rstrip()[:-1]
+                return head + b',"stream_options":{"include_usage":true}}'
+        changed = {name: value for name, value in document.items() if name != "cache"}
+        if renamed:
+            changed["model"] = candidate.model
+        if inject and self.endpoint.dialect in {"chat", "completions"}:
+            options = document.get("stream_options")
+            changed["stream_options"] = {
+                **(options if isinstance(options, dict) else {}),
+                "include_usage": True,
+            }
+        return write_json(changed)
+
+
+def prepare(
+    match: Match,
+    raw: bytes,
+    grant: Grant,
+    snapshot: Snapshot,
+    header: Controls,
+    *,
+    key_id: int | None = None,
+) -> Plan:
+    """Read a request's body and find out what it asks of whom.
+
+    `key_id` binds the call to one key, for bodies that name objects made with it. Raises `NotJson`,
+    `InvalidRequest` and what `resolve` raises.
+    """
+    document = read_object(raw)
+    model = _model(document)
+    candidates = tuple(
+        with_key(candidate, key_id) for candidate in resolve(snapshot, grant, model)
+    )
+    endpoint = match.endpoint
+    is_stream = _is_stream(endpoint, document)
+    canonicals: tuple[bytes, ...] = ()
+    keys: tuple[bytes, ...] = ()
+    if endpoint.cacheable and not _is_stateful(endpoint, document):
+        canonicals = _canonicals(document, candidates)
+        name = _key_name(endpoint, is_stream=is_stream)
+        keys = tuple(
+            cache_key(name, candidate.provider.id, grant.namespace, body)
+            for candidate, body in zip(candidates, canonicals, strict=True)
+        )
+    else:
+        write_json(document)
+    return Plan(
+        match=match,
+        raw=raw,
+        document=document,
+        model=model,
+        is_stream=is_stream,
+        wants_usage=_wants_usage(document),
+        candidates=candidates,
+        keys=keys,
+        canonicals=canonicals,
+        controls=from_field(document.get("cache"), header),
+        tags=_tags(document.get("metadata")),
+    )
+
+
+def _model(document: dict[str, Any]) -> str | None:
+    model = document.get("model")
+    if not isinstance(model, str):
+        return None
+    if len(model) > _LONGEST_NAME or not model.isprintable():
+        raise InvalidRequest(
+            f"A model's name has at most {_LONGEST_NAME} printable characters.", param="model"
+        )
+    return model
+
+
+def _canonicals(
+    document: dict[str, Any], candidates: tuple[Candidate, ...]
+) -> tuple[bytes, ...]:
+    written: dict[str | None, bytes] = {}
+    for candidate in candidates:
+        if candidate.model not in written:
+            final = document
+            if candidate.model is not None and candidate.model != document.get("model"):
+                final = {**document, "model": candidate.model}
+            written[candidate.model] = canonical(final)
+    return tuple(written[candidate.model] for candidate in candidates)
+
+
+def _key_name(endpoint: Endpoint, *, is_stream: bool) -> str:
+    # Where the two forms of an answer cannot be turned into each other, each has its own entry.
+    return f"{endpoint.name}#stream" if is_stream and not endpoint.convertible else endpoint.name
+
+
+def _is_stream(endpoint: Endpoint, document: dict[str, Any]) -> bool:
+    if endpoint.name == "audio/speech":
+        return document.get("stream_format") == "sse"
+    return document.get("stream") is True
+
+
+def _is_stateful(endpoint: Endpoint, document: dict[str, Any]) -> bool:
+    return endpoint.dialect == "responses" and any(document.get(name) for name in _STATEFUL)
+
+
+def _wants_usage(document: dict[str, Any]) -> bool:
+    options = document.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def _tags(metadata: object) -> dict[str, str] | None:
+    """The client's own tags: OpenAI's `metadata`, texts by name."""
+    if not isinstance(metadata, dict):
+        return None
+    tags = {
+        _clean(name)[:64]: _clean(value)[:512]
+        for name, value in metadata.items()
+        if isinstance(value, str)
+    }
+    return dict(list(tags.items())[:_MOST_TAGS]) or None
+
+
+def _clean(text: str) -> str:
+    # PostgreSQL's text knows no NUL.
+    return text.replace("\0", "\ufffd")

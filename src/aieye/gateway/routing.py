@@ -1,0 +1,132 @@
+"""To whom a call goes: aliases, `provider/model`, the default provider. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aieye.access.snapshot import Grant, KeyInfo, ProviderInfo, RouteInfo, RouteTarget, Snapshot
+from aieye.errors import Forbidden, NotFound, Unavailable
+
+
+class ModelNotFound(NotFound):
+    """Nothing here answers to that model's name, or the caller may not use it."""
+
+    code = "model_not_found"
+
+
+class ModelNotAllowed(Forbidden):
+    """The token is limited to other models."""
+
+    code = "model_not_allowed"
+
+
+class NoRoute(Unavailable):
+    """There is nobody to send the call to: no provider, or no usable key."""
+
+    code = "no_route"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A provider, the keys to try there in turn, and the model's name as the provider knows it."""
+
+    provider: ProviderInfo
+    keys: tuple[KeyInfo, ...]
+    model: str | None
+
+
+def resolve(snapshot: Snapshot, grant: Grant, model: str | None) -> list[Candidate]:
+    """The candidates for a call, best first. `model` is None where the operation names none.
+
+    Raises `ModelNotFound`, `ModelNotAllowed`, `NoRoute`.
+    """
+    if model is not None and grant.models is not None and not _is_allowed(model, grant.models):
+        raise ModelNotAllowed(
+            f"This token may not use the model {model[:100]!r}.", param="model"
+        )
+    route = None if model is None else snapshot.routes.get(model)
+    if route is not None:
+        found = [_target(snapshot, target) for target in _in_order(route)]
+        candidates = [candidate for candidate in found if candidate is not None]
+    else:
+        candidates = [_direct(snapshot, grant, model)]
+    if grant.key_id is not None:
+        candidates = _pinned(snapshot, grant.key_id, candidates)
+    usable = [candidate for candidate in candidates if candidate.keys]
+    if not usable:
+        raise NoRoute(
+            "No provider key is usable for this call; an administrator can add one.",
+            retry_after_seconds=30,
+        )
+    return usable
+
+
+def _is_allowed(model: str, allowed: frozenset[str]) -> bool:
+    return model in allowed or any(
+        name.endswith("*") and model.startswith(name[:-1]) for name in allowed
+    )
+
+
+def _in_order(route: RouteInfo) -> Sequence[RouteTarget]:
+    if not route.is_weighted:
+        return route.targets
+    # Each draw is by weight among those that are left: the first carries the load as the weights
+    # say, the rest are where to go when it fails.
+    left, order = list(route.targets), []
+    while left:
+        chosen = random.choices(range(len(left)), [target.weight for target in left])[0]  # noqa: S311 - load, not secrets
+        order.append(left.pop(chosen))
+    return order
+
+
+def _target(snapshot: Snapshot, target: RouteTarget) -> Candidate | None:
+    provider = snapshot.providers.get(target.provider)
+    if provider is None:
+        return None
+    keys = provider.keys
+    if target.key_id is not None:
+        keys = tuple(key for key in keys if key.id == target.key_id)
+    return Candidate(provider, keys, target.model)
+
+
+def _direct(snapshot: Snapshot, grant: Grant, model: str | None) -> Candidate:
+    if model is not None:
+        name, slash, rest = model.partition("/")
+        named = snapshot.providers.get(name) if slash and rest else None
+        if named is not None:
+            return Candidate(named, named.keys, rest)
+    provider = snapshot.default
+    if grant.key_id is not None and grant.key_id in snapshot.keys:
+        provider = snapshot.providers_by_id.get(snapshot.keys[grant.key_id].provider_id, provider)
+    if provider is None:
+        raise NoRoute(
+            "No provider is set up yet; an administrator can add one.", retry_after_seconds=30
+        )
+    return Candidate(provider, provider.keys, model)
+
+
+def _pinned(
+    snapshot: Snapshot, key_id: int, candidates: Sequence[Candidate]
+) -> list[Candidate]:
+    key = snapshot.keys.get(key_id)
+    kept = [
+        Candidate(candidate.provider, (key,), candidate.model)
+        for candidate in candidates
+        if key is not None and candidate.provider.id == key.provider_id
+    ]
+    if candidates and not kept and key is not None:
+        raise ModelNotFound("This token's provider does not serve that model.", param="model")
+    return kept
+
+
+def with_key(candidate: Candidate, key_id: int | None) -> Candidate:
+    """`candidate` with only the key of that id, for what belongs to that key at the provider."""
+    if key_id is None:
+        return candidate
+    return Candidate(
+        candidate.provider,
+        tuple(key for key in candidate.keys if key.id == key_id),
+        candidate.model,
+    )

@@ -1,0 +1,269 @@
+"""The ledger's book: takes the record of a call and sees that its row and its sums are written.
+
+The row and the sums it belongs to are committed in one transaction by the group writer
+(`aieye.db.group_writer`), so that sums never disagree with rows, whenever the process ends.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import orjson
+import uuid_utils
+
+from aieye.db.group_writer import GroupWriter, Target
+from aieye.db.tables import (
+    Call,
+    CallBody,
+    LatencyRollup,
+    PriceSnapshot,
+    UsageDimension,
+    UsageRollup,
+)
+from aieye.ledger.rollups import GRAINS, latency_bin
+
+OPEN, DONE, INTERRUPTED = "open", "done", "interrupted"
+EXACT, ESTIMATED, UNKNOWN = "exact", "estimated", "unknown"
+# The status of a call whose client left before its end, as nginx writes it.
+CLIENT_LEFT = 499
+# Bodies over this are kept compressed.
+COMPRESS_BYTES = 8_192
+# Combinations of dimensions remembered; the table itself is bounded by what really occurs.
+_MOST_DIMENSIONS = 20_000
+
+_COLUMNS = tuple(column.name for column in Call.__table__.columns)
+CALLS = Target(Call.__table__, _COLUMNS, ("id",), "replace")  # type: ignore[arg-type] # FromClause
+BODIES = Target(
+    CallBody.__table__,  # type: ignore[arg-type] # declared as FromClause, is a Table
+    ("id", "created_at", "is_compressed", "request", "response"),
+    ("id",),
+    "replace",
+)
+PRICES = Target(PriceSnapshot.__table__, ("id", "body"), ("id",), "ignore")  # type: ignore[arg-type] # as above
+_DIMENSION_NAMES = (
+    "token_id", "user_id", "provider_id", "endpoint", "model", "pipeline", "status", "cache",
+)  # fmt: skip
+DIMENSIONS = Target(
+    UsageDimension.__table__,  # type: ignore[arg-type] # as above
+    ("id", *_DIMENSION_NAMES),
+    ("id",),
+    "ignore",
+)
+_SUMS = (
+    "calls", "unpriced", "tokens_input", "tokens_cached", "tokens_output", "tokens_reasoning",
+    "cost_nano", "saved_nano", "latency_us",
+)  # fmt: skip
+_BUCKET = ("grain", "bucket", "dimension_id")
+ROLLUPS = Target(UsageRollup.__table__, (*_BUCKET, *_SUMS), _BUCKET, "add")  # type: ignore[arg-type] # as above
+LATENCIES = Target(
+    LatencyRollup.__table__,  # type: ignore[arg-type] # as above
+    (*_BUCKET, "bin", "calls"),
+    (*_BUCKET, "bin"),
+    "add",
+)
+
+
+class Price(Protocol):
+    """What the book needs of a compiled price."""
+
+    price_id: str
+
+    def as_json(self) -> dict[str, Any]: ...
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """Everything the ledger says of one call, filled in as the call goes on.
+
+    Times are microseconds (`created_at` since 1970, the others from the call's start); money is
+    nano-dollars, None where unknown.
+    """
+
+    endpoint: str
+    token_id: int | None = None
+    user_id: int | None = None
+    provider_id: int | None = None
+    key_id: int | None = None
+    model_asked: str | None = None
+    model: str | None = None
+    is_stream: bool = False
+    status: int | None = None
+    error: str | None = None
+    cache: str = "bypass"
+    ttft_us: int | None = None
+    latency_us: int | None = None
+    tokens_input: int | None = None
+    tokens_cached: int | None = None
+    tokens_output: int | None = None
+    tokens_reasoning: int | None = None
+    cost_nano: int | None = None
+    saved_nano: int | None = None
+    cost_state: str = UNKNOWN
+    price_id: str | None = None
+    usage: dict[str, Any] | None = None
+    body_id: str | None = None
+    upstream_request_id: str | None = None
+    attempts: list[dict[str, Any]] | None = None
+    tags: dict[str, str] | None = None
+    run_id: str | None = None
+    step: str | None = None
+    pipeline: str | None = None
+    id: str = field(default_factory=lambda: uuid_utils.uuid7().hex)
+    created_at: int = field(default_factory=lambda: time.time_ns() // 1000)
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def request_id(self) -> str:
+        """What the client is told (`x-request-id`)."""
+        return f"req_{self.id}"
+
+    def elapsed_us(self) -> int:
+        return int((time.perf_counter() - self.started) * 1_000_000)
+
+
+class Book:
+    """Writes records. `instance_id` names this process: what it leaves open is marked later."""
+
+    def __init__(self, writer: GroupWriter, instance_id: str) -> None:
+        self._writer = writer
+        self._instance_id = instance_id
+        self._prices: set[str] = set()
+        self._dimensions: dict[tuple[Any, ...], int] = {}
+        # Sums of the gathering batch by minute and dimension, spread to all grains when it closes.
+        self._sums: dict[tuple[int, int], list[int]] = {}
+        self._bins: dict[tuple[int, int, int], int] = {}
+        writer.before_commit(self._spread_sums)
+
+    def open(self, record: CallRecord) -> None:
+        """Note that the call is under way; replaced by `settle` in the same place."""
+        self._writer.put(CALLS, record.id, self._row(record, OPEN), lazy=True)
+
+    def settle(self, record: CallRecord) -> None:
+        """Write the call's final row and count it. Await `GroupWriter.durable` for durability."""
+        if record.latency_us is None:
+            record.latency_us = int((time.perf_counter() - record.started) * 1_000_000)
+        self._writer.put(CALLS, record.id, self._row(record, DONE))
+        self._count(record)
+
+    def keep_body(self, record: CallRecord, request: bytes | None, response: bytes | None) -> None:
+        """Keep what was asked and answered (redacted by the caller) under the record's own id."""
+        record.body_id = record.id
+        is_large = len(request or b"") + len(response or b"") > COMPRESS_BYTES
+        self._writer.put(
+            BODIES,
+            record.id,
+            (
+                record.id,
+                record.created_at,
+                is_large,
+                _packed(request) if is_large else request,
+                _packed(response) if is_large else response,
+            ),
+        )
+
+    def keep_price(self, price: Price) -> str:
+        """See that calls can point to `price`; its id."""
+        if price.price_id not in self._prices:
+            self._prices.add(price.price_id)
+            body = orjson.dumps(price.as_json()).decode()
+            self._writer.put(PRICES, price.price_id, (price.price_id, body))
+        return price.price_id
+
+    def _row(self, record: CallRecord, state: str) -> tuple[Any, ...]:
+        """The columns of `calls`, in the table's order."""
+        usage, attempts, tags = record.usage, record.attempts, record.tags
+        return (
+            record.id,
+            record.created_at,
+            self._instance_id,
+            state,
+            record.token_id,
+            record.user_id,
+            record.provider_id,
+            record.key_id,
+            record.endpoint,
+            record.model_asked,
+            record.model,
+            record.is_stream,
+            record.status,
+            record.error,
+            record.cache,
+            record.latency_us,
+            record.ttft_us,
+            record.tokens_input,
+            record.tokens_cached,
+            record.tokens_output,
+            record.tokens_reasoning,
+            record.cost_nano,
+            record.saved_nano,
+            record.cost_state,
+            record.price_id,
+            None if usage is None else orjson.dumps(usage).decode(),
+            record.body_id,
+            record.upstream_request_id,
+            "[]" if attempts is None else orjson.dumps(attempts).decode(),
+            None if tags is None else orjson.dumps(tags).decode(),
+            record.run_id,
+            record.step,
+            record.pipeline,
+        )
+
+    def _count(self, record: CallRecord) -> None:
+        dimension = self._dimension(record)
+        minute = record.created_at // 60_000_000
+        latency = record.latency_us or 0
+        sums = self._sums.get((minute, dimension))
+        if sums is None:
+            sums = self._sums[minute, dimension] = [0] * len(_SUMS)
+        sums[0] += 1
+        sums[1] += record.cost_nano is None
+        sums[2] += record.tokens_input or 0
+        sums[3] += record.tokens_cached or 0
+        sums[4] += record.tokens_output or 0
+        sums[5] += record.tokens_reasoning or 0
+        sums[6] += record.cost_nano or 0
+        sums[7] += record.saved_nano or 0
+        sums[8] += latency
+        place = (minute, dimension, latency_bin(latency))
+        self._bins[place] = self._bins.get(place, 0) + 1
+
+    def _dimension(self, record: CallRecord) -> int:
+        values = (
+            record.token_id or 0,
+            record.user_id or 0,
+            record.provider_id or 0,
+            record.endpoint,
+            # A name that nothing answered to is the client's own text: it gets no row of its own.
+            record.model or "",
+            record.pipeline or "",
+            record.status or 0,
+            record.cache,
+        )
+        known = self._dimensions.get(values)
+        if known is None:
+            if len(self._dimensions) >= _MOST_DIMENSIONS:
+                self._dimensions.clear()
+            raw = blake2b(orjson.dumps(values), digest_size=8).digest()
+            known = self._dimensions[values] = int.from_bytes(raw, "big") >> 1
+            self._writer.put(DIMENSIONS, known, (known, *values))
+        return known
+
+    def _spread_sums(self) -> None:
+        sums, self._sums = self._sums, {}
+        bins, self._bins = self._bins, {}
+        for (minute, dimension), amounts in sums.items():
+            for grain in GRAINS:
+                bucket = minute * 60 // grain * grain
+                self._writer.add(ROLLUPS, (grain, bucket, dimension), amounts)
+        for (minute, dimension, number), calls in bins.items():
+            for grain in GRAINS:
+                bucket = minute * 60 // grain * grain
+                self._writer.add(LATENCIES, (grain, bucket, dimension, number), (calls,))
+
+
+def _packed(body: bytes | None) -> bytes | None:
+    return None if body is None else zlib.compress(body, 1)

@@ -1,0 +1,127 @@
+"""What the project's own files promise: pins, targets, settings, and what travels in the wheel."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PROJECT = Path(__file__).parents[2]
+PIN = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9.+!]+)")
+TARGETS = {
+    *("run", "install", "test", "lint", "bench", "lock", "clean", "help"),
+    *("up", "down", "logs", "psql", "backup", "restore", "create-admin"),
+}
+
+
+def _pins() -> dict[str, str]:
+    pins: dict[str, str] = {}
+    for line in (PROJECT / "constraints.txt").read_text().splitlines():
+        match = PIN.fullmatch(line)
+        assert match, f"not `name==version`: {line}"
+        pins[canonicalize_name(match["name"])] = match["version"]
+    return pins
+
+
+def _requirements() -> Iterator[Requirement]:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    for group in (project["dependencies"], *project["optional-dependencies"].values()):
+        yield from map(Requirement, group)
+
+
+def test_constraints_are_exact_versions_and_nothing_else() -> None:
+    assert len(_pins()) > 50
+
+
+def test_every_requirement_is_pinned_to_a_version_that_it_allows() -> None:
+    pins = _pins()
+    wrong = [
+        str(requirement)
+        for requirement in _requirements()
+        if not requirement.specifier.contains(pins.get(canonicalize_name(requirement.name), "0"))
+    ]
+    assert wrong == [], "`make lock` writes the constraints anew"
+
+
+def test_the_lock_file_for_node_names_no_address() -> None:
+    lock = json.loads((PROJECT / "tests/node/package-lock.json").read_text())
+    assert [name for name, package in lock["packages"].items() if "resolved" in package] == []
+
+
+def test_the_promised_make_targets_exist() -> None:
+    makefile = (PROJECT / "Makefile").read_text()
+    assert set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)) >= TARGETS
+
+
+def test_restore_asks_for_the_file_before_it_does_anything() -> None:
+    result = subprocess.run(
+        ["make", "--directory", str(PROJECT), "restore"],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"]},
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "file=" in result.stderr
+    assert "pip" not in result.stdout
+
+
+def test_the_example_environment_shows_exactly_the_settings_that_exist() -> None:
+    # Here and not above, so that the other promises are checked when the settings are broken.
+    from aieye.settings import Settings  # noqa: PLC0415
+
+    example = (PROJECT / ".env.example").read_text()
+    shown = re.findall(r"^#?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE)
+    settings = {
+        str(field.validation_alias or f"AIEYE_{name.upper()}")
+        for name, field in Settings.model_fields.items()
+    }
+    assert sorted(shown) == sorted(settings | {"AIEYE_URL", "AIEYE_TOKEN"})
+
+
+def test_the_example_environment_shows_the_defaults(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from aieye.settings import Settings, load_settings  # noqa: PLC0415 - see above
+
+    for name, field in Settings.model_fields.items():
+        monkeypatch.delenv(str(field.validation_alias or f"AIEYE_{name.upper()}"), raising=False)
+    monkeypatch.chdir(tmp_path)
+    default = load_settings()
+    example = (PROJECT / ".env.example").read_text()
+    Path(".env").write_text(re.sub(r"^#(?=[A-Z])", "", example, flags=re.MULTILINE))
+    assert load_settings() == default
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_migrations_and_the_functions(tmp_path: Path) -> None:
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
+            *("--no-build-isolation", "--wheel-dir", str(tmp_path), str(PROJECT)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("aieye-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    expected = {
+        f"aieye/{packaged}/{path.relative_to(PROJECT / source)}"
+        for source, packaged in {"migrations": "_migrations", "funcs": "_funcs"}.items()
+        for path in (PROJECT / source).rglob("*.py")
+    }
+    assert any(name.startswith("aieye/_migrations/versions/") for name in expected)
+    assert expected <= names
+    assert {"aieye/py.typed", "aieye/__main__.py"} <= names
+    assert not any("__pycache__" in name for name in names)
