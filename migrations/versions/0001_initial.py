@@ -185,11 +185,10 @@ def upgrade() -> None:
         sa.Column("key_id", sa.Integer(), nullable=True),
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("external_id", "provider_id", name=op.f("pk_owned_objects")),
+        sa.PrimaryKeyConstraint(
+            "external_id", "provider_id", "user_id", name=op.f("pk_owned_objects")
+        ),
     )
-    with op.batch_alter_table("owned_objects", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_owned_objects_user_id"), ["user_id"], unique=False)
-
     op.create_table(
         "price_overrides",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -458,9 +457,6 @@ def downgrade() -> None:
     op.drop_table("providers")
     op.drop_table("price_snapshots")
     op.drop_table("price_overrides")
-    with op.batch_alter_table("owned_objects", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_owned_objects_user_id"))
-
     op.drop_table("owned_objects")
     op.drop_table("login_attempts")
     op.drop_table("latency_rollups")

@@ -82,8 +82,8 @@ MAX_KEPT_OBJECTS = 1_000
 MAX_KEPT_FILE_BYTES = 256 * 2**20
 
 _LONG_WORDS = ("sim", "ula", "ted", "out", "put")
-_DIRECTIVES = re.compile(r"-(error|delay|slow|cut|long)-([0-9]{1,6})")
-_SIMULATION = re.compile(r"sim(?:-(?:error-[45][0-9]{2}|(?:delay|slow|cut|long)-[0-9]{1,6}))+")
+_DIRECTIVES = re.compile(r"-(error|delay|slow|cut|long)-([0-9]{1,5})")
+_SIMULATION = re.compile(r"sim(?:-(?:error-[45][0-9]{2}|(?:delay|slow|cut|long)-[0-9]{1,5}))+")
 _ACCEPTED_MODEL = re.compile(r"(?:gpt-|o[0-9]|text-|ft:)\S*")
 _EMBEDDING_MODEL = re.compile(r"text-(?:embedding|search|similarity)-|.*-(?:embed|search)-")
 _COMPLETION_MODEL = re.compile(r".*-instruct|text-(?!embedding)|(?:davinci|babbage)-002")
@@ -578,67 +578,85 @@ def _write(call: Call, text: str, *, limit: int | None, variant: int = 0) -> Rep
     return Reply(text, "stop")
 
 
-def _example(schema: object, text: str, root: Json, depth: int = 0) -> Any:
-    """A small value that satisfies a JSON schema of the kind that structured outputs allow.
+class SchemaExample:
+    """Makes a small value for a JSON schema of the kind that structured outputs allow.
 
-    `text` fills the strings. Recursive schemas end because deep levels are as small as they may be.
+    `text` fills the strings. Recursive schemas end: deep levels are as small as they may be, and
+    beyond a depth or a number of values that no sensible schema needs there is only null.
     """
-    if not isinstance(schema, dict) or depth > 32:
-        return None
-    deep = depth > 4
-    if isinstance(schema.get("$ref"), str):
-        return _example(_resolve(root, schema["$ref"]), text, root, depth + 1)
-    if "const" in schema:
-        return schema["const"]
-    if isinstance(schema.get("enum"), list) and schema["enum"]:
-        return schema["enum"][0]
-    for options in (schema.get("anyOf"), schema.get("oneOf"), schema.get("allOf")):
-        if isinstance(options, list) and options:
-            chosen = {"type": "null"} if deep and {"type": "null"} in options else options[0]
-            return _example(chosen, text, root, depth + 1)
-    kind = schema.get("type", "object" if "properties" in schema else "string")
-    match kind[0] if isinstance(kind, list) and kind else kind:
-        case "object":
-            return _example_object(schema, text, root, depth)
-        case "array":
-            length = min(_whole(schema.get("minItems"), 0 if deep else 1), 100)
-            return [_example(schema.get("items"), text, root, depth + 1)] * length
-        case "integer" | "number":
-            return schema.get("minimum", 0)
-        case "boolean":
-            return True
-        case "null":
+
+    _DEEP = 4
+    _DEEPEST = 32
+
+    def __init__(self, schema: Json, text: str) -> None:
+        self._root = schema
+        self._text = text
+        self._values_left = 10_000
+
+    def json(self) -> str:
+        """The example as JSON text."""
+        return orjson.dumps(self._value(self._root, 0)).decode()
+
+    def _value(self, schema: object, depth: int) -> Any:
+        self._values_left -= 1
+        if not isinstance(schema, dict) or depth > self._DEEPEST or self._values_left < 0:
             return None
-        case _:
-            longest = _whole(schema.get("maxLength"), len(text))
-            return text[:longest].ljust(min(_whole(schema.get("minLength"), 0), 10_000), ".")
+        if isinstance(schema.get("$ref"), str):
+            return self._value(self._resolve(schema["$ref"]), depth + 1)
+        if "const" in schema:
+            return schema["const"]
+        if isinstance(schema.get("enum"), list) and schema["enum"]:
+            return schema["enum"][0]
+        for options in (schema.get("anyOf"), schema.get("oneOf"), schema.get("allOf")):
+            if isinstance(options, list) and options:
+                return self._value(self._choose(options, depth), depth + 1)
+        return self._typed(schema, depth)
 
+    def _typed(self, schema: Json, depth: int) -> Any:
+        kind = schema.get("type", "object" if "properties" in schema else "string")
+        match kind[0] if isinstance(kind, list) and kind else kind:
+            case "object":
+                return self._object(schema, depth)
+            case "array":
+                length = min(_whole(schema.get("minItems"), int(depth <= self._DEEP)), 100)
+                return [self._value(schema.get("items"), depth + 1) for _ in range(length)]
+            case "integer" | "number":
+                return schema.get("minimum", 0)
+            case "boolean":
+                return True
+            case "null":
+                return None
+            case _:
+                text = self._text[: _whole(schema.get("maxLength"), len(self._text))]
+                return text.ljust(min(_whole(schema.get("minLength"), 0), 1_000), ".")
 
-def _example_object(schema: Json, text: str, root: Json, depth: int) -> Json:
-    """All properties, or at deep levels only those that are required."""
-    found = schema.get("properties")
-    properties = found if isinstance(found, dict) else {}
-    required = schema.get("required")
-    needed = required if isinstance(required, list) else []
-    return {
-        name: _example(inner, text, root, depth + 1)
-        for name, inner in properties.items()
-        if depth <= 4 or name in needed
-    }
+    def _object(self, schema: Json, depth: int) -> Json:
+        """All properties, or at deep levels only those that are required."""
+        found, required = schema.get("properties"), schema.get("required")
+        properties = found if isinstance(found, dict) else {}
+        needed = required if isinstance(required, list) else []
+        return {
+            name: self._value(inner, depth + 1)
+            for name, inner in properties.items()
+            if depth <= self._DEEP or name in needed
+        }
+
+    def _choose(self, options: list[object], depth: int) -> object:
+        null = {"type": "null"}
+        return null if depth > self._DEEP and null in options else options[0]
+
+    def _resolve(self, reference: str) -> object:
+        """The part of the schema that a local `$ref` (`#/$defs/name`) points to, or None."""
+        found: object = self._root
+        for step in reference.removeprefix("#").strip("/").split("/"):
+            if step:
+                found = found.get(step) if isinstance(found, dict) else None
+        return found
 
 
 def _whole(value: object, default: int) -> int:
     """`value` where it is a whole number from 0 up, else `default`."""
     return value if _is_token(value) and value >= 0 else default
-
-
-def _resolve(root: Json, reference: str) -> object:
-    """The part of the schema that a local `$ref` (`#/$defs/name`) points to, or None."""
-    found: object = root
-    for step in reference.removeprefix("#").strip("/").split("/"):
-        if step:
-            found = found.get(step) if isinstance(found, dict) else None
-    return found
 
 
 def _formatted(format_: object, text: str) -> str:
@@ -654,7 +672,7 @@ def _formatted(format_: object, text: str) -> str:
             schema = (nested if isinstance(nested, dict) else format_).get("schema")
             if not isinstance(schema, dict):
                 raise _missing("response_format.json_schema.schema")
-            return orjson.dumps(_example(schema, text, schema)).decode()
+            return SchemaExample(schema, text).json()
         case _:
             return text
 
@@ -678,9 +696,9 @@ def _function_call(call: Call, text: str) -> FunctionCall | None:
         name = next(iter(functions))
     else:
         return None
-    schema = functions[name].get("parameters") or {"type": "object"}
-    arguments = orjson.dumps(_example(schema, text, schema)).decode()
-    return FunctionCall(f"call_{call.digest[:24]}", name, arguments)
+    schema = functions[name].get("parameters")
+    example = SchemaExample(schema if isinstance(schema, dict) else {"type": "object"}, text)
+    return FunctionCall(f"call_{call.digest[:24]}", name, example.json())
 
 
 def _unwrap(tool: Json) -> Json:
@@ -916,6 +934,8 @@ def _completions(call: Call) -> Answer | Stream:
     prompts = _prompts(params, "prompt")
     _refuse_chat_models(call.model)
     limit = 16 if params.get("max_tokens") is None else params["max_tokens"]
+    if not 0 <= _whole(params.get("logprobs"), 0) <= 5:
+        raise _invalid("logprobs", "Expected a value between 0 and 5.")
     variants = range(params.get("n") or 1)
     pairs = [
         (prompt, _write(call, f"Simulated answer to: {prompt.text}", limit=limit, variant=variant))
@@ -1364,7 +1384,7 @@ def _speech(call: Call) -> Answer | Stream:
         raise _missing("voice")
     if len(text) > 4096:
         raise _invalid("input", "Expected a string of at most 4096 characters.", "string_too_long")
-    period = 20 + int(call.digest[:2], 16) % 20
+    period = 20 + int(_digest(text)[:2], 16) % 20
     wave = bytes(128 + round(60 * math.sin(2 * math.pi * at / period)) for at in range(period))
     length = max(1, count_tokens(text)) * _SAMPLES_PER_SECOND // 50
     samples = (wave * (length // period + 1))[:length]

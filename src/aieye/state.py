@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from aieye.access.cipher import Cipher
 from aieye.access.directory import Directory
+from aieye.cache.service import Cache
 from aieye.db.engine import Database
+from aieye.db.group_writer import GroupWriter
 from aieye.db.types import now
+from aieye.gateway.relay import Relay
+from aieye.gateway.service import Gateway
 from aieye.settings import Settings
+from aieye.telemetry.lag import LoopLag
+from aieye.telemetry.metrics import METRICS, Metrics
 
 
 @dataclass(slots=True)
@@ -20,4 +27,12 @@ class State:
     database: Database
     cipher: Cipher
     directory: Directory
+    writer: GroupWriter
+    cache: Cache
+    gateway: Gateway
+    relay: Relay
+    metrics: Metrics = field(default_factory=lambda: METRICS)
+    lag: LoopLag = field(default_factory=LoopLag)
+    # Each says what keeps the process from serving, or None.
+    ready_checks: list[Callable[[], str | None]] = field(default_factory=list)
     started_at: datetime = field(default_factory=now)

@@ -141,7 +141,7 @@ def tool_call_frames(
 def _chat_frames(
     deltas: Sequence[Json], usage: Json | None, model: str, id_: str, finish: str
 ) -> list[bytes]:
-    choices = [
+    choices: list[Json] = [
         {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} for delta in deltas
     ]
     choices.append({"index": 0, "delta": {}, "logprobs": None, "finish_reason": finish})

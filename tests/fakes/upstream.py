@@ -69,7 +69,7 @@ class Received:
     # Everything written in answer, as on the wire, and the body alone, without chunk framing.
     sent: bytearray = field(default_factory=bytearray)
     sent_body: bytearray = field(default_factory=bytearray)
-    # When the behaviour had sent all it meant to; None when it was cut short or still goes on.
+    # When the last byte of the answer was sent; None when it was cut short or still goes on.
     finished_at: float | None = None
     # When the client closed the connection that carried the request; None when we did, or nobody.
     closed_at: float | None = None
@@ -174,6 +174,7 @@ class Connection:
         self._fresh = asyncio.Event()
         self._left = asyncio.Event()
         self._chunked = False
+        self._remaining: int | None = None
         self._ended = False
         # Bytes that may still be sent before the connection is cut, and how it is cut then.
         self._allowance: int | None = None
@@ -192,12 +193,18 @@ class Connection:
         """After `count` more bytes on the wire, `cut` (which is `finish` or `reset`)."""
         self._allowance, self._cut = count, cut
 
-    async def write(self, data: bytes, *, free: bool = False) -> None:
-        """Put bytes on the wire as they are; `free` ones do not count towards `cut_after`."""
+    async def write(self, data: bytes, *, free: bool = False, last: bool = False) -> None:
+        """Put bytes on the wire as they are.
+
+        `free` ones do not count towards `cut_after`; with the `last` ones the answer is finished.
+        """
         allowance = None if free else self._allowance
         allowed = data if allowance is None else data[:allowance]
         self.request.sent += allowed
         self._writer.write(allowed)
+        if last and len(allowed) == len(data):
+            # Before anything is awaited: a client may leave as soon as it has the last byte.
+            self.request.finished_at = time.monotonic()
         try:
             await self._writer.drain()
         except ConnectionError as error:
@@ -213,6 +220,7 @@ class Connection:
     ) -> None:
         """Send a response head: with Content-Length, or chunked without `length`."""
         self._chunked = length is None
+        self._remaining = length
         framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
         lines = [f"HTTP/1.1 {status} {_phrase(status)}", framing]
         lines.append(f"x-request-id: req_fake_{self.request.number}")
@@ -225,8 +233,10 @@ class Connection:
         """Send a piece of the body, framed as a chunk where `start` said so."""
         head, tail = (b"%x\r\n" % len(data), b"\r\n") if self._chunked else (b"", b"")
         before = len(self.request.sent)
+        if self._remaining is not None:
+            self._remaining -= len(data)
         try:
-            await self.write(head + data + tail)
+            await self.write(head + data + tail, last=self._remaining == 0)
         finally:
             framed = bytes(self.request.sent[before:])
             self.request.sent_body += framed[len(head) : len(head) + len(data)]
@@ -234,7 +244,7 @@ class Connection:
     async def end(self) -> None:
         """End the body; the connection stays open for the next request."""
         if self._chunked:
-            await self.write(b"0\r\n\r\n")
+            await self.write(b"0\r\n\r\n", last=True)
 
     async def hang(self) -> NoReturn:
         """Say nothing more until the client leaves, which ends the behaviour."""
@@ -286,7 +296,7 @@ class Connection:
             return False
         error = answering.exception()
         if error is None:
-            request.finished_at = time.monotonic()
+            request.finished_at = request.finished_at or time.monotonic()
             return not self._ended
         if not isinstance(error, ConnectionEndedError):
             self.upstream.failures.append(error)
@@ -723,9 +733,9 @@ def raw(pieces: Iterable[bytes], *, delay: float = 0, close: bool = True) -> Beh
 
     async def send(request: Received, connection: Connection) -> None:
         connection.fire("raw")
-        for piece in every:
+        for number, piece in enumerate(every, start=1):
             await asyncio.sleep(delay)
-            await connection.write(piece)
+            await connection.write(piece, last=close and number == len(every))
         request.sent_body += b"".join(every).partition(b"\r\n\r\n")[2]
         if not close:
             await connection.hang()

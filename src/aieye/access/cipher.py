@@ -55,9 +55,11 @@ class Cipher:
             )
         try:
             raw = base64.b64decode(payload, validate=True)
-            return self._ring[key_id].decrypt(
-                raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], place.encode()
-            ).decode()
+            return (
+                self._ring[key_id]
+                .decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], place.encode())
+                .decode()
+            )
         except (InvalidTag, ValueError) as error:
             raise SealError("A stored secret is damaged or belongs elsewhere.") from error
 

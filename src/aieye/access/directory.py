@@ -20,40 +20,18 @@ from aieye.access.addresses import origin
 from aieye.access.cipher import Cipher, SealError, provider_key_place
 from aieye.access.secrets import digest
 from aieye.access.snapshot import (
-    ADMINISTRATOR as ADMINISTRATOR,
-)
-from aieye.access.snapshot import (
-    DEMO_ID as DEMO_ID,
-)
-from aieye.access.snapshot import (
-    DEMO_PROVIDER as DEMO_PROVIDER,
-)
-from aieye.access.snapshot import (
-    EMPTY as EMPTY,
-)
-from aieye.access.snapshot import (
-    SCOPES as SCOPES,
-)
-from aieye.access.snapshot import (
-    USER as USER,
-)
-from aieye.access.snapshot import (
-    Grant as Grant,
-)
-from aieye.access.snapshot import (
-    KeyInfo as KeyInfo,
-)
-from aieye.access.snapshot import (
-    ProviderInfo as ProviderInfo,
-)
-from aieye.access.snapshot import (
-    RouteInfo as RouteInfo,
-)
-from aieye.access.snapshot import (
-    RouteTarget as RouteTarget,
-)
-from aieye.access.snapshot import (
-    Snapshot as Snapshot,
+    ADMINISTRATOR,
+    DEMO_ID,
+    DEMO_PROVIDER,
+    EMPTY,
+    SCOPES,
+    USER,
+    Grant,
+    KeyInfo,
+    ProviderInfo,
+    RouteInfo,
+    RouteTarget,
+    Snapshot,
 )
 from aieye.db.engine import Database
 from aieye.db.tables import (
@@ -74,6 +52,8 @@ log = structlog.get_logger()
 POLL_SECONDS = 0.25
 PEPPER = "pepper"
 
+__all__ = ["ADMINISTRATOR", "DEMO_ID", "DEMO_PROVIDER", "PEPPER", "SCOPES", "USER", "Directory", "Grant",
+           "KeyInfo", "ProviderInfo", "RouteInfo", "RouteTarget", "Snapshot", "load_pepper"]  # fmt: skip
 
 
 class Directory:

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.access.addresses import normal_base_url
 from aieye.access.audit import Actor, record
 from aieye.access.cipher import Cipher
-from aieye.access.directory import DEMO_PROVIDER
 from aieye.access.provider_keys import (
     add_key,
     delete_key,
@@ -21,7 +20,8 @@ from aieye.access.provider_keys import (
     wipe,
 )
 from aieye.access.rotation import rotate_secrets
-from aieye.access.texts import check_name
+from aieye.access.snapshot import DEMO_PROVIDER
+from aieye.access.texts import check_name, is_name
 from aieye.db.engine import bump_revision
 from aieye.db.rows import get_living, insert_unique, keyset
 from aieye.db.tables import Provider, Route
@@ -78,7 +78,9 @@ async def get_provider(session: AsyncSession, provider_id: int) -> Provider:
 
 
 async def find_provider(session: AsyncSession, name: str) -> Provider | None:
-    """The provider of this name."""
+    """The provider of this name, which may be any text."""
+    if not is_name(name):
+        return None
     living = select(Provider).where(Provider.deleted_at.is_(None))
     return await session.scalar(living.where(Provider.name == name))
 

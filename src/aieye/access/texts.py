@@ -1,4 +1,4 @@
-"""The rules for what people write: names, labels and secrets. Pure.
+"""The rules for what people write: names, labels, moments and secrets. Pure.
 
 Both databases must take every accepted text alike: SQLite stores a NUL and any length, PostgreSQL
 neither, and no driver encodes a lone surrogate. So all of them are refused here, with 422.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from aieye.errors import Unprocessable
 
@@ -15,9 +16,14 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 LONGEST_SECRET = 4_000
 
 
+def is_name(text: str) -> bool:
+    """Whether `text` is a NAME: small letters, digits, `_` and `-`, at most 63."""
+    return _NAME.fullmatch(text) is not None
+
+
 def check_name(text: str, *, param: str = "name") -> str:
-    """A NAME: small letters, digits, `_` and `-`, at most 63. Raises `Unprocessable`."""
-    if _NAME.fullmatch(text) is None:
+    """`text`, which should be a NAME. Raises `Unprocessable`."""
+    if not is_name(text):
         raise Unprocessable(
             "A name has 1 to 63 of a-z, 0-9, _ and -, and starts with a letter or digit.",
             param=param,
@@ -43,6 +49,23 @@ def check_models(models: Sequence[str] | None) -> list[str] | None:
     if not 1 <= len(names) <= 100:
         raise Unprocessable("models should name 1 to 100 models, or be null.", param="models")
     return names
+
+
+def check_moment(moment: datetime, *, param: str) -> datetime:
+    """The moment in UTC, which must name its time zone and be one that can be read back.
+
+    Microseconds hold years that no calendar does: such a row could be written and never read.
+    Raises `Unprocessable`.
+    """
+    if moment.tzinfo is None:
+        raise Unprocessable(f"{param} should name its time zone.", param=param)
+    try:
+        in_utc = moment.astimezone(UTC)
+    except OverflowError as error:
+        raise Unprocessable(f"{param} lies beyond the calendar.", param=param) from error
+    if in_utc.year < 1970:
+        raise Unprocessable(f"{param} should not lie before 1970.", param=param)
+    return in_utc
 
 
 def check_provider_secret(secret: str, *, param: str = "key") -> str:

@@ -14,9 +14,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.audit import Actor, record
-from aieye.access.directory import SCOPES
 from aieye.access.secrets import is_old_token, make_token, old_token_prefix
-from aieye.access.texts import check_label, check_models
+from aieye.access.snapshot import SCOPES
+from aieye.access.texts import check_label, check_models, check_moment
 from aieye.db.engine import bump_revision
 from aieye.db.rows import get_living, insert_unique, keyset
 from aieye.db.tables import ProviderKey, Token, User
@@ -204,8 +204,7 @@ def _checked_scope(scope: str) -> str:
 def _checked_expiry(expires_at: datetime | None) -> datetime | None:
     if expires_at is None:
         return None
-    if expires_at.tzinfo is None:
-        raise Unprocessable("expires_at should name its time zone.", param="expires_at")
-    if expires_at <= now():
+    moment = check_moment(expires_at, param="expires_at")
+    if moment <= now():
         raise Unprocessable("expires_at should lie in the future.", param="expires_at")
-    return expires_at
+    return moment

@@ -63,6 +63,15 @@ class Nearest:
     compared: int
 
 
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a call was not answered from the cache, in a sentence, with what came nearest to it."""
+
+    call_id: str
+    reason: str
+    nearest: Nearest | None = None
+
+
 def nearest(request: bytes, candidates: Iterable[tuple[int, bytes]]) -> Nearest | None:
     """The candidate (id, canonical request) at the least distance; of equals the first one.
 

@@ -25,13 +25,13 @@ _Object = dict[str, Any]
 _BOM: Final = b"\xef\xbb\xbf"
 _DONE: Final = b"[DONE]"
 _EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
-# Padding that hides the length of tokens on the wire; a plain body has none.
-_STREAM_ONLY: Final = frozenset({"obfuscation"})
+# The padding that hides how long tokens are, and the name of the form itself.
+_STREAM_ONLY: Final = frozenset({"object", "obfuscation"})
 _EVERY_CHUNK: Final = ("id", "object", "created", "model", "service_tier", "system_fingerprint")
 _LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")
 
 
-class CannotConvert(Exception):  # noqa: N818 -- named for the fact, like the error tree
+class CannotConvert(Exception):
     """This answer has no faithful counterpart in the other form."""
 
 
@@ -85,6 +85,20 @@ def strip_usage(frames: bytes, span: tuple[int, int] | None) -> bytes:
 
 class _Pieces(list[str]):
     """A text of which more may come; joined once at the end, so that long ones stay cheap."""
+
+    def join(self) -> str:
+        return "".join(self)
+
+
+class _EncodedPieces(_Pieces):
+    """Data of which more may come, each piece base64 of its own."""
+
+    def join(self) -> str:
+        try:
+            data = b"".join(base64.b64decode(piece, validate=True) for piece in self)
+        except (binascii.Error, ValueError) as exc:
+            raise CannotConvert("the audio is no base64") from exc
+        return base64.b64encode(data).decode()
 
 
 class _Choice:
@@ -159,8 +173,6 @@ class _ChatChoice(_Choice):
         message = self.message
         if name == "role":
             message[name] = piece or message[name]
-        elif isinstance(piece, str):
-            _grow(message, name, piece)
         elif piece is None:
             message.setdefault(name, None)
         elif name == "tool_calls":
@@ -173,6 +185,8 @@ class _ChatChoice(_Choice):
             _add_audio(message, piece)
         elif name == "annotations":
             _join_lists(message, name, piece)
+        elif isinstance(piece, str):
+            _grow(message, name, piece)
         elif name == "content":
             raise CannotConvert("the content is not text")
         else:
@@ -199,7 +213,7 @@ def _fold_choices(
     body: _Object = {"id": None, "object": kind, "created": None, "model": None, "choices": []}
     usage: _Object | None = None
     choices: dict[int, _Choice] = {}
-    named = set()
+    named: set[str] = set()
     for chunk in _chunks(frames):
         named |= chunk.keys()
         for key, value in chunk.items():
@@ -213,10 +227,8 @@ def _fold_choices(
                 usage = _object(value) if value else usage
             elif key in ("id", "created", "model"):
                 body[key] = body[key] or value  # some first chunks leave them empty
-            elif key not in _STREAM_ONLY and key != "object" and body.get(key) != value:
+            elif key not in _STREAM_ONLY and (key not in body or body[key] != value):
                 _settle(body, key, value)
-            elif key not in _STREAM_ONLY:
-                body.setdefault(key, value)
     if not choices:
         raise CannotConvert("the stream has no choices")
     body["choices"] = [choices[index].fold() for index in sorted(choices)]
@@ -237,18 +249,18 @@ def _chunks(frames: bytes) -> Iterator[_Object]:
     raise CannotConvert("the stream has no end")
 
 
-def _grow(target: _Object, key: str, piece: object) -> None:
+def _grow(target: _Object, key: str, piece: object, pieces_type: type[_Pieces] = _Pieces) -> None:
     """Add a piece to a text."""
     known = target.get(key)
     if not isinstance(known, _Pieces):
-        known = target[key] = _Pieces([_string(known or "")])
+        known = target[key] = pieces_type([_string(known or "")])
     known.append(_string(piece))
 
 
 def _joined(value: object) -> object:
     """A value with the pieces of its texts joined."""
     if isinstance(value, _Pieces):
-        return "".join(value)
+        return value.join()
     if isinstance(value, list):
         return [_joined(item) for item in value]
     if isinstance(value, dict):
@@ -267,23 +279,15 @@ def _add_function(target: _Object, key: str, piece: object) -> None:
 
 
 def _add_audio(message: _Object, piece: object) -> None:
-    """Add a piece of a spoken answer: the data of each is base64 of its own."""
+    """Add a piece of a spoken answer."""
     audio = message["audio"] = message.get("audio") or {}
     for name, value in _object(piece).items():
         if name == "transcript":
             _grow(audio, name, value or "")
         elif name == "data":
-            joined = _decoded(audio.get(name, "")) + _decoded(value or "")
-            audio[name] = base64.b64encode(joined).decode()
+            _grow(audio, name, value or "", _EncodedPieces)
         else:
             _settle(audio, name, value)
-
-
-def _decoded(data: object) -> bytes:
-    try:
-        return base64.b64decode(_string(data), validate=True)
-    except (binascii.Error, ValueError) as exc:
-        raise CannotConvert("the audio is no base64") from exc
 
 
 def _join_lists(target: _Object, key: str, value: object) -> None:
@@ -303,7 +307,7 @@ def _join_lists(target: _Object, key: str, value: object) -> None:
 def _once(target: _Object, key: str, value: object) -> None:
     """Set a field of unknown meaning, which is whole only if it comes once."""
     if target.get(key) in _EMPTY:
-        target[key] = value
+        target[key] = target.get(key) if value is None else value
     elif value not in _EMPTY:
         raise CannotConvert(f"{key} comes in pieces of unknown meaning")
 
@@ -376,14 +380,13 @@ def _chat_pieces(choice: _Object) -> Iterator[_Object]:
     )
 
 
+_ORDER: Final = {"content": 1, "refusal": 2}
+
+
 def _generation_order(field: tuple[str, object]) -> int:
     """Reasoning and the like come before the content, calls and what is attached after it."""
     name, value = field
-    return (
-        ("content", "refusal").index(name) + 1
-        if name in ("content", "refusal")
-        else (0 if isinstance(value, str) else 3)
-    )
+    return _ORDER.get(name, 0 if isinstance(value, str) else 3)
 
 
 def _deltas(name: str, value: object) -> Iterator[_Object]:
@@ -479,7 +482,7 @@ def _item_events(output_index: int, item: _Object) -> Iterator[_Object]:
     """The events of one output item; what is not generated text appears whole at once."""
     opening = dict(item)
     inner: Iterator[_Object] = iter(())
-    kind = item.get("type")
+    kind = str(item.get("type"))
     if kind in ("message", "reasoning") or kind in _CALL_EVENTS:
         opening |= {"status": "in_progress"} if "status" in item else {}
         where = {"item_id": _string(item.get("id")), "output_index": output_index}
@@ -511,10 +514,10 @@ def _summary_events(part: _Object, where: _Object) -> Iterator[_Object]:
 
 
 def _part_events(part: _Object, where: _Object) -> Iterator[_Object]:
-    name, field = _PART_EVENTS.get(part.get("type", ""), ("", ""))
+    name, field = _PART_EVENTS.get(str(part.get("type")), ("", ""))
     if not name:
         raise CannotConvert("a part of the content is of an unknown type")
-    empty = {key: [] for key in ("annotations", "logprobs") if part.get(key)}
+    empty: _Object = {key: [] for key in ("annotations", "logprobs") if part.get(key)}
     extra = {"logprobs": part.get("logprobs") or []} if name == "response.output_text" else {}
     yield _event("response.content_part.added", **where, part=part | empty | {field: ""})
     for event in _text_events(name, field, _string(part.get(field)), where | extra):
@@ -567,15 +570,18 @@ def _load(data: bytes) -> _Object:
         value = orjson.loads(data)
         # An integer beyond 64 bits would become a float.
         exact = not _LONG_INTEGER.search(data) or json.loads(data) == value
-    except ValueError as exc:
-        raise CannotConvert("this is no JSON") from exc
+    except (ValueError, RecursionError) as exc:
+        raise CannotConvert("this is no JSON that can be read exactly") from exc
     if not exact:
         raise CannotConvert("a number is too large")
     return _object(value)
 
 
 def _dump(value: _Object) -> bytes:
-    return orjson.dumps(value)
+    try:
+        return orjson.dumps(value)
+    except TypeError as exc:  # deeper than orjson writes
+        raise CannotConvert("the answer is too deep") from exc
 
 
 def _object(value: object) -> _Object:

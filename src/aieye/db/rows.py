@@ -18,10 +18,16 @@ RowT = TypeVar("RowT", bound=Base)
 AnyT = TypeVar("AnyT")
 
 
-async def get_living(session: AsyncSession, table: type[RowT], row_id: int) -> RowT:
-    """The row with this id that is not deleted. Raises `NotFound`, also for an impossible id."""
+async def find_living(session: AsyncSession, table: type[RowT], row_id: int) -> RowT | None:
+    """The row with this id that is not deleted; an id too large for its column has none."""
     row = await session.get(table, row_id) if 0 < row_id <= LARGEST_ID else None
-    if row is None or getattr(row, "deleted_at", None) is not None:
+    return None if row is None or getattr(row, "deleted_at", None) is not None else row
+
+
+async def get_living(session: AsyncSession, table: type[RowT], row_id: int) -> RowT:
+    """The row with this id that is not deleted. Raises `NotFound`."""
+    row = await find_living(session, table, row_id)
+    if row is None:
         raise NotFound(f"There is no {table.__tablename__.removesuffix('s')} {row_id}.")
     return row
 
@@ -32,6 +38,11 @@ async def insert_unique(session: AsyncSession, row: Base, *, clash: str, param: 
     The database decides, not a look-up before, so that of two callers at once only one wins.
     """
     session.add(row)
+    await flush_unique(session, clash=clash, param=param)
+
+
+async def flush_unique(session: AsyncSession, *, clash: str, param: str) -> None:
+    """Send what is pending; a unique column that repeats is a `Conflict` (`clash`)."""
     try:
         await session.flush()
     except IntegrityError as error:

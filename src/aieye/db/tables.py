@@ -220,13 +220,16 @@ class AuditEntry(Base):
 
 
 class OwnedObject(Base):
-    """An object made at a provider (a file, a batch …), whose it is and the key it was made with."""
+    """An object made at a provider (a file, a batch …), whose it is and the key it was made with.
+
+    A cached answer's id may be given to several users: each of them has a row.
+    """
 
     __tablename__ = "owned_objects"
 
     external_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     provider_id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    user_id: Mapped[int] = mapped_column(Integer, index=True)
+    user_id: Mapped[int] = mapped_column(Integer, primary_key=True)
     key_id: Mapped[int | None] = mapped_column(Integer)
     kind: Mapped[str] = mapped_column(String(32))
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)

@@ -115,8 +115,11 @@ def prepare(
 
 def _model(document: dict[str, Any]) -> str | None:
     model = document.get("model")
-    if not isinstance(model, str):
-        return None
+    return check_model(model) if isinstance(model, str) else None
+
+
+def check_model(model: str) -> str:
+    """A model's name that may go into routes, ledger and metrics. Raises `InvalidRequest`."""
     if len(model) > _LONGEST_NAME or not model.isprintable():
         raise InvalidRequest(
             f"A model's name has at most {_LONGEST_NAME} printable characters.", param="model"

@@ -44,7 +44,7 @@ _OTHER_ENDS: Final = frozenset(
 _CONTENT_ENDINGS: Final = (".delta", ".partial_image", ".segment")
 
 
-class EventTooLarge(Exception):  # noqa: N818 -- named for the fact, like the error tree
+class EventTooLarge(Exception):
     """One event is larger than the cap; the rest of the stream is not read.
 
     `frames` holds what was complete before it in the same chunk and may still be sent.

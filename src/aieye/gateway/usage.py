@@ -232,26 +232,27 @@ def _read_ordinary(raw: dict[str, Any], tier: str | None) -> Usage | None:
     outputs = raw.get(names[3])
     if len(raw) != 2 + (names[1] in raw) + (inputs is not None) + (outputs is not None):
         return None
-    cached = reasoning = 0
-    if inputs:
-        if type(inputs) is not dict or not inputs.keys() <= _PLAIN_INPUT_DETAILS:
+    cached = reasoning = None
+    if inputs is not None:
+        if type(inputs) is not dict or not _PLAIN_INPUT_DETAILS.issuperset(inputs):
             return None
-        cached = inputs.get("cached_tokens") or 0
-        if type(cached) is not int or not 0 <= cached <= input_:
+        cached = inputs.get("cached_tokens")
+        if cached is not None and (type(cached) is not int or not 0 <= cached <= input_):
             return None
-        if inputs.get("audio_tokens") or inputs.get("cache_write_tokens"):
+        if inputs.get("audio_tokens") not in _NONE or inputs.get("cache_write_tokens") not in _NONE:
             return None
-    if outputs:
-        if type(outputs) is not dict or not outputs.keys() <= _PLAIN_OUTPUT_DETAILS:
+    if outputs is not None:
+        if type(outputs) is not dict or not _PLAIN_OUTPUT_DETAILS.issuperset(outputs):
             return None
-        reasoning = outputs.get("reasoning_tokens") or 0
-        if type(reasoning) is not int or not 0 <= reasoning <= output:
+        reasoning = outputs.get("reasoning_tokens")
+        if reasoning is not None and (type(reasoning) is not int or not 0 <= reasoning <= output):
             return None
-        if outputs.get("audio_tokens"):
+        if outputs.get("audio_tokens") not in _NONE:
             return None
-    return Usage(input_, output, cached, 0, reasoning, service_tier=tier, raw=raw)
+    return Usage(input_, output, cached or 0, 0, reasoning or 0, service_tier=tier, raw=raw)
 
 
+_NONE = (None, 0)
 _PLAIN_INPUT_DETAILS = frozenset(
     {"cached_tokens", "cache_write_tokens", "audio_tokens", "text_tokens"}
 )
@@ -277,7 +278,8 @@ class _Figures:
     def count(self, place: dict[str, Any], *names: str) -> int:
         """Return the first count among `names` that says more than nothing, else 0."""
         for name in names:
-            if value := place.get(name):
+            value = place.get(name)
+            if value not in _NONE:
                 return self._credible(value)
         return 0
 

@@ -70,9 +70,10 @@ LATENCIES = Target(
 class Price(Protocol):
     """What the book needs of a compiled price."""
 
-    price_id: str
+    @property
+    def price_id(self) -> str: ...
 
-    def as_json(self) -> dict[str, Any]: ...
+    def as_json(self) -> dict[str, object]: ...
 
 
 @dataclass(slots=True)
@@ -149,15 +150,17 @@ class Book:
         self._writer.put(CALLS, record.id, self._row(record, DONE))
         self._count(record)
 
-    def keep_body(self, record: CallRecord, request: bytes | None, response: bytes | None) -> None:
-        """Keep what was asked and answered (redacted by the caller) under the record's own id."""
-        record.body_id = record.id
+    def keep_body(
+        self, body_id: str, record: CallRecord, request: bytes | None, response: bytes | None
+    ) -> None:
+        """Keep what was asked and answered (redacted by the caller); calls point to it by id."""
+        record.body_id = body_id
         is_large = len(request or b"") + len(response or b"") > COMPRESS_BYTES
         self._writer.put(
             BODIES,
-            record.id,
+            body_id,
             (
-                record.id,
+                body_id,
                 record.created_at,
                 is_large,
                 _packed(request) if is_large else request,

@@ -21,7 +21,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 import orjson
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, Provider, StartDateConstraint, TieredPrices
+    from genai_prices.types import (
+        ModelInfo,
+        Provider,
+        StartDateConstraint,
+        TieredPrices,
+        TimeOfDateConstraint,
+    )
 
 NANO_PER_USD: Final = 10**9
 MAX_NANO: Final = 2**63 - 1
@@ -202,7 +208,7 @@ class CompiledPrice:
             "search": self.search,
             "audio_hour": self.audio_hour,
             "character": self.character,
-            "min_audio_ms": self.min_audio_ms,
+            "min_audio_ms": self.min_audio_ms or None,
         }
         return {name: value for name, value in content.items() if value not in (None, [])}
 
@@ -413,6 +419,20 @@ class PriceBook:
         self._memo: dict[tuple[str, str, str, str | None], _Span] = {}
         self._memo_limit = memo_limit
 
+    @staticmethod
+    def load() -> None:
+        """Load the package's prices, which is otherwise done by the first look-up that needs them.
+
+        Takes 30 to 250 ms and 4 to 25 MB, by what was imported before and whether it is compiled,
+        once a process: worth a thread of its own in a server. Never uses the network.
+        """
+        _load_package()
+
+    @staticmethod
+    def is_loaded() -> bool:
+        """Say whether the package's prices are in memory."""
+        return _load_package.cache_info().currsize > 0
+
     def price_for(
         self,
         provider_name: str,
@@ -498,6 +518,7 @@ class _Package:
     providers: list[Provider]
     patterns: list[tuple[re.Pattern[str], Provider]]
     dated: type[StartDateConstraint]
+    daily: type[TimeOfDateConstraint]
     source: str
 
     def find_provider(self, name: str, origin: str) -> Provider | None:
@@ -512,21 +533,23 @@ class _Package:
 
 
 @cache
-def load_package() -> _Package:
+def _load_package() -> _Package:
     """Load the package's prices: from its own files, never from the network.
 
-    This takes 30 to 250 ms and 5 to 25 MB, by what else was imported before, so it happens at the
-    first price that is asked for; a server calls it in a thread once it is ready. The package's
-    own look-up is passed by: it keeps every model name it ever saw.
+    The package's own look-up is passed by: it keeps every model name it ever found.
     """
     import genai_prices  # noqa: PLC0415 - see above
     from genai_prices.data import providers  # noqa: PLC0415
-    from genai_prices.types import StartDateConstraint  # noqa: PLC0415
+    from genai_prices.types import (  # noqa: PLC0415
+        StartDateConstraint,
+        TimeOfDateConstraint,
+    )
 
     return _Package(
         providers=providers,
         patterns=[(re.compile(p.api_pattern), p) for p in providers],
         dated=StartDateConstraint,
+        daily=TimeOfDateConstraint,
         source=f"genai-prices {genai_prices.__version__}",
     )
 
@@ -535,7 +558,7 @@ def _package_price(
     name: str, origin: str, model_ref: str, at: datetime, service_tier: str | None
 ) -> tuple[CompiledPrice | None, list[datetime]]:
     """Return the package's price, and the times around `at` when it may be another."""
-    package = load_package()
+    package = _load_package()
     provider = package.find_provider(name, origin)
     if provider is None:
         return None, []
@@ -562,7 +585,7 @@ def _prices_at(
             (c for c in reversed(standard) if c.constraint is None or c.constraint.active(at)),
             standard[0],
         )
-        if isinstance(conditional.constraint, load_package().dated):
+        if isinstance(conditional.constraint, _load_package().dated):
             since = _midnight(conditional.constraint.start_date)
         standard = conditional.prices
     prices = _stated(standard)
@@ -583,12 +606,13 @@ def _stated(prices: object) -> _Prices:
 
 def _changes_around(model: ModelInfo, at: datetime) -> Iterator[datetime]:
     """Yield the nearest times, before and after, when another of a model's prices may hold."""
+    package = _load_package()
     conditions = [c.constraint for c in model.prices] if isinstance(model.prices, list) else []
     conditions += [v.constraint for v in model.price_variants or ()]
     for condition in conditions:
-        if isinstance(condition, load_package().dated):
+        if isinstance(condition, package.dated):
             yield _midnight(condition.start_date)
-        elif condition is not None:
+        elif isinstance(condition, package.daily):
             for day in (at.date() + timedelta(days=days) for days in (-1, 0, 1)):
                 for moment in (condition.start_time, condition.end_time):
                     yield datetime.combine(day, moment, moment.tzinfo or UTC)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 # Lengths of the kept buckets, in seconds: minute, hour, day. Each divides the next.
 GRAINS = (60, 3600, 86400)
 MINUTE, HOUR, DAY = GRAINS
+# Buckets of a minute are pruned after this; hours and days stay.
+MINUTES_KEPT_SECONDS = 35 * DAY
 
 # Upper edges of the latency bins, in milliseconds: 26 edges a constant ratio of 1.703 apart. Bin 0
 # ends below 1 ms, bin 26 starts at 600 s. Stored roll-ups refer to them: they never change.

@@ -2,7 +2,6 @@
 
 from aieye.telemetry.lag import LoopLag
 from aieye.telemetry.logs import configure_logs, request_id
-from aieye.telemetry.metrics import Metrics
 from aieye.telemetry.redaction import hide_secrets, redact
 
-__all__ = ["LoopLag", "Metrics", "configure_logs", "hide_secrets", "redact", "request_id"]
+__all__ = ["LoopLag", "configure_logs", "hide_secrets", "redact", "request_id"]

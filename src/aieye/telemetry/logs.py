@@ -6,6 +6,7 @@ become text, secrets go out and control characters are escaped. The event loop's
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from contextvars import ContextVar
@@ -125,7 +126,10 @@ class _Handler(logging.StreamHandler[TextIO]):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base's name
         error = sys.exc_info()[0]
-        reason = error.__name__ if error else "unknown"
-        self.stream.write(
-            f'{{"event": "log_record_failed", "logger": "{record.name!a}", "reason": "{reason}"}}\n'
-        )
+        line = {
+            "event": "log_record_failed",
+            "logger": record.name,
+            "place": f"{record.filename}:{record.lineno}",
+            "reason": error.__name__ if error else "unknown",
+        }
+        self.stream.write(json.dumps(line) + "\n")

@@ -45,6 +45,7 @@ class Observed(Protocol):
     """What is counted of a call; `aieye.ledger.book.CallRecord` has it."""
 
     endpoint: str
+    provider_id: int | None
     model: str | None
     status: int | None
     cache: str
@@ -55,6 +56,8 @@ class Observed(Protocol):
     tokens_reasoning: int | None
     cost_nano: int | None
     saved_nano: int | None
+
+    def elapsed_us(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +99,29 @@ class Watched:
 
 
 class Metrics:
-    """The figures of one process. `knows_model` says whether a name is a model's, not anyone's text."""
+    """The figures of one process."""
 
-    def __init__(self, knows_model: Callable[[str], bool] = lambda _name: False) -> None:
-        self._knows_model = knows_model
+    def __init__(self) -> None:
         self._models: dict[str | None, str] = {None: ""}
         self._refused: set[str] = set()
         self._series: dict[tuple[str, int, str, str, str], Series] = {}
         self.watched: dict[str, Watched] = {}
-        # Calls under way: the gateway adds and subtracts.
         self.in_flight = 0
+        # Whether a name is a model's and not just anyone's text: the app knows, from the prices.
+        self.knows_model: Callable[[str], bool] = lambda _name: False
+        # The providers' names by their ids, replaced as the directory changes.
+        self.providers: Mapping[int | None, str] = {}
         self.watch("aieye_requests_in_flight", "Calls under way.", lambda: self.in_flight)
 
-    def observe(self, call: Observed, provider: str) -> None:
-        """Count a call that has ended; `provider` is the name of the one that served it, or ""."""
-        latency = call.latency_us or 0
-        series = self._find(call, provider)
+    def began(self) -> None:
+        """A call has come in. `ended` follows, whatever becomes of it."""
+        self.in_flight += 1
+
+    def ended(self, call: Observed) -> None:
+        """Count a call that is over."""
+        self.in_flight -= 1
+        latency = call.elapsed_us() if call.latency_us is None else call.latency_us
+        series = self._find(call)
         series.calls += 1
         series.latency_us += latency
         series.bins[bisect_left(_BOUNDS_US, latency)] += 1
@@ -140,13 +150,7 @@ class Metrics:
 
     def series(self) -> list[tuple[SeriesKey, Series]]:
         """Everything counted, by its labels."""
-        return [
-            (
-                SeriesKey(endpoint, f"{status}xx" if status else "none", cache, provider, model),
-                found,
-            )
-            for (endpoint, status, cache, provider, model), found in self._series.items()
-        ]
+        return [(_key(*labels), found) for labels, found in self._series.items()]
 
     def render(self) -> tuple[bytes, str]:
         """The text that Prometheus reads, and its media type."""
@@ -155,11 +159,12 @@ class Metrics:
 
         return expose(self)
 
-    def _find(self, call: Observed, provider: str) -> Series:
+    def _find(self, call: Observed) -> Series:
         endpoint = _ENDPOINTS.get(call.endpoint) or _group(call.endpoint)
         model = self._models.get(call.model)
         if model is None:
             model = self._model(call.model or "")
+        provider = self.providers.get(call.provider_id, "")
         key = (endpoint, (call.status or 0) // 100, call.cache, provider, model)
         found = self._series.get(key)
         return self._add(key) if found is None else found
@@ -172,7 +177,7 @@ class Metrics:
     def _model(self, name: str) -> str:
         if name in self._refused or len(self._models) > MOST_MODELS:
             return OTHER
-        if self._knows_model(name):
+        if self.knows_model(name):
             self._models[name] = name
             return name
         if len(self._refused) >= _MOST_REFUSED:
@@ -181,6 +186,18 @@ class Metrics:
         return OTHER
 
 
+def _key(endpoint: str, status: int, cache: str, provider: str, model: str) -> SeriesKey:
+    return SeriesKey(endpoint, f"{status}xx" if status else "none", cache, provider, model)
+
+
 def _group(endpoint: str) -> str:
     """The label of an endpoint that names a thing: `files` for `files/file-1/content`."""
-    return _ENDPOINTS.get(endpoint.partition("/")[0], OTHER)
+    path = endpoint.strip("/").removeprefix("v1/")
+    return _ENDPOINTS.get(path) or _ENDPOINTS.get(path.partition("/")[0], OTHER)
+
+
+# The process has one set of figures, as it has one set of logs.
+METRICS = Metrics()
+began = METRICS.began
+ended = METRICS.ended
+watch = METRICS.watch

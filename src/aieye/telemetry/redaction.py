@@ -31,7 +31,7 @@ _RULES = tuple(
         (rf"""\b({_HEADERS})(\s*[:=]\s*)[^\s"'\\][^\r\n"']*""", rf"\1\2{REDACTED}"),
         (rf"""\b({_NAMES})(\s*[:=]\s*)[^\s"',;&\\]+""", rf"\1\2{REDACTED}"),
         (r"""\b(bearer\s+)[^\s"',;\\]+""", rf"\1{REDACTED}"),
-        (r"""(://[^\s/@:"']*:)[^\s/@"']+@""", rf"\1{REDACTED}@"),
+        (r"""(://[^\s/@:"']*:)[^\s"'<>]*@""", rf"\1{REDACTED}@"),
         (r"""([?&]key=)[^\s&"']+""", rf"\1{REDACTED}"),
         # Public tokens and providers' keys, JSON web tokens, old tokens (40 hex digits), and what
         # `secrets.token_urlsafe(32)` makes: cookies and set-up links.
@@ -53,7 +53,10 @@ def hide_secrets(secrets: Iterable[str]) -> None:
     """From now on take exactly these out of every log line, whatever their form; they replace
     those of the call before. Meant for the providers' keys that the process holds."""
     texts = sorted({text for text in secrets if len(text) >= _SHORTEST_SECRET}, key=len)
-    _known[:] = [re.compile("|".join(re.escape(text) for text in reversed(texts)))] * bool(texts)
+    _known.clear()
+    if texts:
+        # The longest first: of two where one begins the other, nothing may be left over.
+        _known.append(re.compile("|".join(re.escape(text) for text in reversed(texts))))
 
 
 def redact(text: str) -> str:
@@ -71,25 +74,34 @@ def escape_controls(text: str, *, keep: str = "") -> str:
 
 
 def scrub(value: Any, depth: int = 0) -> Any:
-    """A log field fit to be written: plain values, redacted; objects by their `repr`, cut deep down.
+    """A log field fit to be written: plain values, redacted; other objects by their `repr`.
 
-    A mapping's values under a secret's name are replaced whole.
+    Values under a secret's name are replaced whole, in mappings and in pairs as ASGI has headers.
     """
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, str):
         return redact(value)
+    if isinstance(value, bytes):
+        return redact(value.decode("latin-1"))
     if isinstance(value, Mapping) and depth < _DEEPEST:
-        return {redact(str(name)): _named(name, item, depth) for name, item in value.items()}
+        return {scrub(str(name)): _named(name, item, depth) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset) and depth < _DEEPEST:
-        return [scrub(item, depth + 1) for item in value]
+        return _items(list(value), depth)
     if isinstance(value, float) and abs(value) < float("inf"):
         return value
     return redact(_described(value))
 
 
+def _items(values: list[Any], depth: int) -> list[Any]:
+    if len(values) == 2 and isinstance(values[0], str | bytes):
+        return [scrub(values[0]), _named(values[0], values[1], depth)]
+    return [scrub(value, depth + 1) for value in values]
+
+
 def _named(name: object, value: Any, depth: int) -> Any:
-    if value is not None and _SECRET_NAME.search(str(name)):
+    text = name.decode("latin-1") if isinstance(name, bytes) else str(name)
+    if value is not None and _SECRET_NAME.search(text):
         return REDACTED
     return scrub(value, depth + 1)
 

@@ -1,0 +1,108 @@
+"""`/api/v1/audit`: who changed what, for administrators. Rows are only ever added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, BaseModel
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye.api.deps import CurrentAdministrator, Reading
+from aieye.api.paging import CurrentPaging, Page, Paging
+from aieye.api.schemas import Id, Label, PathId, View, answers, page_example
+from aieye.db.rows import LARGEST_ID
+from aieye.db.tables import AuditEntry
+from aieye.errors import NotFound
+
+router = APIRouter(prefix="/audit", tags=["audit"])
+
+EXAMPLE = {
+    "id": 42,
+    "at": "2026-11-20T09:30:00.125000Z",
+    "actor_user_id": 1,
+    "actor": "ada@example.org",
+    "action": "token.create",
+    "object_type": "token",
+    "object_id": "7",
+    "details": {"name": "ci", "scope": "proxy"},
+    "ip": "192.0.2.1",
+    "request_id": "req_0193a5c2b4d87c3e9f10a2b3c4d5e6f7",
+}
+
+
+class AuditView(View):
+    """One act, with what was changed; never a secret."""
+
+    id: int
+    at: datetime
+    actor_user_id: int | None
+    actor: str
+    action: str
+    object_type: str
+    object_id: str
+    details: dict[str, Any]
+    ip: str
+    request_id: str
+
+
+class AuditPage(Page[AuditView]):
+    """A part of the list of acts."""
+
+
+class AuditQuery(BaseModel):
+    """What acts must be; `actor_user_id` is null in the acts of the command line."""
+
+    actor_user_id: Id | None = None
+    action: Label | None = None
+    object_type: Label | None = None
+    object_id: Label | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+    def conditions(self) -> Iterator[ColumnElement[bool]]:
+        for name in ("actor_user_id", "action", "object_type", "object_id"):
+            value = getattr(self, name)
+            if value is not None:
+                yield getattr(AuditEntry, name) == value
+        if self.since is not None:
+            yield AuditEntry.at >= self.since
+        if self.until is not None:
+            yield AuditEntry.at < self.until
+
+
+@router.get(
+    "", operation_id="audit_list", summary="List what was changed",
+    responses=answers(page_example(EXAMPLE), 400, 403),
+)  # fmt: skip
+async def list_audit(
+    caller: CurrentAdministrator,
+    session: Reading,
+    page: CurrentPaging,
+    query: Annotated[AuditQuery, Query()],
+) -> AuditPage:
+    """The newest act first."""
+    return AuditPage.of(await _find(session, query, page), page)
+
+
+@router.get(
+    "/{id}", operation_id="audit_get", summary="Get an act", responses=answers(EXAMPLE, 403, 404)
+)
+async def get_audit(entry_id: PathId, caller: CurrentAdministrator, session: Reading) -> AuditView:
+    """One act."""
+    entry = await session.get(AuditEntry, entry_id)
+    if entry is None:
+        raise NotFound(f"There is no audit entry {entry_id}.")
+    return AuditView.model_validate(entry)
+
+
+async def _find(session: AsyncSession, query: AuditQuery, page: Paging) -> Sequence[AuditEntry]:
+    statement = select(AuditEntry).where(*query.conditions())
+    before = page.after_id(LARGEST_ID)
+    if before is not None:
+        statement = statement.where(AuditEntry.id < before)
+    statement = statement.order_by(AuditEntry.id.desc()).limit(page.fetch)
+    return (await session.scalars(statement)).all()

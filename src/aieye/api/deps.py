@@ -1,0 +1,172 @@
+"""Who calls and in which transaction: what the handlers of `/api/v1` are given.
+
+Every route names `actor` or `administrator` among its dependencies: the start is refused otherwise
+(`assert_every_route_has_a_policy`). A handler names it before its session, so that nobody who may
+not call ever waits for, or holds, the right to write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import structlog
+from fastapi import Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye.access import csrf
+from aieye.access.audit import Actor
+from aieye.access.sessions import SESSION_COOKIE, find_session
+from aieye.access.snapshot import SCOPES
+from aieye.db.engine import DatabaseUnavailable
+from aieye.db.types import now, to_micros
+from aieye.errors import Forbidden, Unauthenticated
+from aieye.state import State
+from aieye.telemetry import request_id
+
+log = structlog.get_logger()
+
+PREFIX = "/api/v1"
+# Routes under the prefix that anybody may call, as "METHOD /path". There are none.
+PUBLIC_ROUTES: frozenset[str] = frozenset()
+
+BEARER = HTTPBearer(
+    scheme_name="token", description="A public token of the scope admin.", auto_error=False
+)
+COOKIE = APIKeyCookie(
+    name=SESSION_COOKIE,
+    scheme_name="session",
+    description="A signed-in session; unsafe methods also need the header X-CSRFToken.",
+    auto_error=False,
+)
+
+
+async def get_state(request: Request) -> State:
+    """What the running process holds."""
+    state: State = request.app.state.aieye
+    return state
+
+
+CurrentState = Annotated[State, Depends(get_state)]
+
+
+async def reading(state: CurrentState) -> AsyncIterator[AsyncSession]:
+    """A session for looking, closed before the response goes out."""
+    async with state.database.read() as session:
+        yield session
+
+
+@asynccontextmanager
+async def change(state: State) -> AsyncIterator[AsyncSession]:
+    """One change: committed at the end, after which this process itself knows of it."""
+    async with state.database.write() as session:
+        yield session
+    if session.info.get("bumped"):
+        try:
+            await state.directory.refresh()
+        except DatabaseUnavailable:
+            # The change stands: to answer with an error now would be wrong. The directory goes on
+            # trying, as it does for the changes of other processes.
+            log.warning("directory_not_refreshed", reason="DatabaseUnavailable")
+
+
+async def changing(state: CurrentState) -> AsyncIterator[AsyncSession]:
+    """A session for one change, committed before the response goes out."""
+    async with change(state) as session:
+        yield session
+
+
+Reading = Annotated[AsyncSession, Depends(reading, scope="function")]
+Changing = Annotated[AsyncSession, Depends(changing, scope="function")]
+
+
+async def actor(
+    request: Request,
+    state: CurrentState,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)],
+    cookie: Annotated[str | None, Depends(COOKIE)],
+) -> Actor:
+    """The user who calls, by token or session. Raises `Unauthenticated`, `Forbidden`.
+
+    With an `Authorization` header cookies mean nothing, so that no session widens a token.
+    """
+    if "authorization" in request.headers:
+        return _by_token(request, state, bearer.credentials if bearer else "")
+    if cookie:
+        return await _by_session(request, state, cookie)
+    raise Unauthenticated("This needs a token: Authorization: Bearer <token>.")
+
+
+CurrentActor = Annotated[Actor, Depends(actor)]
+
+
+async def administrator(caller: CurrentActor) -> Actor:
+    """The caller, who is an administrator. Raises `Forbidden` besides what `actor` does."""
+    if not caller.is_administrator:
+        raise Forbidden("Only an administrator may do this.")
+    return caller
+
+
+CurrentAdministrator = Annotated[Actor, Depends(administrator)]
+
+
+def own_id(caller: Actor) -> int:
+    """The id of the user who calls: a request always has one, unlike the command line."""
+    assert caller.user_id is not None
+    return caller.user_id
+
+
+def _by_token(request: Request, state: State, secret: str) -> Actor:
+    grant = state.directory.find_grant(secret)
+    if grant is None:
+        raise Unauthenticated("The token is unknown, disabled or deleted.")
+    if grant.expires_at is not None and grant.expires_at <= to_micros(now()):
+        raise Unauthenticated("The token has expired.")
+    if grant.scope < SCOPES["admin"]:
+        raise Forbidden("This needs a token of the scope admin.")
+    return Actor(grant.user_id, grant.user, grant.role, _address(request), request_id.get())
+
+
+async def _by_session(request: Request, state: State, cookie: str) -> Actor:
+    signed_in = await find_session(state.database, cookie)
+    if signed_in is None:
+        raise Unauthenticated("The session has ended: sign in again.")
+    fault = csrf.find_fault(
+        request.method,
+        fetch_site=request.headers.get("sec-fetch-site"),
+        origin=request.headers.get("origin"),
+        origins=csrf.own_origins(state.settings.base_url),
+        expected=signed_in.csrf_token,
+        given=request.headers.get(csrf.TOKEN_HEADER),
+    )
+    if fault is not None:
+        raise Forbidden(fault)
+    return signed_in.actor(ip=_address(request), request_id=request_id.get())
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def assert_every_route_has_a_policy(app: FastAPI) -> None:
+    """Refuse to start (`RuntimeError`) while a route of `/api/v1` does not say who may call it."""
+    undecided = sorted(set(_undecided(app)) - PUBLIC_ROUTES)
+    if undecided:
+        raise RuntimeError(f"These routes do not say who may call them: {', '.join(undecided)}")
+
+
+def _undecided(app: FastAPI) -> Iterator[str]:
+    for route in iter_route_contexts(app.routes):
+        if (route.path or "").startswith(PREFIX):
+            dependant: Dependant | None = getattr(route, "dependant", None)
+            if dependant is None or not _decides(dependant):
+                # Mounts and websockets have no methods.
+                yield from (f"{method} {route.path}" for method in route.methods or {"ANY"})
+
+
+def _decides(dependant: Dependant) -> bool:
+    return any(part.call is actor or _decides(part) for part in dependant.dependencies)

@@ -1,0 +1,212 @@
+"""`Idempotency-Key`: a POST that is sent twice is done once, and answered twice with the same bytes.
+
+The key counts for one token and path, for 24 hours. What is stored is the answer as it went out, a
+stream included; a failure of the provider or of AI-Eye (429, 5xx) is not stored, so that the client
+may try again with the same key.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from aieye.db.engine import Database
+from aieye.db.group_writer import GroupWriter, Target
+from aieye.db.tables import IdempotentCall
+from aieye.db.types import now, to_micros
+from aieye.errors import Conflict, InvalidRequest, Unprocessable
+from aieye.gateway.calls import Call, Reply
+from aieye.gateway.service import Gateway
+
+LIFETIME_SECONDS = 24 * 3600
+MOST_STORED_BYTES = 16 * 2**20
+_LONGEST_KEY = 255
+_COLUMNS = (
+    "token_id", "path", "key", "body_digest", "call_id", "status", "headers", "body", "created_at",
+)  # fmt: skip
+ANSWERS = Target(
+    IdempotentCall.__table__,  # type: ignore[arg-type] # declared as FromClause, is a Table
+    _COLUMNS,
+    ("token_id", "path", "key"),
+    "replace",
+)
+Place = tuple[int, str, str]
+Answer = Callable[[Call], Awaitable[Reply]]
+
+
+class KeyReused(Unprocessable):
+    """The key was used for another body."""
+
+    code = "idempotency_key_reused"
+
+
+class KeyInFlight(Conflict):
+    """The call that the key stands for is still under way."""
+
+    code = "idempotency_key_in_flight"
+
+
+class Idempotency:
+    """Claims keys, keeps answers and gives them again."""
+
+    def __init__(
+        self, database: Database, writer: GroupWriter, gateway: Gateway, *, most_seconds: float
+    ) -> None:
+        self._database = database
+        self._writer = writer
+        self._gateway = gateway
+        # A claim older than any call can be was left by a process that died.
+        self._most_seconds = most_seconds
+        self._own: set[Place] = set()
+
+    async def answer(
+        self, call: Call, path: str, key: bytes, send: Any, answer: Answer
+    ) -> None:
+        """Answer `call` under its key: from the store, or by `answer`, keeping what goes out.
+
+        Raises `KeyReused`, `KeyInFlight`, and whatever `answer` does.
+        """
+        place = (call.grant.token_id, path.removesuffix("/"), _checked(key))
+        digest = sha256(call.body).hexdigest()
+        stored = await self._claim(place, digest, call.record.id)
+        if stored is not None:
+            await self._replay(call, stored, send)
+            return
+        self._own.add(place)
+        recorder = _Recorder(send, self._store(place, digest, call))
+        try:
+            # Imported where it is used once: the endpoint itself imports this module.
+            from aieye.api.openai import send_reply  # noqa: PLC0415
+
+            await send_reply(recorder.send, await answer(call))
+        finally:
+            self._own.discard(place)
+            if not recorder.is_stored:
+                await self._release(place)
+
+    async def _claim(self, place: Place, digest: str, call_id: str) -> IdempotentCall | None:
+        """Make the key this call's, or find the answer that it already has."""
+        values = dict(zip(("token_id", "path", "key"), place, strict=True))
+        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        statement = (
+            insert(IdempotentCall)
+            .values(**values, body_digest=digest, call_id=call_id, created_at=now())
+            .on_conflict_do_nothing()
+        )
+        async with self._database.write() as session:
+            row = await session.scalar(
+                select(IdempotentCall).filter_by(**values).with_for_update()
+            )
+            if row is not None and self._is_stale(row, place):
+                await session.delete(row)
+                await session.flush()
+                row = None
+            if row is None:
+                result = await session.execute(statement)
+                if result.rowcount:  # type: ignore[attr-defined] # a DML result has it
+                    return None
+                row = await session.scalar(select(IdempotentCall).filter_by(**values))
+        if row is None or row.status is None:
+            if row is not None and row.body_digest != digest:
+                raise _reused()
+            raise KeyInFlight("The call with this Idempotency-Key is still under way.")
+        if row.body_digest != digest:
+            raise _reused()
+        return row
+
+    def _is_stale(self, row: IdempotentCall, place: Place) -> bool:
+        age = (now() - row.created_at).total_seconds()
+        if row.status is not None:
+            return age > LIFETIME_SECONDS
+        if place in self._own:
+            return False
+        # With one process, a claim that is not this process's own is nobody's.
+        return self._database.is_sqlite or age > self._most_seconds
+
+    def _store(
+        self, place: Place, digest: str, call: Call
+    ) -> Callable[[int, list[tuple[bytes, bytes]], bytes], Awaitable[None]]:
+        async def store(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+            texts = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in headers]
+            row = (
+                *place, digest, call.record.id, status, orjson.dumps(texts).decode(), body,
+                to_micros(now()),
+            )  # fmt: skip
+            self._writer.put(ANSWERS, place, row)
+            await self._writer.durable()
+
+        return store
+
+    async def _release(self, place: Place) -> None:
+        token_id, path, key = place
+        async with self._database.write() as session:
+            await session.execute(
+                delete(IdempotentCall).filter_by(token_id=token_id, path=path, key=key)
+            )
+
+    async def _replay(self, call: Call, stored: IdempotentCall, send: Any) -> None:
+        record = call.record
+        record.token_id, record.user_id = call.grant.token_id, call.grant.user_id
+        record.cache, record.status = "hit", stored.status
+        record.cost_nano, record.cost_state = 0, "exact"
+        record.latency_us = int((time.perf_counter() - record.started) * 1e6)
+        self._gateway.settle(call)
+        await self._gateway.durable()
+        headers = [
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in stored.headers or ()
+        ]
+        body = stored.body or b""
+        headers = [pair for pair in headers if pair[0] != b"content-length"]
+        headers += [(b"content-length", b"%d" % len(body)), (b"idempotency-replayed", b"true")]
+        await send(
+            {"type": "http.response.start", "status": stored.status, "headers": headers}
+        )
+        await send({"type": "http.response.body", "body": body})
+
+
+class _Recorder:
+    """Passes an answer on and stores it before its last message."""
+
+    def __init__(self, send: Any, store: Callable[..., Awaitable[None]]) -> None:
+        self._send = send
+        self._store = store
+        self._status = 500
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.is_stored = False
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self._status, self._headers = message["status"], list(message["headers"])
+        else:
+            part = message.get("body", b"")
+            self._size += len(part)
+            if self._size <= MOST_STORED_BYTES:
+                self._parts.append(part)
+            if not message.get("more_body", False) and self._is_final():
+                await self._store(self._status, self._headers, b"".join(self._parts))
+                self.is_stored = True
+        await self._send(message)
+
+    def _is_final(self) -> bool:
+        return self._status < 500 and self._status != 429 and self._size <= MOST_STORED_BYTES
+
+
+def _checked(key: bytes) -> str:
+    text = key.decode("latin-1").strip()
+    if not text or len(text) > _LONGEST_KEY or not (text.isascii() and text.isprintable()):
+        raise InvalidRequest(
+            f"An Idempotency-Key has 1 to {_LONGEST_KEY} printable ASCII characters."
+        )
+    return text
+
+
+def _reused() -> KeyReused:
+    return KeyReused("This Idempotency-Key was used for a request with another body.")

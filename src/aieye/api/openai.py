@@ -1,0 +1,308 @@
+"""`/v1`: OpenAI's API as a plain ASGI endpoint, in front of the framework's routing.
+
+It reads the request, finds the caller, asks the gateway and sends the reply. Errors are OpenAI's
+error object, also where the fault lies with the provider or with AI-Eye itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+
+from aieye.access.directory import Directory
+from aieye.access.snapshot import SCOPES, Grant
+from aieye.api.idempotency import Idempotency
+from aieye.api.rendering import error_body
+from aieye.cache.controls import DEFAULT, from_header
+from aieye.errors import (
+    AieyeError,
+    InvalidRequest,
+    PayloadTooLarge,
+    Unauthenticated,
+    UnsupportedMedia,
+)
+from aieye.gateway.calls import Call, Reply
+from aieye.gateway.relay import Relay
+from aieye.gateway.service import Gateway
+from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, match
+from aieye.ledger.book import CallRecord
+from aieye.settings import Settings
+from aieye.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+
+Scope = dict[str, Any]
+# A call that still waits after this is watched for its client's leaving and noted as open in the
+# ledger; quicker ones, which are most, never pay for either.
+SLOW_SECONDS = 0.05
+_BEARER = b"bearer "
+_LONGEST_TOKEN = 200
+
+
+class OpenAIEndpoint:
+    """The ASGI application for paths under `/v1/`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Directory,
+        gateway: Gateway,
+        relay: Relay,
+        idempotency: Idempotency,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._gateway = gateway
+        self._relay = relay
+        self._idempotency = idempotency
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        record = CallRecord("unknown")
+        exchange = _Connection(self._gateway, receive, record)
+        self._metrics.in_flight += 1
+        try:
+            await self._answer(scope, exchange, record, send)
+        except _Aborted:
+            # The status is out and there is no event to say it with: the connection just ends.
+            log.info("answer_broken_off", request_id=record.request_id, error=record.error)
+        except AieyeError as error:
+            await _send_error(send, error, record)
+        except asyncio.CancelledError:
+            # The client left: there is nobody to answer. Anything else goes on its way.
+            if not exchange.client_left:
+                raise
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+        finally:
+            exchange.close()
+            self._metrics.in_flight -= 1
+
+    async def _answer(
+        self, scope: Scope, connection: _Connection, record: CallRecord, send: Any
+    ) -> None:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        grant = self._grant(headers)
+        found = match(scope["method"], scope["path"])
+        endpoint = found.endpoint
+        record.endpoint = endpoint.name
+        kind = endpoint.kind
+        body = b""
+        if kind != UPLOAD and scope["method"] in {"POST", "PUT", "PATCH"}:
+            limit = (
+                self._settings.max_upload_bytes
+                if kind == MULTIPART
+                else self._settings.max_json_bytes
+            )
+            body = await _read_body(headers, connection.receive, limit)
+        control = headers.get(b"cache-control")
+        call = Call(
+            found,
+            grant,
+            body,
+            record,
+            tuple(scope["headers"]),
+            scope["query_string"].decode("latin-1"),
+            DEFAULT if control is None else from_header(control),
+            on_upstream=connection.watch,
+        )
+        connection.call = call
+        key = headers.get(b"idempotency-key")
+        if key is not None and scope["method"] == "POST" and kind != UPLOAD:
+            await self._idempotency.answer(call, scope["path"], key, send, self._reply)
+            return
+        if kind == UPLOAD:
+            _refuse_encoded(headers)
+            call.upload = lambda: _stream_body(
+                headers, connection, self._settings.max_upload_bytes
+            )
+        await send_reply(send, await self._reply(call))
+
+    async def _reply(self, call: Call) -> Reply:
+        if call.match.endpoint.kind == INFER:
+            return await self._relay.infer(call)
+        return await self._relay.handle(call)
+
+    def _grant(self, headers: dict[bytes, bytes]) -> Grant:
+        """Whose call it is. Raises `Unauthenticated`."""
+        value = headers.get(b"authorization", b"")
+        if value[:7].lower() != _BEARER:
+            raise Unauthenticated(
+                "No token was given: send it as the header `Authorization: Bearer <token>`."
+            )
+        secret = value[7:].strip()
+        grant = self._directory.find_grant(secret) if len(secret) <= _LONGEST_TOKEN else None
+        if grant is None:
+            raise Unauthenticated("The token is not valid, or not any more.")
+        if grant.expires_at is not None and grant.expires_at <= time.time_ns() // 1000:
+            raise Unauthenticated("The token has expired.")
+        if grant.scope < SCOPES["proxy"]:
+            raise Unauthenticated("The token is not meant for this.")
+        return grant
+
+
+class _Connection:
+    """Watches, for calls that take their time, whether the client is still there."""
+
+    __slots__ = ("_gateway", "_handle", "_record", "_task", "_watcher", "call", "client_left",
+                 "receive")  # fmt: skip
+
+    def __init__(self, gateway: Gateway, receive: Any, record: CallRecord) -> None:
+        self.receive = receive
+        self.call: Call | None = None
+        self.client_left = False
+        self._gateway = gateway
+        self._record = record
+        self._task: asyncio.Task[Any] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._handle: asyncio.TimerHandle | None = None
+
+    def watch(self) -> None:
+        """Begin to watch shortly, unless the answer is there by then."""
+        if self._handle is None:
+            self._task = asyncio.current_task()
+            self._handle = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._begin)
+
+    def _begin(self) -> None:
+        if self._record.status is None:
+            call = self.call
+            if call is not None:
+                self._record.token_id = call.grant.token_id
+                self._record.user_id = call.grant.user_id
+            self._gateway.book.open(self._record)
+        self._watcher = asyncio.ensure_future(self._listen())
+
+    async def _listen(self) -> None:
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                self.client_left = True
+                if self._task is not None:
+                    self._task.cancel()
+                return
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+
+async def _read_body(headers: dict[bytes, bytes], receive: Any, limit: int) -> bytes:
+    """The whole body. Raises `PayloadTooLarge` as soon as it is known to be too large."""
+    _refuse_encoded(headers)
+    _check_declared(headers, limit)
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        if message["type"] == "http.disconnect":
+            raise ClientGone("The client left before its request was complete.")
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body", False):
+        if size > limit:
+            raise _too_large(limit)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("The client left before its request was complete.")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+    if size > limit:
+        raise _too_large(limit)
+    return b"".join(parts)
+
+
+class _Aborted(Exception):
+    """An answer that is no event stream broke off after it had begun."""
+
+
+class ClientGone(InvalidRequest):
+    """The connection ended in the middle of the request."""
+
+    code = "client_closed_request"
+
+
+async def _stream_body(
+    headers: dict[bytes, bytes], connection: _Connection, limit: int
+) -> AsyncIterator[bytes]:
+    """An upload as it comes, never held whole; then the client is watched like any other."""
+    _check_declared(headers, limit)
+    size = 0
+    while True:
+        message = await connection.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("The client left before its upload was complete.")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        if chunk:
+            yield chunk
+        if not message.get("more_body", False):
+            connection.watch()
+            return
+
+
+def _refuse_encoded(headers: dict[bytes, bytes]) -> None:
+    encoding = headers.get(b"content-encoding", b"identity")
+    if encoding.strip().lower() not in {b"", b"identity"}:
+        raise UnsupportedMedia("Request bodies are not taken compressed; send them as they are.")
+
+
+def _check_declared(headers: dict[bytes, bytes], limit: int) -> None:
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
+        raise _too_large(limit)
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The request's body is larger than the {limit} bytes allowed here.")
+
+
+async def send_reply(send: Any, reply: Reply) -> None:
+    """Send a reply; its stream, if it has one, is read to its end or closed."""
+    headers = reply.headers
+    body = reply.body
+    if body is not None:
+        headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        return
+    chunks = reply.chunks
+    if chunks is None:
+        raise RuntimeError("a reply has either a body or chunks")
+    try:
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except AieyeError as error:
+        raise _Aborted from error
+    finally:
+        # Closing settles the call; it does nothing to one that was read to its end.
+        await chunks.aclose()  # type: ignore[attr-defined] # an async generator, always
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_error(send: Any, error: AieyeError, record: CallRecord) -> None:
+    body = error_body(error)
+    headers: list[Header] = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", record.request_id.encode()),
+    ]
+    if record.status is not None:
+        headers.append((b"x-aieye-cache", record.cache.encode()))
+    headers += [
+        (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
+        for name, value in error.headers.items()
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

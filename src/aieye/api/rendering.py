@@ -1,0 +1,101 @@
+"""Errors as programs read them: OpenAI's error object, and never what the caller had sent.
+
+https://platform.openai.com/docs/guides/error-codes
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from traceback import extract_tb
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from aieye.errors import AieyeError
+from aieye.telemetry import request_id
+
+log = structlog.get_logger()
+
+_INVALID = "invalid_request_error"
+# A longer field name, or one of other characters, may be a secret that was put in the wrong place.
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}", re.ASCII)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Render every failure of `app`'s routes as OpenAI's error object."""
+    app.add_exception_handler(AieyeError, render_error)
+    app.add_exception_handler(RequestValidationError, render_invalid)
+    app.add_exception_handler(HTTPException, render_http)
+    app.add_exception_handler(Exception, render_crash)
+
+
+def error_body(error: AieyeError) -> bytes:
+    """OpenAI's error object for `error`, as JSON."""
+    return _body(error.message, error.type, error.code, error.param)
+
+
+async def render_error(_request: Request, error: Exception) -> Response:
+    """Answer with an `AieyeError`'s own status, headers and message."""
+    assert isinstance(error, AieyeError)
+    if error.status >= 500:
+        log.warning("request_failed", code=error.code, status=error.status)
+    return _response(error.status, error_body(error), error.headers)
+
+
+async def render_invalid(_request: Request, error: Exception) -> Response:
+    """Answer 422 with the first field that is wrong, and why."""
+    assert isinstance(error, RequestValidationError)
+    param, message = explain_invalid(error.errors())
+    return _response(422, _body(message, _INVALID, "unprocessable", param))
+
+
+async def render_http(_request: Request, error: Exception) -> Response:
+    """Answer with what the framework itself refused: 404, 405, 413 and the like."""
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    kind = _INVALID if status < 500 else "server_error"
+    code = status.phrase.lower().replace(" ", "_")
+    return _response(status, _body(error.detail, kind, code, None), error.headers)
+
+
+async def render_crash(_request: Request, error: Exception) -> Response:
+    """Answer 500 to a fault of ours; the log gets the place, since a message may hold anything."""
+    places = [f"{frame.filename}:{frame.lineno}" for frame in extract_tb(error.__traceback__)[-5:]]
+    log.error("request_crashed", error=type(error).__name__, places=places)
+    current = request_id.get()
+    hint = f" (request {current})" if current else ""
+    message = f"Something went wrong on the server{hint}."
+    return _response(500, _body(message, AieyeError.type, AieyeError.code, None))
+
+
+def explain_invalid(problems: Sequence[Any]) -> tuple[str | None, str]:
+    """The first problem of a validation: which field, and what is wrong with it."""
+    problem: Mapping[str, Any] = problems[0]
+    place = problem["loc"][1:] if problem["type"] != "json_invalid" else ()
+    param = ".".join(_shown(part) for part in place) or None
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return param, f"{param}: {message}" if param else message
+
+
+def _shown(part: str | int) -> str:
+    return str(part) if isinstance(part, int) or _FIELD.fullmatch(part) else "…"
+
+
+def _body(message: str, kind: str, code: str | None, param: str | None) -> bytes:
+    error = {"message": _encodable(message), "type": kind, "code": code, "param": param}
+    return orjson.dumps({"error": error})
+
+
+def _encodable(text: str) -> str:
+    """`text` without lone surrogates, which no encoder takes."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _response(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(body, status, headers, "application/json")

@@ -1,0 +1,320 @@
+"""The ASGI application: builds the state at its start and takes it down at its end.
+
+`/v1` goes to the gateway's own endpoint before the framework sees it; everything else is FastAPI's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from sqlalchemy import insert, select, update
+
+from aieye import __version__
+from aieye.access.cipher import Cipher
+from aieye.access.directory import Directory
+from aieye.access.setup import FirstStart, first_start
+from aieye.api import admin, health, originals
+from aieye.api.deps import assert_every_route_has_a_policy
+from aieye.api.idempotency import Idempotency
+from aieye.api.openai import OpenAIEndpoint
+from aieye.api.openapi import install as install_openapi
+from aieye.api.rendering import add_error_handlers
+from aieye.cache.service import Cache, CacheLimits
+from aieye.db.engine import Database
+from aieye.db.group_writer import GroupWriter
+from aieye.db.migrate import migrate
+from aieye.db.tables import Call, Instance
+from aieye.db.types import now
+from aieye.gateway.admission import LedgerAdmission
+from aieye.gateway.owned import Owned
+from aieye.gateway.relay import Relay
+from aieye.gateway.service import Gateway
+from aieye.headers import SecurityHeaders
+from aieye.ledger.book import INTERRUPTED, OPEN, Book
+from aieye.ledger.retention import keep_pruning
+from aieye.settings import Settings, load_settings
+from aieye.state import State
+from aieye.telemetry import configure_logs, hide_secrets
+from aieye.telemetry.lag import LoopLag
+from aieye.telemetry.metrics import Metrics
+from aieye.ui import auth, home, static
+
+log = structlog.get_logger()
+
+HEARTBEAT_SECONDS = 5.0
+# A process that has not been seen for this long is dead: what it left open is marked.
+DEAD_SECONDS = 30.0
+LONGEST_LAG_SECONDS = 1.0
+
+Announce = Callable[[FirstStart, bool], None]
+
+
+def worker_app() -> Any:
+    """The application of one of several workers, its settings read from the environment."""
+    configure_logs()
+    return create_app(load_settings())
+
+
+def create_app(
+    settings: Settings, *, demo: bool = False, announce: Announce | None = None
+) -> Any:
+    """The whole service as an ASGI application.
+
+    `demo` forces the simulated provider. `announce` is told, once the service can answer, what the
+    first start made and whether the simulated provider serves.
+    """
+    return _Service(settings, demo=demo, announce=announce)
+
+
+class _Service:
+    """Sends `/v1` to the gateway and the rest to FastAPI."""
+
+    def __init__(self, settings: Settings, *, demo: bool, announce: Announce | None) -> None:
+        self._settings = settings
+        self._demo = demo
+        self._announce = announce
+        self._openai: OpenAIEndpoint | None = None
+        self.fastapi = self._make_fastapi()
+        self._rest = SecurityHeaders(
+            self.fastapi, is_https=settings.base_url.startswith("https://")
+        )
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if (
+            scope["type"] == "http"
+            and scope["path"].startswith("/v1/")
+            and self._openai is not None
+        ):
+            await self._openai(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+    def _make_fastapi(self) -> FastAPI:
+        app = FastAPI(
+            title="AI-Eye",
+            version=__version__,
+            lifespan=self._lifespan,
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            redirect_slashes=False,
+        )
+        for module in (originals, admin, health, auth, home):
+            app.include_router(module.router)
+        static.mount(app)
+        add_error_handlers(app)
+        install_openapi(app)
+        assert_every_route_has_a_policy(app)
+        return app
+
+    @asynccontextmanager
+    async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        async with running(self._settings, demo=self._demo) as (state, first):
+            app.state.aieye = state
+            self._openai = OpenAIEndpoint(
+                self._settings,
+                state.directory,
+                state.gateway,
+                state.relay,
+                Idempotency(
+                    state.database, state.writer, state.gateway,
+                    most_seconds=self._settings.upstream_timeout + 60,
+                ),
+                state.metrics,
+            )  # fmt: skip
+            if self._announce is not None:
+                self._announce(first, state.directory.is_demo)
+            yield
+            self._openai = None
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, *, demo: bool = False
+) -> AsyncIterator[tuple[State, FirstStart]]:
+    """Everything that lives as long as the process, started in order and stopped in reverse."""
+    async with AsyncExitStack() as stack:
+        await asyncio.to_thread(migrate, settings.database)
+        database = Database(settings.database)
+        stack.push_async_callback(database.close)
+        cipher = Cipher(settings.secret_keys())
+        directory = Directory(database, cipher)
+        await directory.start()
+        directory.on_change(
+            lambda snapshot: hide_secrets(key.secret for key in snapshot.keys.values())
+        )
+        first = await first_start(database, cipher, directory, settings)
+        await directory.refresh()
+        if demo or not directory.current.providers:
+            await _start_demo(stack, directory, forced=demo)
+
+        writer = GroupWriter(database)
+        await writer.start()
+        stack.push_async_callback(writer.close)
+        cache = Cache(
+            database, writer, CacheLimits(settings.cache_memory_bytes, settings.cache_store_bytes)
+        )
+        await cache.start()
+        stack.push_async_callback(cache.close)
+        instance_id = secrets.token_hex(16)
+        await _register(database, instance_id)
+        metrics = Metrics(knows_model=_known_models(directory))
+        gateway = Gateway(
+            settings, directory, cache, writer, Book(writer, instance_id),
+            LedgerAdmission(writer), metrics,
+        )  # fmt: skip
+        gateway.start()
+        stack.push_async_callback(gateway.close)
+        state = State(
+            settings=settings,
+            database=database,
+            cipher=cipher,
+            directory=directory,
+            writer=writer,
+            cache=cache,
+            gateway=gateway,
+            relay=Relay(settings, gateway, Owned(database, writer)),
+            metrics=metrics,
+        )
+        _watch(state)
+        await stack.enter_async_context(
+            _background(
+                directory.watch(),
+                cache.maintain(),
+                state.lag.watch(),
+                keep_pruning(database, settings),
+                _beat(database, instance_id),
+            )
+        )
+        yield state, first
+
+
+async def _start_demo(stack: AsyncExitStack, directory: Directory, *, forced: bool) -> None:
+    from aieye.demo import serve_demo  # noqa: PLC0415 - only where there is no real provider
+
+    server = await serve_demo("127.0.0.1", 0)
+    stack.push_async_callback(server.close)
+    directory.set_demo(f"{server.base_url.removesuffix('/v1')}/v1", forced=forced)
+    await directory.refresh()
+
+
+def _known_models(directory: Directory) -> Callable[[str], bool]:
+    """Names that may be labels of metrics: aliases and what they stand for, never a client's text."""
+
+    def knows(name: str) -> bool:
+        routes = directory.current.routes
+        return name in routes or any(
+            target.model == name for route in routes.values() for target in route.targets
+        )
+
+    return knows
+
+
+def _watch(state: State) -> None:
+    """What readiness and metrics look at."""
+    writer, lag = state.writer, state.lag
+    state.ready_checks.append(
+        lambda: None if writer.is_healthy else "the ledger cannot be written"
+    )
+    state.ready_checks.append(lambda: _lag_fault(lag))
+    state.metrics.watch(
+        "aieye_ledger_backlog_rows", "Rows waiting for the next commit.", lambda: writer.backlog
+    )
+    state.metrics.watch(
+        "aieye_ledger_commit_seconds",
+        "How long the last commit took.",
+        lambda: writer.stats.last_commit_seconds,
+    )
+    state.metrics.watch(
+        "aieye_ledger_refused_rows",
+        "Rows that the database refused.",
+        lambda: writer.stats.refused,
+        is_counter=True,
+    )
+    state.metrics.watch("aieye_loop_lag_seconds", "Worst recent lag.", lambda: lag.seconds)
+    state.metrics.watch(
+        "aieye_cache_memory_bytes", "Held in memory.", lambda: state.cache.memory.size_bytes
+    )
+    state.metrics.watch(
+        "aieye_cache_memory_entries", "Held in memory.", lambda: len(state.cache.memory)
+    )
+    state.metrics.watch(
+        "aieye_open_circuits",
+        "Provider keys that are left alone after failures.",
+        lambda: len(state.gateway.circuits.open_keys()),
+    )
+
+
+def _lag_fault(lag: LoopLag) -> str | None:
+    return None if lag.seconds < LONGEST_LAG_SECONDS else "the event loop is not keeping up"
+
+
+@asynccontextmanager
+async def _background(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Tasks that run beside the serving, for ever; one that fails is logged, all are cancelled."""
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    for task in tasks:
+        task.add_done_callback(_report)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("background_task_ended", task=task.get_coro().__qualname__, exc_info=error)  # type: ignore[union-attr] # it is a coroutine
+
+
+# -- this process among others ----------------------------------------------------------------
+
+
+async def _register(database: Database, instance_id: str) -> None:
+    """Note that this process lives, and mark what dead ones left open."""
+    async with database.write() as session:
+        await session.execute(insert(Instance).values(id=instance_id))
+    await _mark_interrupted(database, is_start=True, own=instance_id)
+
+
+async def _mark_interrupted(database: Database, *, is_start: bool, own: str) -> None:
+    moment = now().timestamp() - DEAD_SECONDS
+    async with database.write() as session:
+        living = select(Instance.id)
+        if database.is_sqlite and is_start:
+            # One process serves a SQLite file: all others that ever did are gone.
+            living = living.where(Instance.id == own)
+        else:
+            from datetime import UTC, datetime  # noqa: PLC0415
+
+            living = living.where(Instance.seen_at >= datetime.fromtimestamp(moment, UTC))
+        await session.execute(
+            update(Call)
+            .where(Call.state == OPEN, Call.instance_id.not_in(living))
+            .values(state=INTERRUPTED, error="interrupted: the process ended")
+        )
+
+
+async def _beat(database: Database, instance_id: str) -> None:
+    beats = 0
+    while True:
+        await asyncio.sleep(HEARTBEAT_SECONDS)
+        beats += 1
+        try:
+            async with database.write() as session:
+                await session.execute(
+                    update(Instance).where(Instance.id == instance_id).values(seen_at=now())
+                )
+            if beats % 6 == 0:
+                await _mark_interrupted(database, is_start=False, own=instance_id)
+        except Exception as error:  # noqa: BLE001 - a worker loop: the database may be away
+            log.warning("heartbeat_missed", reason=type(error).__name__)

@@ -1,0 +1,162 @@
+"""The cache as the gateway sees it: memory over the database, one view of both."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye.access.snapshot import Snapshot
+from aieye.cache.entry import Entry
+from aieye.cache.memory import MemoryTier
+from aieye.cache.store import Store
+from aieye.db.engine import Database, bump_revision
+from aieye.db.group_writer import GroupWriter
+from aieye.db.tables import CacheEntry, CacheTotals, Revision
+from aieye.errors import AieyeError
+
+log = structlog.get_logger()
+
+MAINTENANCE_SECONDS = 10.0
+# Eviction stops at this share of the limit, so that it does not run at every turn.
+_EVICT_TO = 0.95
+_CHUNK = 500
+_MOST_TOUCHED = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLimits:
+    """How much each tier may hold, in bytes."""
+
+    memory_bytes: int
+    store_bytes: int
+
+
+class Cache:
+    """Finds, keeps and purges entries."""
+
+    def __init__(self, database: Database, writer: GroupWriter, limits: CacheLimits) -> None:
+        self._database = database
+        self._writer = writer
+        self._limits = limits
+        self._store = Store(database, writer)
+        self.memory = MemoryTier(limits.memory_bytes)
+        self._touched: dict[bytes, int] = {}
+        self._purges = 0
+
+    async def start(self) -> None:
+        await self._store.start()
+
+    async def close(self) -> None:
+        await self._save_touches()
+        await self._store.close()
+
+    def follow(self, snapshot: Snapshot) -> None:
+        """Forget what is in memory when another process has purged the database."""
+        if snapshot.purges != self._purges:
+            self._purges = snapshot.purges
+            self.memory.clear()
+
+    def find_in_memory(self, key: bytes) -> Entry | None:
+        return self.memory.find(key)
+
+    async def find(self, key: bytes) -> Entry | None:
+        """The entry of `key`, fresh or not (`Entry.is_fresh`)."""
+        entry = self.memory.find(key)
+        if entry is None:
+            entry = await self._store.find(key)
+            if entry is not None:
+                self.memory.put(entry)
+        return entry
+
+    def touch(self, entry: Entry) -> None:
+        """Count a hit; written to the database every few seconds."""
+        self._touched[entry.key] = self._touched.get(entry.key, 0) + 1
+
+    def keep(self, entry: Entry) -> None:
+        """Store an entry in both tiers, in place of an older one."""
+        self.memory.put(entry)
+        self._store.put(entry)
+
+    async def purge(
+        self,
+        *,
+        entry_id: int | None = None,
+        model: str | None = None,
+        namespace: str | None = None,
+        everything: bool = False,
+    ) -> int:
+        """Remove one entry, those of a model or a namespace, or all; how many there were.
+
+        Committed when this returns; other processes forget their copies within a second.
+        """
+        if entry_id is None and model is None and namespace is None and not everything:
+            return 0
+        # What is stored but not yet written would otherwise come after the purge.
+        await self._writer.durable()
+        statement = delete(CacheEntry)
+        if entry_id is not None:
+            statement = statement.where(CacheEntry.id == entry_id)
+        if model is not None:
+            statement = statement.where(CacheEntry.model == model)
+        if namespace is not None:
+            statement = statement.where(CacheEntry.namespace == namespace)
+        async with self._database.write() as session:
+            result = await session.execute(statement)
+            await note_purge(session)
+        self.memory.clear()
+        return int(result.rowcount)  # type: ignore[attr-defined] # a DML result has it
+
+    async def maintain(self) -> None:
+        """Write down hits and keep the database tier within its bytes, for ever."""
+        while True:
+            await asyncio.sleep(MAINTENANCE_SECONDS)
+            try:
+                await self._save_touches()
+                await self._evict()
+            except (AieyeError, SQLAlchemyError) as error:
+                log.warning("cache_not_maintained", reason=type(error).__name__)
+
+    async def _save_touches(self) -> None:
+        touched, self._touched = self._touched, {}
+        if not touched:
+            return
+        moment = time.time_ns() // 1000
+        statement = (
+            update(CacheEntry.__table__)  # type: ignore[arg-type] # declared as FromClause
+            .where(CacheEntry.key == bindparam("of"))
+            .values(hits=CacheEntry.hits + bindparam("more"), last_used_at=bindparam("at"))
+        )
+        rows = [{"of": key, "more": hits, "at": moment} for key, hits in touched.items()]
+        for start in range(0, min(len(rows), _MOST_TOUCHED), _CHUNK):
+            async with self._database.write() as session:
+                await session.execute(statement, rows[start : start + _CHUNK])
+
+    async def _evict(self) -> None:
+        async with self._database.read() as session:
+            size = await session.scalar(select(CacheTotals.size_bytes)) or 0
+        if size <= self._limits.store_bytes:
+            return
+        while size > self._limits.store_bytes * _EVICT_TO:
+            async with self._database.write() as session:
+                oldest = (
+                    select(CacheEntry.id).order_by(CacheEntry.last_used_at).limit(_CHUNK)
+                ).scalar_subquery()
+                result = await session.execute(
+                    delete(CacheEntry).where(CacheEntry.id.in_(oldest))
+                )
+                size = await session.scalar(select(CacheTotals.size_bytes)) or 0
+                if not result.rowcount:  # type: ignore[attr-defined] # as above
+                    return
+            await asyncio.sleep(0)
+
+
+async def note_purge(session: AsyncSession) -> None:
+    """Tell all processes, with this commit, to forget the entries they hold in memory."""
+    await session.execute(update(Revision).values(purges=Revision.purges + 1))
+    await bump_revision(session)

@@ -1,0 +1,50 @@
+"""What goes into the gateway and what comes out: a call and its reply."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from aieye.access.snapshot import Grant
+from aieye.cache.controls import DEFAULT, Controls
+from aieye.gateway.wire import Header, Match
+from aieye.ledger.book import CallRecord
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass(slots=True)
+class Call:
+    """One client call. Its `record` is filled in as the call goes on and settled exactly once.
+
+    `on_upstream` is called when the call is about to wait for a provider: from then on it may
+    take long. A caller that loses interest cancels the task that awaits the gateway.
+    """
+
+    match: Match
+    grant: Grant
+    body: bytes = field(repr=False)
+    record: CallRecord
+    headers: tuple[Header, ...] = ()
+    query: str = ""
+    controls: Controls = DEFAULT
+    # The key that what the body names was made with, if it names such.
+    key_id: int | None = None
+    on_upstream: Callable[[], None] = _nothing
+    # Set where the caller reads the upload itself; `body` is empty then.
+    upload: Callable[[], AsyncIterator[bytes]] | None = None
+
+
+@dataclass(slots=True)
+class Reply:
+    """The answer to a call: a `body`, or `chunks` that end when the call is settled.
+
+    Whoever reads `chunks` reads them to the end or closes the iterator: that settles the call.
+    """
+
+    status: int
+    headers: list[Header]
+    body: bytes | None = field(default=None, repr=False)
+    chunks: AsyncIterator[bytes] | None = None

@@ -1,0 +1,302 @@
+"""One exchange with a provider, for one client or for many that ask the same at the same time.
+
+The exchange runs in a task of its own and belongs to nobody: clients join it and leave it. It goes
+on while anyone is interested; when the last one leaves it is cancelled and the connection closed.
+What it cost is booked on one of those who are there: the first, or, when that one leaves early, the
+next (`payer`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import uuid_utils
+
+from aieye.access.snapshot import KeyInfo
+from aieye.cache.entry import Entry
+from aieye.errors import AieyeError
+from aieye.gateway.client import BrokenOff, Deadline, UpstreamError, UpstreamTimeout
+from aieye.gateway.dispatch import Dispatcher, Outcome
+from aieye.gateway.prepare import Plan
+from aieye.gateway.routing import Candidate
+from aieye.gateway.sse import EventTooLarge
+from aieye.gateway.wire import Header, response_headers
+
+if TYPE_CHECKING:
+    from aieye.gateway.settle import Settlement
+
+# How far the provider may be ahead of the quickest reader before reading pauses.
+MOST_AHEAD_BYTES = 64 * 1024
+# An answer over this is passed on and not kept for the cache.
+MOST_KEPT_BYTES = 16 * 2**20
+MOST_LEDGER_BYTES = 2**20
+
+
+class Opener(Protocol):
+    """Sends one attempt; `aieye.gateway.upstream.Upstream.open`."""
+
+    async def __call__(
+        self, plan: Plan, candidate: Candidate, key: KeyInfo, seconds: float
+    ) -> Outcome: ...
+
+
+class Cancelled(AieyeError):
+    """The exchange ended because nobody waited for it any more."""
+
+    status = 499
+    code = "client_closed_request"
+
+
+@dataclass(slots=True, eq=False)
+class Participant:
+    """One client of an exchange: where it is in the stream."""
+
+    position: int = 0
+
+
+class Exchange:
+    """See the module. `done` says that nothing more comes; then either `error` is set or not."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        dispatcher: Dispatcher,
+        opener: Opener,
+        *,
+        total_seconds: float,
+        idle_seconds: float,
+        keeps: bool,
+        keeps_for_ledger: bool,
+        on_end: Callable[[Exchange], None],
+    ) -> None:
+        self.plan = plan
+        # Whether the answer may go into the cache, and whether its text goes into the ledger.
+        self.keeps = keeps
+        self.namespace = ""
+        self.place: tuple[tuple[bytes, ...], tuple[bool, bool]] | None = None
+        # Set when the exchange ends, before its clients are told.
+        self.settlement: Settlement | None = None
+        self.entry: Entry | None = None
+        self.body_id = uuid_utils.uuid7().hex
+        self.has_kept_body = False
+        self.attempts: list[dict[str, Any]] = []
+        self.outcome: Outcome | None = None
+        self.error: AieyeError | None = None
+        self.headers: list[Header] = []
+        # Everything the provider sent of a stream, for the cache; dropped when it gets too large.
+        self.raw: list[bytes] | None = [] if keeps or keeps_for_ledger else None
+        self.tail = b""
+        self.is_streaming = False
+        self.done = False
+        self.first_byte_at: float | None = None
+        self.participants: list[Participant] = []
+        self.sent_bytes = 0
+        self._dispatcher = dispatcher
+        self._opener = opener
+        self._total_seconds = total_seconds
+        self._idle_seconds = idle_seconds
+        self._on_end = on_end
+        self._kept_bytes = 0
+        self._chunks: list[bytes] = []
+        self._dropped = 0
+        self._waiters: list[asyncio.Future[None]] = []
+        self._room: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    # -- the clients' side ------------------------------------------------------------------
+
+    def join(self) -> Participant:
+        """Take part. The first one to join is the payer."""
+        participant = Participant()
+        self.participants.append(participant)
+        return participant
+
+    def leave(self, participant: Participant) -> None:
+        """Lose interest; the last one to go ends the exchange."""
+        if participant in self.participants:
+            self.participants.remove(participant)
+        if not self.participants and not self.done and self._task is not None:
+            self._task.cancel()
+        self._make_room()
+
+    def is_payer(self, participant: Participant) -> bool:
+        """Whether this client's row carries the cost."""
+        return bool(self.participants) and self.participants[0] is participant
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether a newcomer would still get everything from the start."""
+        return not self._dropped and not (self.done and self.error is not None)
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def head(self) -> None:
+        """Wait until the answer is there (plain) or has begun (stream). Raises what went wrong."""
+        while not self.done and not self.is_streaming:
+            await self._wait()
+        if self.error is not None and not self.is_streaming:
+            raise self.error
+
+    async def finished(self) -> None:
+        """Wait until nothing more comes."""
+        while not self.done:
+            await self._wait()
+
+    async def read(self, participant: Participant) -> bytes | None:
+        """The stream's next bytes for this client, several events at once if they are there.
+
+        None at its end: then `error` tells whether it broke off, and `tail` is still to be given.
+        """
+        while True:
+            index = participant.position - self._dropped
+            if index < len(self._chunks):
+                data = (
+                    self._chunks[index]
+                    if index + 1 == len(self._chunks)
+                    else b"".join(self._chunks[index:])
+                )
+                participant.position = self._dropped + len(self._chunks)
+                self._make_room()
+                return data
+            if self.done:
+                return None
+            await self._wait()
+
+    async def _wait(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    # -- the provider's side ----------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            outcome = await self._dispatcher.run(
+                self.plan.candidates, self._send, self.attempts
+            )
+            self.outcome = outcome
+            self.first_byte_at = time.perf_counter()
+            self.headers = response_headers(outcome.headers)
+            if outcome.chunks is not None:
+                await self._relay(outcome)
+        except AieyeError as error:
+            self.error = error
+        except asyncio.CancelledError:
+            self.error = Cancelled("Nobody waited for the answer any more.")
+        finally:
+            self._end()
+
+    async def _send(self, candidate: Candidate, key: KeyInfo, seconds: float) -> Outcome:
+        return await self._opener(self.plan, candidate, key, seconds)
+
+    def _end(self) -> None:
+        self.done = True
+        try:
+            self._on_end(self)
+        finally:
+            self._wake()
+
+    async def _relay(self, outcome: Outcome) -> None:
+        """Pass a stream on as it comes."""
+        if outcome.chunks is None or outcome.response is None:
+            return
+        try:
+            self._take(outcome.first_raw, outcome.first)
+            self.is_streaming = True
+            self._wake()
+            with Deadline(self._idle_seconds, "between events", self._total_seconds) as deadline:
+                if outcome.meter is None:
+                    await self._relay_bytes(outcome.chunks, deadline)
+                else:
+                    await self._relay_events(outcome, outcome.chunks, deadline)
+        finally:
+            outcome.response.release()
+
+    async def _relay_events(
+        self, outcome: Outcome, chunks: AsyncIterator[bytes], deadline: Deadline
+    ) -> None:
+        meter = outcome.meter
+        if meter is None:
+            return
+        try:
+            async for chunk in chunks:
+                self._take(chunk, meter.feed(chunk))
+                if self._is_ahead():
+                    await self._let_catch_up(deadline)
+                deadline.extend(self._idle_seconds, "between events")
+        except EventTooLarge as error:
+            self._take(b"", error.frames)
+            raise BrokenOff(
+                "An event of the provider's stream is larger than AIEYE_MAX_EVENT_BYTES."
+            ) from error
+        except (UpstreamError, UpstreamTimeout):
+            # What broke off after the terminal event took nothing away.
+            if not meter.finished:
+                raise
+        self.tail = meter.end()
+        if not meter.finished and meter.error is None:
+            raise BrokenOff("The provider's stream ended before it was complete.")
+
+    async def _relay_bytes(self, chunks: AsyncIterator[bytes], deadline: Deadline) -> None:
+        """Audio and the like: the last piece is held back until the call is recorded."""
+        held = b""
+        async for chunk in chunks:
+            self._take(chunk, held)
+            held = chunk
+            if self._is_ahead():
+                await self._let_catch_up(deadline)
+            deadline.extend(self._idle_seconds, "between bytes")
+        self.tail = held
+
+    def _take(self, raw: bytes, forward: bytes) -> None:
+        if raw and self.raw is not None:
+            self._kept_bytes += len(raw)
+            if self._kept_bytes > (MOST_KEPT_BYTES if self.keeps else MOST_LEDGER_BYTES):
+                self.raw = None
+            else:
+                self.raw.append(raw)
+        if forward:
+            self._chunks.append(forward)
+            self.sent_bytes += len(forward)
+            self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # -- back-pressure ----------------------------------------------------------------------
+
+    def _is_ahead(self) -> bool:
+        """Whether the quickest reader has too much before it; slow ones must not hold it up."""
+        self._drop_read()
+        furthest = max((one.position for one in self.participants), default=0) - self._dropped
+        if furthest >= len(self._chunks):
+            return False
+        return sum(map(len, self._chunks[furthest:])) > MOST_AHEAD_BYTES
+
+    async def _let_catch_up(self, deadline: Deadline) -> None:
+        while self._is_ahead():
+            # A client that reads slowly is not the provider's silence.
+            deadline.extend(self._total_seconds, "a client that does not read")
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+    def _make_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def _drop_read(self) -> None:
+        """Forget what everybody has read, unless somebody may still join."""
+        if self.raw is not None or not self.participants:
+            return
+        slowest = min(one.position for one in self.participants) - self._dropped
+        if slowest > 0:
+            del self._chunks[:slowest]
+            self._dropped += slowest

@@ -1,0 +1,492 @@
+"""The gateway: takes a call, finds its answer in the cache or at a provider, and sees it recorded.
+
+Every call that is let in is settled exactly once, and its row is durable before the last bytes of
+its answer are handed out. Settling itself never waits, so that it also works while a call is being
+cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+from aieye.access.directory import Directory
+from aieye.access.snapshot import KeyInfo, Snapshot
+from aieye.cache.controls import DEFAULT, Controls
+from aieye.cache.entry import Entry
+from aieye.cache.service import Cache
+from aieye.db.group_writer import GroupWriter
+from aieye.errors import AieyeError
+from aieye.gateway.admission import Admission
+from aieye.gateway.calls import Call, Reply
+from aieye.gateway.client import UpstreamClient
+from aieye.gateway.dispatch import Circuits, Dispatcher, Outcome
+from aieye.gateway.exchange import Exchange, Participant
+from aieye.gateway.prepare import Plan, prepare
+from aieye.gateway.replay import body_from, fill_from_entry, headers_from, hit_headers, usd
+from aieye.gateway.routing import Candidate
+from aieye.gateway.settle import MOST_BODY_BYTES, Settlement, entry_of, settlement_of
+from aieye.gateway.sse import error_frame
+from aieye.gateway.tariff import Tariff
+from aieye.gateway.upstream import Upstream
+from aieye.gateway.wire import Endpoint, Header
+from aieye.ledger.book import CLIENT_LEFT, Book
+from aieye.ledger.redact import redact
+from aieye.settings import Settings
+from aieye.telemetry.metrics import Metrics
+
+# Bodies whose reading is remembered by the hash of their bytes.
+_MOST_KNOWN = 8_192
+_Form = tuple[bool, bool]
+
+
+class CacheMiss(AieyeError):
+    """The caller wants a stored answer or none (RFC 9111, 5.2.1.7), and there is none."""
+
+    status = 504
+    type = "invalid_request_error"
+    code = "cache_miss"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was found out about a body when it was read: enough to answer it from the cache."""
+
+    endpoint: Endpoint
+    key: bytes
+    model: str | None
+    is_stream: bool
+    wants_usage: bool
+    controls: Controls
+    tags: dict[str, str] | None
+
+
+class Gateway:
+    """One a process. `infer` is the way of every call that asks a model."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Directory,
+        cache: Cache,
+        writer: GroupWriter,
+        book: Book,
+        admission: Admission,
+        metrics: Metrics,
+    ) -> None:
+        self.circuits = Circuits()
+        self.client = UpstreamClient(connect_timeout=settings.connect_timeout)
+        self.dispatcher = Dispatcher(self.circuits, total_seconds=settings.upstream_timeout)
+        self.tariff = Tariff(book)
+        self.admission = admission
+        self.book = book
+        self.writer = writer
+        self.directory = directory
+        self._metrics = metrics
+        self._settings = settings
+        self._cache = cache
+        self._upstream = Upstream(self.client, settings)
+        self._is_strict = settings.ledger_durability == "strict"
+        self._default_ttl_us = None if settings.cache_ttl is None else settings.cache_ttl * 1_000_000
+        self._known: OrderedDict[tuple[bytes, str, int], _Known] = OrderedDict()
+        self._flights: dict[tuple[bytes, ...], dict[_Form, Exchange]] = {}
+        directory.on_change(self._follow)
+
+    def start(self) -> None:
+        self.client.start()
+
+    async def close(self) -> None:
+        await self.client.close()
+
+    def _follow(self, snapshot: Snapshot) -> None:
+        # What was found out about a body holds for the snapshot it was found out with.
+        self._known.clear()
+        self.tariff.follow(snapshot)
+        self._cache.follow(snapshot)
+
+    # -- the way of a call ------------------------------------------------------------------
+
+    async def infer(self, call: Call) -> Reply:
+        """Answer a call that asks a model. Raises `AieyeError`, after the call was settled."""
+        try:
+            return await self._infer(call)
+        except AieyeError as error:
+            if call.record.status is None:
+                await self.settle_failed(call, error)
+            raise
+        except asyncio.CancelledError:
+            if call.record.status is None:
+                self.settle_left(call)
+            raise
+
+    async def _infer(self, call: Call) -> Reply:
+        record, grant = call.record, call.grant
+        record.token_id, record.user_id = grant.token_id, grant.user_id
+        self.admission.admit(grant, call.match.endpoint)
+        place = (sha256(call.body).digest(), call.match.path, grant.token_id)
+        known = self._known.get(place) if call.controls is DEFAULT else None
+        if known is not None:
+            entry = self._cache.find_in_memory(known.key)
+            if entry is not None and entry.is_fresh(record.created_at, known.controls.max_age_us):
+                record.model_asked, record.tags = known.model, known.tags
+                record.is_stream = known.is_stream
+                reply = self._from_entry(call, entry, known)
+                if reply is not None:
+                    await self.durable()
+                    return reply
+        plan = self._prepare(call)
+        mode = self._mode(call, plan)
+        if mode == "use" and call.controls is DEFAULT and len(plan.candidates) == 1:
+            self._remember(place, plan)
+        if mode in {"use", "only"}:
+            reply = await self._look_up(call, plan)
+            if reply is not None:
+                await self.durable()
+                return reply
+            if mode == "only":
+                record.cache = "miss"
+                raise CacheMiss("There is no stored answer to this request.")
+        record.cache = {"use": "miss", "refresh": "refresh"}.get(mode, "bypass")
+        return await self._exchange(call, plan, mode)
+
+    def _prepare(self, call: Call) -> Plan:
+        plan = prepare(
+            call.match, call.body, call.grant, self.directory.current, call.controls,
+            key_id=call.key_id,
+        )  # fmt: skip
+        record = call.record
+        record.model_asked, record.tags, record.is_stream = plan.model, plan.tags, plan.is_stream
+        return plan
+
+    def _mode(self, call: Call, plan: Plan) -> str:
+        if not plan.keys or not call.grant.cache_enabled:
+            return "only" if plan.controls.mode == "only" else "off"
+        if not self._settings.cache_default and not plan.controls.is_explicit:
+            return "off"
+        return plan.controls.mode
+
+    def _remember(self, place: tuple[bytes, str, int], plan: Plan) -> None:
+        self._known[place] = _Known(
+            plan.endpoint, plan.keys[0], plan.model, plan.is_stream, plan.wants_usage,
+            plan.controls, plan.tags,
+        )  # fmt: skip
+        if len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+
+    # -- answers from the cache -------------------------------------------------------------
+
+    async def _look_up(self, call: Call, plan: Plan) -> Reply | None:
+        for key in plan.keys:
+            entry = await self._cache.find(key)
+            if entry is None:
+                continue
+            if entry.is_fresh(call.record.created_at, plan.controls.max_age_us):
+                reply = self._from_entry(call, entry, plan)
+                if reply is not None:
+                    return reply
+        return None
+
+    def _from_entry(self, call: Call, entry: Entry, asked: Plan | _Known) -> Reply | None:
+        """The entry as a reply, booked as a hit."""
+        body = body_from(
+            entry, asked.endpoint, is_stream=asked.is_stream, wants_usage=asked.wants_usage
+        )
+        if body is None:
+            return None
+        record = call.record
+        record.cache, record.status = "hit", 200
+        fill_from_entry(record, entry)
+        self._cache.touch(entry)
+        self.settle(call)
+        headers = self._own_headers(call)
+        headers += headers_from(entry, is_stream=asked.is_stream)
+        headers += hit_headers(entry)
+        return Reply(200, headers, body)
+
+    def _own_headers(self, call: Call) -> list[Header]:
+        return [(b"x-request-id", call.record.request_id.encode())]
+
+    # -- answers from a provider ------------------------------------------------------------
+
+    async def _exchange(self, call: Call, plan: Plan, mode: str) -> Reply:
+        form = (plan.is_stream, plan.is_stream and plan.wants_usage)
+        flights = self._flights.get(plan.keys) if mode == "use" else None
+        if flights:
+            running = flights.get(form)
+            if running is not None and running.is_joinable:
+                call.record.cache = "shared"
+                return await self._take_part(call, running)
+            reply = await self._from_other_form(call, plan, flights)
+            if reply is not None:
+                return reply
+        exchange = Exchange(
+            plan,
+            self.dispatcher,
+            self._open,
+            total_seconds=self._settings.upstream_timeout,
+            idle_seconds=self._settings.idle_timeout,
+            keeps=bool(plan.keys) and mode != "off",
+            keeps_for_ledger=self._settings.ledger_bodies,
+            on_end=self._ended,
+        )
+        exchange.namespace = call.grant.namespace
+        if mode == "use":
+            self._flights.setdefault(plan.keys, {})[form] = exchange
+            exchange.place = (plan.keys, form)
+        exchange.start()
+        return await self._take_part(call, exchange)
+
+    async def _from_other_form(
+        self, call: Call, plan: Plan, flights: dict[_Form, Exchange]
+    ) -> Reply | None:
+        """Wait for the same call under way in the other form; its entry serves this one too."""
+        other = next((one for one in flights.values() if one.is_joinable), None)
+        if other is None or not plan.endpoint.convertible:
+            return None
+        participant = other.join()
+        call.on_upstream()
+        try:
+            await other.finished()
+        except asyncio.CancelledError:
+            self._left(call, other, participant)
+            raise
+        finally:
+            other.leave(participant)
+        entry = other.entry
+        reply = None if entry is None else self._from_entry_shared(call, entry, plan)
+        if reply is not None:
+            await self.durable()
+        return reply
+
+    def _from_entry_shared(self, call: Call, entry: Entry, plan: Plan) -> Reply | None:
+        body = body_from(
+            entry, plan.endpoint, is_stream=plan.is_stream, wants_usage=plan.wants_usage
+        )
+        if body is None:
+            return None
+        call.record.cache, call.record.status = "shared", 200
+        fill_from_entry(call.record, entry)
+        self.settle(call)
+        headers = self._own_headers(call) + headers_from(entry, is_stream=plan.is_stream)
+        return Reply(200, headers + _cache_headers("shared"), body)
+
+    async def _open(
+        self, plan: Plan, candidate: Candidate, key: KeyInfo, seconds: float
+    ) -> Outcome:
+        self.tariff.prepare(candidate.provider, candidate.model)
+        outcome = await self._upstream.open(plan, candidate, key, seconds)
+        await self.tariff.ready(candidate.provider, candidate.model)
+        return outcome
+
+    async def _take_part(self, call: Call, exchange: Exchange) -> Reply:
+        participant = exchange.join()
+        call.on_upstream()
+        try:
+            await exchange.head()
+        except asyncio.CancelledError:
+            self._left(call, exchange, participant)
+            raise
+        except AieyeError as error:
+            self._fill(call, exchange, participant)
+            exchange.leave(participant)
+            await self.settle_failed(call, error)
+            raise
+        if exchange.is_streaming:
+            return self._streaming(call, exchange, participant)
+        return await self._plain(call, exchange, participant)
+
+    async def _plain(self, call: Call, exchange: Exchange, participant: Participant) -> Reply:
+        outcome = exchange.outcome
+        if outcome is None or outcome.body is None:
+            raise RuntimeError("an exchange ended with neither answer nor error")
+        record = call.record
+        record.status = outcome.status
+        record.ttft_us = int(((exchange.first_byte_at or record.started) - record.started) * 1e6)
+        if outcome.status >= 400:
+            record.error = exchange.attempts[-1].get("error")
+        self._fill(call, exchange, participant)
+        exchange.leave(participant)
+        self.settle(call)
+        await self.durable()
+        headers = self._answer_headers(call, exchange)
+        if record.cost_nano is not None:
+            headers.append((b"x-aieye-cost-usd", usd(record.cost_nano)))
+        return Reply(outcome.status, headers, outcome.body)
+
+    def _streaming(self, call: Call, exchange: Exchange, participant: Participant) -> Reply:
+        outcome = exchange.outcome
+        status = 200 if outcome is None else outcome.status
+        return Reply(
+            status,
+            self._answer_headers(call, exchange),
+            chunks=self._stream(call, exchange, participant, status),
+        )
+
+    async def _stream(
+        self, call: Call, exchange: Exchange, participant: Participant, status: int
+    ) -> AsyncIterator[bytes]:
+        record = call.record
+        try:
+            while (data := await exchange.read(participant)) is not None:
+                if record.ttft_us is None:
+                    record.ttft_us = record.elapsed_us()
+                yield data
+            record.status = status
+            if exchange.error is not None:
+                record.error = exchange.error.code
+            self._fill(call, exchange, participant)
+            self.settle(call)
+            end = exchange.tail
+            error = exchange.error
+            try:
+                await self.durable()
+            except AieyeError as unrecorded:
+                error = unrecorded
+            if error is not None:
+                if exchange.outcome is None or exchange.outcome.meter is None:
+                    raise error
+                end = error_frame(exchange.plan.endpoint.dialect, _error_object(error))
+            if end:
+                yield end
+        finally:
+            if record.status is None:
+                self._left(call, exchange, participant)
+            exchange.leave(participant)
+
+    # -- settling ---------------------------------------------------------------------------
+
+    def _ended(self, exchange: Exchange) -> None:
+        """The exchange has ended: work out what it came to, keep the answer, let nobody join."""
+        if exchange.place is not None:
+            keys, form = exchange.place
+            flights = self._flights.get(keys, {})
+            if flights.get(form) is exchange:
+                del flights[form]
+                if not flights:
+                    del self._flights[keys]
+        try:
+            exchange.settlement = settlement_of(exchange, self.tariff)
+        except AieyeError as error:
+            exchange.error = error
+            exchange.settlement = Settlement()
+        if not exchange.keeps:
+            return
+        controls = exchange.plan.controls
+        exchange.entry = entry_of(
+            exchange,
+            exchange.settlement,
+            namespace=exchange.namespace,
+            body_id=exchange.body_id if self._settings.ledger_bodies else None,
+            ttl_us=self._default_ttl_us if controls.ttl_us is None else controls.ttl_us,
+        )
+        if exchange.entry is not None:
+            self._cache.keep(exchange.entry)
+
+    def _fill(self, call: Call, exchange: Exchange, participant: Participant) -> None:
+        """Write what the exchange came to into this client's record."""
+        record = call.record
+        settlement = exchange.settlement or settlement_of(exchange, self.tariff)
+        pays = exchange.is_payer(participant)
+        settlement.fill(record, pays=pays)
+        record.attempts = exchange.attempts if pays else None
+        self._keep_body(call, exchange, settlement)
+
+    def _keep_body(self, call: Call, exchange: Exchange, settlement: Settlement) -> None:
+        if not self._settings.ledger_bodies:
+            return
+        if exchange.has_kept_body:
+            call.record.body_id = exchange.body_id
+            return
+        exchange.has_kept_body = True
+        response = settlement.response
+        self.book.keep_body(
+            exchange.body_id,
+            call.record,
+            redact(call.body) if len(call.body) <= MOST_BODY_BYTES else None,
+            redact(response) if response and len(response) <= MOST_BODY_BYTES else None,
+        )
+
+    def _left(self, call: Call, exchange: Exchange, participant: Participant) -> None:
+        """The client is gone: book what was used, on it if nobody else is there to pay."""
+        record = call.record
+        if record.status is not None:
+            return
+        record.status, record.error = CLIENT_LEFT, "client_cancelled"
+        if len(exchange.participants) > 1:
+            record.provider_id = None
+            record.cost_nano, record.cost_state = 0, "exact"
+        else:
+            self._fill(call, exchange, participant)
+        exchange.leave(participant)
+        self.settle(call)
+
+    def settle_left(self, call: Call) -> None:
+        """Book a call whose client left before it cost anything."""
+        record = call.record
+        record.status, record.error = CLIENT_LEFT, "client_cancelled"
+        record.cost_nano, record.cost_state = 0, "exact"
+        self.settle(call)
+
+    async def settle_failed(self, call: Call, error: AieyeError) -> None:
+        """Book a call that is answered with `error`."""
+        record = call.record
+        record.status, record.error = error.status, error.code or error.message[:300]
+        if record.cost_nano is None and record.provider_id is None:
+            record.cost_nano, record.cost_state = 0, "exact"
+        self.settle(call)
+        if self.writer.is_healthy:
+            await self.durable()
+
+    def settle(self, call: Call) -> None:
+        """Write the call's row and count it; nothing is waited for."""
+        self.book.settle(call.record)
+        self.admission.settle(call.grant, call.record)
+        provider = self.directory.current.providers_by_id.get(call.record.provider_id or 0)
+        self._metrics.observe(call.record, "" if provider is None else provider.name)
+
+    async def durable(self) -> None:
+        """Wait until what was settled until now is durable, where that was asked for."""
+        if self._is_strict:
+            await self.writer.durable()
+
+    # -- headers ----------------------------------------------------------------------------
+
+    def _answer_headers(self, call: Call, exchange: Exchange) -> list[Header]:
+        headers = self._own_headers(call) + exchange.headers
+        outcome = exchange.outcome
+        if outcome is not None:
+            headers.append((b"x-aieye-provider", outcome.candidate.provider.name.encode()))
+            upstream_id = outcome.request_id
+            if upstream_id is not None:
+                headers.append((b"x-aieye-upstream-request-id", upstream_id.encode("latin-1")))
+        return headers + _cache_headers(
+            call.record.cache, is_stored=exchange.done and exchange.entry is not None
+        )
+
+
+_STATUSES = {
+    "miss": b"aieye; fwd=miss",
+    "shared": b"aieye; fwd=miss; collapsed",
+    "refresh": b"aieye; fwd=request",
+    "bypass": b"aieye; fwd=bypass",
+}
+
+
+def _cache_headers(state: str, *, is_stored: bool = False) -> list[Header]:
+    status = _STATUSES[state]
+    if is_stored and state != "shared":
+        status += b"; stored"
+    return [(b"x-aieye-cache", state.encode()), (b"cache-status", status)]
+
+
+def _error_object(error: AieyeError) -> dict[str, str | None]:
+    return {
+        "message": error.message,
+        "type": error.type,
+        "code": error.code,
+        "param": error.param,
+    }

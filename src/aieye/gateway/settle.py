@@ -1,0 +1,216 @@
+"""What an exchange came to: usage, money, and whether its answer is kept for others."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from aieye.cache.entry import Entry, Provenance
+from aieye.gateway.client import BrokenOff
+from aieye.gateway.dispatch import Outcome
+from aieye.gateway.exchange import Exchange
+from aieye.gateway.prepare import Plan
+from aieye.gateway.tariff import NOTHING, Charge, Tariff
+from aieye.gateway.usage import (
+    Usage,
+    estimate_usage,
+    is_complete,
+    normalise_usage,
+    usage_of_body,
+)
+from aieye.gateway.wire import stored_headers
+from aieye.ledger.book import CallRecord
+
+# Where providers charge by tokens, what they did not report is estimated.
+_ESTIMATED = frozenset(
+    {"chat/completions", "completions", "responses", "embeddings", "edits", "audio/speech"}
+)
+# Answers whose bytes are not text: nothing to look at in a ledger.
+MOST_BODY_BYTES = 2**20
+
+
+class NotAnAnswer(BrokenOff):
+    """The provider answered 200 with something that is no answer of its API."""
+
+    code = "upstream_invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The facts that the rows of all who took part are written from."""
+
+    provider_id: int | None = None
+    key_id: int | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    charge: Charge = NOTHING
+    upstream_request_id: str | None = None
+    response: bytes | None = None
+    is_complete: bool = False
+
+    def fill(self, record: CallRecord, *, pays: bool) -> None:
+        """Write the facts into a record: the payer's has the cost, the others' what they saved."""
+        record.provider_id, record.key_id = self.provider_id, self.key_id
+        record.model = self.model
+        record.upstream_request_id = self.upstream_request_id
+        usage = self.usage
+        if usage is not None:
+            record.tokens_input, record.tokens_output = usage.input, usage.output
+            record.tokens_cached, record.tokens_reasoning = usage.cached, usage.reasoning
+            record.usage = usage.raw
+        record.cost_state, record.price_id = self.charge.cost_state, self.charge.price_id
+        if pays:
+            record.cost_nano = self.charge.cost_nano
+        else:
+            record.cost_nano, record.cost_state = 0, "exact"
+            record.saved_nano = self.charge.cost_nano
+
+
+def settlement_of(exchange: Exchange, tariff: Tariff) -> Settlement:
+    """The facts as of now; for an exchange that is cut short, what was used until then."""
+    outcome = exchange.outcome
+    if outcome is None:
+        return _unanswered(exchange, tariff)
+    if outcome.status >= 400:
+        return Settlement(
+            provider_id=outcome.candidate.provider.id,
+            key_id=outcome.key.id,
+            model=None,
+            upstream_request_id=outcome.request_id,
+            response=outcome.body,
+        )
+    if outcome.meter is not None:
+        return _of_events(exchange, outcome, tariff)
+    if outcome.body is not None:
+        return _of_body(exchange.plan, outcome, outcome.body, tariff)
+    return _of_bytes(exchange, outcome, tariff)
+
+
+def _unanswered(exchange: Exchange, tariff: Tariff) -> Settlement:
+    """No answer: what was sent up and then abandoned is estimated, a refused connection is free."""
+    last = exchange.attempts[-1] if exchange.attempts else {}
+    if last.get("error") != "abandoned" and "ms" in last or not exchange.attempts:
+        return Settlement()
+    candidate = next(
+        one for one in exchange.plan.candidates if one.provider.name == last["provider"]
+    )
+    usage = _estimate(exchange.plan, deltas=0, characters=0)
+    return Settlement(
+        provider_id=candidate.provider.id,
+        key_id=last["key_id"],
+        model=candidate.model,
+        usage=usage,
+        charge=tariff.charge(candidate.provider, candidate.model, usage),
+    )
+
+
+def _of_events(exchange: Exchange, outcome: Outcome, tariff: Tariff) -> Settlement:
+    meter = outcome.meter
+    if meter is None:
+        return Settlement()
+    usage = normalise_usage(meter.usage)
+    if usage is None and not (meter.error is not None and not meter.has_content):
+        usage = _estimate(exchange.plan, deltas=meter.deltas, characters=meter.text_bytes)
+    model = meter.model or outcome.candidate.model
+    provider = outcome.candidate.provider
+    return Settlement(
+        provider_id=provider.id,
+        key_id=outcome.key.id,
+        model=model,
+        usage=usage,
+        charge=tariff.charge(provider, model, usage),
+        upstream_request_id=outcome.request_id,
+        response=None if exchange.raw is None else b"".join(exchange.raw),
+        is_complete=exchange.error is None and meter.complete,
+    )
+
+
+def _of_body(plan: Plan, outcome: Outcome, body: bytes, tariff: Tariff) -> Settlement:
+    usage, model, finish = usage_of_body(body)
+    if finish is None and not body.lstrip().startswith(b"{"):
+        raise NotAnAnswer("The provider answered with something that is not JSON.")
+    if usage is None:
+        usage = _estimate(plan, deltas=0, characters=len(body))
+    model = model or outcome.candidate.model
+    provider = outcome.candidate.provider
+    return Settlement(
+        provider_id=provider.id,
+        key_id=outcome.key.id,
+        model=model,
+        usage=usage,
+        charge=tariff.charge(provider, model, usage),
+        upstream_request_id=outcome.request_id,
+        response=body,
+        is_complete=is_complete(finish),
+    )
+
+
+def _of_bytes(exchange: Exchange, outcome: Outcome, tariff: Tariff) -> Settlement:
+    usage = _estimate(exchange.plan, deltas=0, characters=0)
+    candidate = outcome.candidate
+    return Settlement(
+        provider_id=candidate.provider.id,
+        key_id=outcome.key.id,
+        model=candidate.model,
+        usage=usage,
+        charge=tariff.charge(candidate.provider, candidate.model, usage),
+        upstream_request_id=outcome.request_id,
+        is_complete=exchange.error is None and exchange.done,
+    )
+
+
+def _estimate(plan: Plan, *, deltas: int, characters: int) -> Usage | None:
+    if plan.endpoint.name not in _ESTIMATED:
+        return None
+    return estimate_usage(plan.document, deltas=deltas, output_chars=characters)
+
+
+def entry_of(
+    exchange: Exchange,
+    settlement: Settlement,
+    *,
+    namespace: str,
+    body_id: str | None,
+    ttl_us: int | None,
+) -> Entry | None:
+    """The cache entry of a complete answer, under the key of the target that gave it."""
+    outcome, plan = exchange.outcome, exchange.plan
+    if outcome is None or outcome.status != 200 or not settlement.is_complete or not plan.keys:
+        return None
+    body = outcome.body
+    if body is None:
+        if exchange.raw is None:
+            return None
+        body = b"".join(exchange.raw)
+    index = next(
+        number for number, one in enumerate(plan.candidates) if one is outcome.candidate
+    )
+    created_at = time.time_ns() // 1000
+    meter, usage = outcome.meter, settlement.usage
+    return Entry(
+        key=plan.keys[index],
+        endpoint=plan.endpoint.name,
+        provider_id=outcome.candidate.provider.id,
+        namespace=namespace,
+        model=outcome.candidate.model or "",
+        is_stream=meter is not None,
+        headers=stored_headers(exchange.headers),
+        body=body,
+        request=plan.canonicals[index],
+        provenance=Provenance(
+            model=settlement.model,
+            key_id=settlement.key_id,
+            body_id=body_id,
+            cost_nano=settlement.charge.cost_nano,
+            tokens_input=None if usage is None else usage.input,
+            tokens_cached=None if usage is None else usage.cached,
+            tokens_output=None if usage is None else usage.output,
+            tokens_reasoning=None if usage is None else usage.reasoning,
+            usage=None if usage is None else usage.raw,
+            usage_span=None if meter is None else meter.usage_span,
+            upstream_request_id=settlement.upstream_request_id,
+            price_id=settlement.charge.price_id,
+        ),
+        created_at=created_at,
+        expires_at=None if ttl_us is None else created_at + ttl_us,
+    )

@@ -1,0 +1,75 @@
+"""What a finished exchange used and what it cost, in the ledger's terms."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from aieye.access.snapshot import ProviderInfo, Snapshot
+from aieye.db.types import now
+from aieye.ledger.book import ESTIMATED, EXACT, UNKNOWN, Book
+from aieye.ledger.pricing import PriceBook, PriceOverride
+from aieye.gateway.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Money in nano-dollars (None: unknown, never 0) with how sure it is and the price it is by."""
+
+    cost_nano: int | None
+    cost_state: str
+    price_id: str | None
+
+
+NOTHING = Charge(0, EXACT, None)
+
+
+class Tariff:
+    """The prices in force; follows the administrators' overrides."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._prices = PriceBook(())
+        self._loading: asyncio.Task[None] | None = None
+
+    def follow(self, snapshot: Snapshot) -> None:
+        """Take over the overrides of a new snapshot."""
+        self._prices = PriceBook([_override(price) for price in snapshot.prices])
+
+    def prepare(self, provider: ProviderInfo, model: str | None) -> None:
+        """Begin to load the price list beside the first call that needs it: it takes a while."""
+        if self._loading is None and model is not None and not provider.is_simulated:
+            self._loading = asyncio.create_task(asyncio.to_thread(PriceBook.load))
+
+    async def ready(self, provider: ProviderInfo, model: str | None) -> None:
+        """Wait for what `prepare` began."""
+        if self._loading is not None and not self._loading.done():
+            await asyncio.shield(self._loading)
+
+    def charge(self, provider: ProviderInfo, model: str | None, usage: Usage | None) -> Charge:
+        """What `usage` costs at `provider`. Where price or usage are not known, neither is the cost."""
+        if usage is None or model is None or provider.is_simulated:
+            return Charge(None, UNKNOWN, None)
+        price = self._prices.price_for(
+            provider.name, provider.origin, model, now(), usage.service_tier
+        )
+        if price is None:
+            return Charge(None, UNKNOWN, None)
+        cost = price.cost_nano(usage)
+        if cost is None:
+            return Charge(None, UNKNOWN, None)
+        state = ESTIMATED if usage.estimated or usage.anomaly else EXACT
+        return Charge(cost, state, self._book.keep_price(price))
+
+
+def _override(price: Mapping[str, Any]) -> PriceOverride:
+    rates = {name: Decimal(text) for name, text in price["rates"].items()}
+    return PriceOverride(
+        model=price["model"],
+        provider=price["provider"],
+        effective_from=price["effective_from"],
+        **rates,
+    )

@@ -1,0 +1,124 @@
+"""One attempt at one provider with one key: the request as it goes up, the answer as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from aieye.access.snapshot import KeyInfo
+from aieye.gateway.client import BrokenOff, Deadline, UpstreamClient, UpstreamResponse
+from aieye.gateway.dispatch import Outcome
+from aieye.gateway.prepare import Plan
+from aieye.gateway.routing import Candidate
+from aieye.gateway.sse import EventTooLarge, StreamMeter
+from aieye.gateway.wire import header
+from aieye.settings import Settings
+
+_JSON_HEADERS = {
+    "Content-Type": "application/json",
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "User-Agent": "aieye",
+}
+_SSE = b"text/event-stream"
+# A plain answer is held in memory; a hundred images as text are about this large.
+MOST_ANSWER_BYTES = 256 * 2**20
+
+
+class Upstream:
+    """Opens answers for the dispatcher."""
+
+    def __init__(self, client: UpstreamClient, settings: Settings) -> None:
+        self._client = client
+        self._first_byte_seconds = settings.first_byte_timeout
+        self._max_event_bytes = settings.max_event_bytes
+        self._inject_usage = settings.stream_usage == "inject"
+        # Per key, since each has a header of its own: built once.
+        self._headers: dict[str, dict[str, str]] = {}
+
+    async def open(
+        self, plan: Plan, candidate: Candidate, key: KeyInfo, seconds: float
+    ) -> Outcome:
+        """Send `plan` and read the answer: whole, or up to its first event when it streams.
+
+        `seconds` is what is left of the call's whole time. Raises `UpstreamError` and its kin.
+        """
+        body = plan.body_for(candidate, inject_usage=self._inject_usage)
+        with Deadline(self._first_byte_seconds, "first byte", seconds) as deadline:
+            response = await self._client.open(
+                "POST",
+                candidate.provider.base_url,
+                plan.match.path,
+                self._headers_for(key),
+                body,
+            )
+            try:
+                return await self._read(plan, candidate, key, response, deadline)
+            except BaseException:
+                response.close()
+                raise
+
+    def _headers_for(self, key: KeyInfo) -> dict[str, str]:
+        known = self._headers.get(key.secret)
+        if known is None:
+            if len(self._headers) > 1_000:
+                self._headers.clear()
+            known = {**_JSON_HEADERS, "Authorization": f"Bearer {key.secret}"}
+            self._headers[key.secret] = known
+        return known
+
+    async def _read(
+        self,
+        plan: Plan,
+        candidate: Candidate,
+        key: KeyInfo,
+        response: UpstreamResponse,
+        deadline: Deadline,
+    ) -> Outcome:
+        outcome = Outcome(candidate, key, response.status, response.headers)
+        if 300 <= response.status < 400:
+            raise BrokenOff("The provider answered with a redirect, which is never followed.")
+        kind = header(response.headers, b"content-type") or b""
+        if response.status < 300 and kind.startswith(_SSE):
+            await self._begin_events(plan, outcome, response)
+        elif response.status < 300 and not kind.startswith((b"application/json", b"text/")):
+            outcome.response, outcome.chunks = response, response.chunks()
+        else:
+            deadline.extend(deadline.remaining, "the whole answer")
+            outcome.body = await response.read(MOST_ANSWER_BYTES)
+            response.release()
+        return outcome
+
+    async def _begin_events(
+        self, plan: Plan, outcome: Outcome, response: UpstreamResponse
+    ) -> None:
+        """Wait for the first event: until it is there, another candidate may still be asked."""
+        meter = StreamMeter(
+            plan.endpoint.dialect,
+            withhold_usage=self._inject_usage and not plan.wants_usage,
+            max_event_bytes=self._max_event_bytes,
+        )
+        chunks = response.chunks()
+        raw, forward = await _first_events(chunks, meter)
+        outcome.meter, outcome.response, outcome.chunks = meter, response, chunks
+        outcome.first_raw, outcome.first = raw, forward
+        if meter.error is not None and not meter.has_content:
+            outcome.is_failed_stream = True
+        if not raw:
+            raise BrokenOff("The provider's stream ended before it began.")
+
+
+async def _first_events(
+    chunks: AsyncIterator[bytes], meter: StreamMeter
+) -> tuple[bytes, bytes]:
+    raw = b""
+    try:
+        async for chunk in chunks:
+            raw += chunk
+            forward = meter.feed(chunk)
+            if forward or meter.finished or meter.error is not None:
+                return raw, forward
+    except EventTooLarge as error:
+        raise BrokenOff(
+            "An event of the provider's stream is larger than AIEYE_MAX_EVENT_BYTES."
+        ) from error
+    return raw, b""

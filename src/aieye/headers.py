@@ -1,0 +1,134 @@
+"""What every response says for safety, and whose address a request really comes from. Pure ASGI.
+
+Neither touches bodies, so that streams pass through unbuffered.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from typing import Any, TypeAlias
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# No inline code or style, nothing from elsewhere, in no frame.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "object-src 'none'; frame-ancestors 'none'"
+)
+_ALWAYS = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+_HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
+_NOT_KEPT = (b"cache-control", b"no-store")
+
+
+class SecurityHeaders:
+    """Adds the headers to all responses of `app`, errors included.
+
+    A response that says nothing about caching is not to be stored. `is_https` is whether people
+    reach the service by https: browsers then are told never to use http.
+    """
+
+    def __init__(self, app: App, *, is_https: bool) -> None:
+        self._app = app
+        self._added = (*_ALWAYS, _HTTPS_ONLY) if is_https else _ALWAYS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = self._extended(message.get("headers", ()))
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+    def _extended(self, headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        present = {name.lower() for name, _ in headers}
+        added = [header for header in self._added if header[0] not in present]
+        if b"cache-control" not in present:
+            added.append(_NOT_KEPT)
+        return [*headers, *added]
+
+
+class TrustedProxies:
+    """The networks of `AIEYE_TRUSTED_PROXIES`, separated by commas; `*` is everybody."""
+
+    def __init__(self, text: str) -> None:
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        self._everybody = "*" in parts
+        self._networks: tuple[Network, ...] = tuple(
+            ipaddress.ip_network(part, strict=False) for part in parts if part != "*"
+        )
+
+    def __bool__(self) -> bool:
+        return self._everybody or bool(self._networks)
+
+    def __contains__(self, address: Address) -> bool:
+        return self._everybody or any(address in network for network in self._networks)
+
+
+class ClientAddress:
+    """Sets the scope's client to the one that `client_ip` finds, for all that `app` does."""
+
+    def __init__(self, app: App, trusted: TrustedProxies) -> None:
+        self._app = app
+        self._trusted = trusted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._trusted and scope["type"] == "http":
+            port = (scope.get("client") or ("", 0))[1]
+            scope["client"] = (client_ip(scope, self._trusted), port)
+        await self._app(scope, receive, send)
+
+
+def client_ip(scope: Scope, trusted: TrustedProxies) -> str:
+    """The client's address; "" when there is none, as on a Unix socket.
+
+    `X-Forwarded-For` is read from the right, and only as far as trusted proxies wrote it: what
+    stands left of the first other address may be the client's own invention.
+    """
+    peer = (scope.get("client") or ("",))[0]
+    address = _parse(peer)
+    if not trusted or address is None:
+        return str(peer)
+    for text in _forwarded(scope):
+        if address not in trusted or (before := _parse(text)) is None:
+            break
+        address = before
+    return str(address)
+
+
+def _forwarded(scope: Scope) -> Iterator[str]:
+    """The entries of all `X-Forwarded-For` headers, from the right."""
+    lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    for line in reversed(lines):
+        yield from reversed(line.decode("latin-1").split(","))
+
+
+def _parse(text: str) -> Address | None:
+    """An address, with or without a port; IPv4 in IPv6's clothes is IPv4."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

@@ -1,0 +1,42 @@
+"""Reading the ledger: calls by their rows, usage by its roll-ups. Never the one by the other.
+
+`owner_id` limits everything to one user's calls; None is for administrators and sees all.
+"""
+
+from aieye.ledger.queries.calls import (
+    CallFilters,
+    CallPage,
+    FoundBody,
+    FoundCall,
+    find_calls,
+    get_body,
+    get_call,
+)
+from aieye.ledger.queries.usage import (
+    DIMENSIONS,
+    Sums,
+    Usage,
+    UsageFilters,
+    UsagePoint,
+    names_of,
+    totals,
+    usage,
+)
+
+__all__ = [
+    "DIMENSIONS",
+    "CallFilters",
+    "CallPage",
+    "FoundBody",
+    "FoundCall",
+    "Sums",
+    "Usage",
+    "UsageFilters",
+    "UsagePoint",
+    "find_calls",
+    "get_body",
+    "get_call",
+    "names_of",
+    "totals",
+    "usage",
+]

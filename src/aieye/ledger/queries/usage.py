@@ -1,0 +1,341 @@
+"""Usage over time, from the roll-ups alone: what a query costs does not grow with the calls.
+
+A window is whole minutes (both ends are rounded up to one), so windows that touch share no call and
+leave none out; the buckets at its ends are put together from shorter ones.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Subquery, case, func, select, tuple_, union_all
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from aieye.db.tables import LatencyRollup, Provider, Token, UsageDimension, UsageRollup, User
+from aieye.db.types import now, to_micros
+from aieye.errors import InvalidRequest
+from aieye.ledger.rollups import (
+    DAY,
+    GRAINS,
+    HOUR,
+    MINUTE,
+    MINUTES_KEPT_SECONDS,
+    Span,
+    choose_grain,
+    cover,
+    percentile,
+    round_up,
+)
+
+DIMENSIONS: Mapping[str, InstrumentedAttribute[Any]] = {
+    "model": UsageDimension.model,
+    "token": UsageDimension.token_id,
+    "user": UsageDimension.user_id,
+    "provider": UsageDimension.provider_id,
+    "pipeline": UsageDimension.pipeline,
+    "status": UsageDimension.status,
+    "endpoint": UsageDimension.endpoint,
+    "cache": UsageDimension.cache,
+}
+MOST_DIMENSIONS = 3
+MOST_BUCKETS = 1_500
+MOST_GROUPS = 50
+MOST_POINTS = 20_000
+
+# The values of the dimensions asked for, in that order; None is what the largest groups leave over.
+Group = tuple[int | str, ...] | None
+_REST: Group = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageFilters:
+    """What calls must have to count, by the names of `DIMENSIONS`; None is anything."""
+
+    model: str | None = None
+    token: int | None = None
+    user: int | None = None
+    provider: int | None = None
+    pipeline: str | None = None
+    status: int | None = None
+    endpoint: str | None = None
+    cache: str | None = None
+
+
+@dataclass(slots=True)
+class Sums:
+    """What calls add up to. `cost_nano` is of those whose cost is known, `unpriced` the others.
+
+    `bins` is how many calls were in each latency bin (`aieye.ledger.rollups.latency_bin`).
+    """
+
+    calls: int = 0
+    unpriced: int = 0
+    tokens_input: int = 0
+    tokens_cached: int = 0
+    tokens_output: int = 0
+    tokens_reasoning: int = 0
+    cost_nano: int = 0
+    saved_nano: int = 0
+    latency_us: int = 0
+    bins: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+
+    @classmethod
+    def of(cls, amounts: Sequence[int]) -> Sums:
+        """Sums from the numbers in the order of the fields."""
+        sums = cls()
+        for name, amount in zip(_AMOUNTS, amounts, strict=True):
+            setattr(sums, name, amount)
+        return sums
+
+    def add(self, other: Sums) -> None:
+        for name in _AMOUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for number, calls in other.bins.items():
+            self.bins[number] += calls
+
+    @property
+    def known_cost_nano(self) -> int | None:
+        """The cost; None when it is known of no call, which is not the same as nothing."""
+        return None if 0 < self.calls == self.unpriced else self.cost_nano
+
+    @property
+    def mean_latency_ms(self) -> float | None:
+        return self.latency_us / self.calls / 1000 if self.calls else None
+
+    def percentile_ms(self, q: float) -> float | None:
+        """The latency, in ms, that the share `q` of the calls stayed within; up to 1.71× wrong."""
+        return percentile(self.bins, q)
+
+
+_AMOUNTS = tuple(item.name for item in fields(Sums) if item.name != "bins")
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePoint:
+    """The sums of one group in one bucket (its start, in epoch seconds)."""
+
+    bucket: int
+    group: Group
+    sums: Sums
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """A series over `since <= time < until` (epoch seconds), by time; empty buckets are left out.
+
+    `groups` are the sums of each group over the window, those with the most calls first.
+    """
+
+    since: int
+    until: int
+    grain: int
+    group_by: tuple[str, ...]
+    points: Sequence[UsagePoint]
+    groups: Sequence[tuple[Group, Sums]]
+    totals: Sums
+
+
+async def usage(
+    session: AsyncSession,
+    *,
+    since: datetime,
+    until: datetime | None = None,
+    grain: int | None = None,
+    group_by: Sequence[str] = (),
+    filters: UsageFilters | None = None,
+    owner_id: int | None,
+) -> Usage:
+    """A series with a bucket every `grain` seconds (None: what suits the window).
+
+    `group_by` names up to three of `DIMENSIONS`; groups beyond the largest 50 (fewer when there
+    are many buckets) are summed up in one. Raises `InvalidRequest` for a window or grain that
+    cannot be served.
+    """
+    start, stop = _window(since, until)
+    chosen = grain or choose_grain(stop - start)
+    _check(start, stop, chosen, group_by)
+    question = _Question(
+        tuple(cover(start, stop, chosen)),
+        chosen,
+        tuple(group_by),
+        tuple(_conditions(filters, owner_id)),
+    )
+    if group_by and question.spans:
+        question = replace(question, kept=await _largest(session, question, stop - start))
+    points = await _points(session, question)
+    groups = _groups(points)
+    overall = Sums()
+    for _, sums in groups:
+        overall.add(sums)
+    return Usage(start, stop, chosen, tuple(group_by), points, groups, overall)
+
+
+async def totals(
+    session: AsyncSession,
+    *,
+    since: datetime,
+    until: datetime | None = None,
+    filters: UsageFilters | None = None,
+    owner_id: int | None,
+) -> Sums:
+    """The sums over `since <= time < until` (None: up to now)."""
+    start, stop = _window(since, until)
+    spans = tuple(cover(start, stop))
+    question = _Question(spans, DAY, (), tuple(_conditions(filters, owner_id)))
+    overall = Sums()
+    for point in await _points(session, question):
+        overall.add(point.sums)
+    return overall
+
+
+async def names_of(session: AsyncSession, dimension: str, ids: Collection[int]) -> dict[int, str]:
+    """The names of tokens, users (e-mail addresses) or providers; {} for other dimensions."""
+    if dimension not in _NAMED or not ids:
+        return {}
+    table, name = _NAMED[dimension]
+    found = await session.execute(select(table.id, name).where(table.id.in_(ids)))
+    return dict(found.tuples().all())
+
+
+_NAMED: Mapping[str, tuple[type[Token | User | Provider], InstrumentedAttribute[str]]] = {
+    "token": (Token, Token.name),
+    "user": (User, User.email),
+    "provider": (Provider, Provider.name),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked of the roll-ups. `kept` are the groups that are not summed up in one."""
+
+    spans: tuple[Span, ...]
+    grain: int
+    dimensions: tuple[str, ...]
+    conditions: tuple[ColumnElement[bool], ...]
+    kept: tuple[tuple[int | str, ...], ...] | None = None
+
+
+def _window(since: datetime, until: datetime | None) -> tuple[int, int]:
+    """Both ends in epoch seconds, rounded up to the shortest buckets that are still kept."""
+    moment = to_micros(now())
+    ends = (to_micros(since), moment if until is None else to_micros(until))
+    oldest = moment - MINUTES_KEPT_SECONDS * 1_000_000
+    start, stop = (
+        round_up(end, (MINUTE if end > oldest else HOUR) * 1_000_000) // 1_000_000 for end in ends
+    )
+    return start, stop
+
+
+def _check(start: int, stop: int, grain: int, group_by: Sequence[str]) -> None:
+    if grain not in GRAINS:
+        raise InvalidRequest(f"grain should be one of {GRAINS} seconds.", param="grain")
+    if (stop - start) // grain > MOST_BUCKETS:
+        raise InvalidRequest(
+            f"That would be more than {MOST_BUCKETS} buckets: choose a longer grain.", param="grain"
+        )
+    if grain == MINUTE and start < to_micros(now()) // 1_000_000 - MINUTES_KEPT_SECONDS:
+        raise InvalidRequest("Minutes are kept for 35 days: choose a longer grain.", param="grain")
+    if len(set(group_by)) > MOST_DIMENSIONS or not set(group_by) <= DIMENSIONS.keys():
+        raise InvalidRequest(
+            f"group_by takes up to {MOST_DIMENSIONS} of {', '.join(DIMENSIONS)}.", param="group_by"
+        )
+
+
+def _conditions(
+    filters: UsageFilters | None, owner_id: int | None
+) -> Iterator[ColumnElement[bool]]:
+    if owner_id is not None:
+        yield UsageDimension.user_id == owner_id
+    for name, column in DIMENSIONS.items():
+        value = getattr(filters, name, None)
+        if value is not None:
+            yield column == value
+
+
+async def _largest(
+    session: AsyncSession, question: _Question, seconds: int
+) -> tuple[tuple[int | str, ...], ...] | None:
+    """The groups with the most calls, where there are more than can be shown; else None."""
+    most = max(1, min(MOST_GROUPS, MOST_POINTS // max(1, seconds // question.grain)))
+    rows = _rows(question, UsageRollup, ("calls",))
+    keys = [rows.c[name] for name in question.dimensions]
+    statement = select(*keys).group_by(*keys).order_by(func.sum(rows.c.calls).desc(), *keys)
+    found = [tuple(row) for row in await session.execute(statement.limit(most + 1))]
+    return tuple(found[:most]) if len(found) > most else None
+
+
+async def _points(session: AsyncSession, question: _Question) -> list[UsagePoint]:
+    if not question.spans:
+        return []
+    names = ("at", *question.dimensions)
+    found: dict[tuple[int, Group], Sums] = defaultdict(Sums)
+    rows = _rows(question, UsageRollup, _AMOUNTS)
+    for key, amounts in await _summed(session, rows, names, _AMOUNTS):
+        found[key[0], _group(key[1:])] = Sums.of(amounts)
+    rows = _rows(question, LatencyRollup, ("bin", "calls"))
+    for key, amounts in await _summed(session, rows, (*names, "bin"), ("calls",)):
+        found[key[0], _group(key[1:-1])].bins[key[-1]] = amounts[0]
+    points = [UsagePoint(bucket, group, sums) for (bucket, group), sums in found.items()]
+    return sorted(points, key=lambda point: (point.bucket, point.group is _REST, point.group or ()))
+
+
+async def _summed(
+    session: AsyncSession, rows: Subquery, keys: Sequence[str], amounts: Sequence[str]
+) -> list[tuple[tuple[Any, ...], list[int]]]:
+    """The sums of `amounts` by `keys`. PostgreSQL gives sums of big integers as decimals."""
+    columns = [rows.c[name] for name in keys]
+    sums = [func.sum(rows.c[name]) for name in amounts]
+    found = await session.execute(select(*columns, *sums).group_by(*columns))
+    return [(tuple(row[: len(keys)]), [int(value) for value in row[len(keys) :]]) for row in found]
+
+
+def _rows(
+    question: _Question, table: type[UsageRollup | LatencyRollup], columns: Sequence[str]
+) -> Subquery:
+    """The stored rows of all spans with their series' bucket (`at`) and dimensions.
+
+    One SELECT a span: each is a range of the primary key.
+    """
+    spans = union_all(*(_span(table, span, question.grain, columns) for span in question.spans))
+    rows = spans.subquery()
+    dimensions = [_dimension(question, name).label(name) for name in question.dimensions]
+    return (
+        select(rows.c.at, *dimensions, *(rows.c[name] for name in columns))
+        .join(UsageDimension, UsageDimension.id == rows.c.dimension_id)
+        .where(*question.conditions)
+        .subquery()
+    )
+
+
+def _span(
+    table: type[UsageRollup | LatencyRollup], span: Span, grain: int, columns: Sequence[str]
+) -> Select[Any]:
+    at = (table.bucket - table.bucket % grain).label("at")
+    return select(at, table.dimension_id, *(getattr(table, name) for name in columns)).where(
+        table.grain == span.grain, table.bucket >= span.start, table.bucket < span.stop
+    )
+
+
+def _dimension(question: _Question, name: str) -> ColumnElement[Any]:
+    """A dimension's column, NULL for the groups that are summed up in one."""
+    column = DIMENSIONS[name]
+    if question.kept is None:
+        return column.expression
+    own = tuple_(*(DIMENSIONS[other] for other in question.dimensions))
+    return case((own.in_(question.kept), column), else_=None)
+
+
+def _group(values: tuple[Any, ...]) -> Group:
+    return _REST if values and values[0] is None else values
+
+
+def _groups(points: Sequence[UsagePoint]) -> list[tuple[Group, Sums]]:
+    found: dict[Group, Sums] = defaultdict(Sums)
+    for point in points:
+        found[point.group].add(point.sums)
+    return sorted(found.items(), key=lambda item: (item[0] is _REST, -item[1].calls))

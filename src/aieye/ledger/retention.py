@@ -1,0 +1,133 @@
+"""What is not kept for ever, and its removal: in small transactions, so that no writer waits long.
+
+Rows of the ledger and the sums by hour and day stay. `AIEYE_LEDGER_RETENTION_DAYS` counts from when
+a text was first kept; with 0 days it is gone at the next pruning, within the hour (to keep none at
+all there is `AIEYE_LEDGER_BODIES=off`). Hits on an old cache entry then show no text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import ColumnElement, and_, delete, exists, select, tuple_
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import InstrumentedAttribute
+
+from aieye.db.engine import Database
+from aieye.db.tables import (
+    Base,
+    CacheEntry,
+    Call,
+    CallBody,
+    IdempotentCall,
+    Instance,
+    LatencyRollup,
+    LoginAttempt,
+    Session,
+    UsageRollup,
+)
+from aieye.db.types import now, to_micros
+from aieye.errors import AieyeError
+from aieye.ledger.rollups import HOUR, MINUTE, MINUTES_KEPT_SECONDS, bucket_of
+from aieye.settings import Settings
+
+log = structlog.get_logger()
+
+CHUNK_ROWS = 500
+INTERVAL_SECONDS = 3600.0
+ONE_DAY = timedelta(days=1)
+# Between two chunks, so that whoever waits for the write lock gets it.
+_PAUSE_SECONDS = 0.01
+
+Key = tuple[InstrumentedAttribute[Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Which rows of a table go. `order` is an indexed column, so that finding them is cheap."""
+
+    table: type[Base]
+    key: Key
+    order: InstrumentedAttribute[Any]
+    is_old: ColumnElement[bool]
+
+
+async def keep_pruning(database: Database, settings: Settings) -> None:
+    """Prune about every hour, for ever: a supervised task of the app."""
+    while True:
+        try:
+            pruned = await prune(database, settings)
+            if any(pruned.values()):
+                log.info("pruned", **pruned)
+        except (AieyeError, SQLAlchemyError) as error:
+            log.warning("not_pruned", reason=type(error).__name__)
+        # Not at the same moment in every process.
+        await asyncio.sleep(INTERVAL_SECONDS * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
+
+
+async def prune(database: Database, settings: Settings) -> dict[str, int]:
+    """Remove what is past its time; how many rows went, by table. Raises `DatabaseUnavailable`."""
+    moment = now()
+    counts: dict[str, int] = {}
+    for rule in _rules(moment, settings):
+        removed = 0
+        while (count := await _remove_chunk(database, rule)) > 0:
+            removed += count
+            await asyncio.sleep(_PAUSE_SECONDS)
+        counts[rule.table.__tablename__] = removed
+    return counts
+
+
+def _rules(moment: datetime, settings: Settings) -> Iterator[_Rule]:
+    texts_until = moment - timedelta(days=settings.ledger_retention_days)
+    day_ago = moment - ONE_DAY
+    yield _Rule(CallBody, (CallBody.id,), CallBody.created_at, CallBody.created_at <= texts_until)
+    yield _Rule(
+        IdempotentCall,
+        (IdempotentCall.token_id, IdempotentCall.path, IdempotentCall.key),
+        IdempotentCall.created_at,
+        IdempotentCall.created_at <= day_ago,
+    )
+    # The totals of the cache follow by the database's own triggers, in the same transaction.
+    yield _Rule(
+        CacheEntry, (CacheEntry.id,), CacheEntry.expires_at, CacheEntry.expires_at <= moment
+    )
+    yield _Rule(Session, (Session.digest,), Session.expires_at, Session.expires_at <= moment)
+    yield _Rule(
+        LoginAttempt,
+        (LoginAttempt.subject,),
+        LoginAttempt.window_started_at,
+        LoginAttempt.window_started_at <= day_ago,
+    )
+    yield _Rule(Instance, (Instance.id,), Instance.seen_at, _is_gone(day_ago))
+    yield from _old_minutes(moment)
+
+
+def _is_gone(day_ago: datetime) -> ColumnElement[bool]:
+    """Dead for a day, and nothing it left open still has to be marked."""
+    open_calls = exists().where(Call.state == "open", Call.instance_id == Instance.id)
+    return and_(Instance.seen_at <= day_ago, ~open_calls)
+
+
+def _old_minutes(moment: datetime) -> Iterator[_Rule]:
+    """Whole hours go, since a window that begins before them is read by the hour."""
+    seconds = to_micros(moment) // 1_000_000 - MINUTES_KEPT_SECONDS
+    for table in (UsageRollup, LatencyRollup):
+        key: Key = (table.grain, table.bucket, table.dimension_id)
+        is_old = and_(table.grain == MINUTE, table.bucket < bucket_of(seconds, HOUR))
+        yield _Rule(
+            table, key if table is UsageRollup else (*key, LatencyRollup.bin), table.bucket, is_old
+        )
+
+
+async def _remove_chunk(database: Database, rule: _Rule) -> int:
+    async with database.write() as session:
+        chosen = select(*rule.key).where(rule.is_old).order_by(rule.order).limit(CHUNK_ROWS)
+        result = await session.execute(delete(rule.table).where(tuple_(*rule.key).in_(chosen)))
+        return int(result.rowcount)  # type: ignore[attr-defined] # a DML result has it

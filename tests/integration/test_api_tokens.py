@@ -1,0 +1,425 @@
+"""`/api/v1/tokens`, and what holds for every route: who may call it, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import time_machine
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import RouteContext, iter_route_contexts
+
+from aieye.access.secrets import is_token
+from aieye.api import deps
+from aieye.api.paging import encode_cursor
+from aieye.db.types import now
+from tests.integration.admin_api import AdminApi, error_of, running_admin_api
+
+TOKENS = "/api/v1/tokens"
+# Plain users may call these; every other operation of these resources is an administrator's.
+OPEN_TO_USERS = {
+    *("tokens_list", "tokens_create", "tokens_get", "tokens_update", "tokens_roll"),
+    *("tokens_delete", "users_get_me", "users_update_me"),
+}
+RESOURCES = {"users", "tokens", "providers", "keys", "routes", "prices"}
+LONE_SURROGATE = b'"\\ud800"'
+WRONG_VALUES: tuple[tuple[Any, str], ...] = (
+    ({}, "name"),
+    ({"name": None}, "name"),
+    ({"name": "   "}, "name"),
+    ({"name": "a\0b"}, "name"),
+    ({"name": "a\nb"}, "name"),
+    ({"name": "x" * 101}, "name"),
+    ({"name": 5}, "name"),
+    ({"name": "x", "scope": "root"}, "scope"),
+    ({"name": "x", "models": []}, "models"),
+    ({"name": "x", "models": ["a\0"]}, "models.0"),
+    ({"name": "x", "models": ["m"] * 101}, "models"),
+    ({"name": "x", "user_id": 10**30}, "user_id"),
+    ({"name": "x", "provider_key_id": 2**31}, "provider_key_id"),
+    ({"name": "x", "provider_key_id": -1}, "provider_key_id"),
+    ({"name": "x", "expires_at": "2000-01-01T00:00:00Z"}, "expires_at"),
+    ({"name": "x", "expires_at": "2100-01-01T00:00:00"}, "expires_at"),
+    ({"name": "x", "expires_at": "9999-12-31T23:59:59-14:00"}, "expires_at"),
+    ({"name": "x", "cache_namespace": "\0"}, "cache_namespace"),
+    ({"name": "x", "cache_enabled": None}, "cache_enabled"),
+)
+BROKEN_BODIES = (
+    b'{"name": ' + LONE_SURROGATE + b"}",
+    b'{"name": "x", "models": [' + LONE_SURROGATE + b"]}",
+    b"{" + LONE_SURROGATE + b': 1, "name": "x"}',
+    b'{"name": "x", "user_id": NaN}',
+    b'{"name": "x", "user_id": ' + b"9" * 5000 + b"}",
+    b"[" * 100_000,
+    b'{"name": "\xff"}',
+    b"{",
+    b"",
+    b"null",
+    b"[]",
+)
+
+
+@pytest.fixture
+async def api(database_url: str, tmp_path: Path) -> AsyncIterator[AdminApi]:
+    async with running_admin_api(database_url, tmp_path) as running:
+        yield running
+
+
+async def make_token(client: httpx.AsyncClient, **body: Any) -> Any:
+    answer = await client.post(TOKENS, json={"name": "laptop", **body})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+# -- tokens -------------------------------------------------------------------------------------
+
+
+async def test_a_token_shows_its_secret_once_and_works_at_once(api: AdminApi) -> None:
+    made = await make_token(api.ada.client, scope="runs", models=["gpt-4o"])
+    assert is_token(made["token"])
+    grant = api.state.directory.find_grant(made["token"])
+    assert grant is not None
+    assert (grant.user_id, grant.scope, grant.models) == (api.ada.id, 2, frozenset({"gpt-4o"}))
+    shown = (await api.ada.client.get(f"{TOKENS}/{made['id']}")).json()
+    assert shown == {key: value for key, value in made.items() if key != "token"}
+    assert made["token"].startswith(shown["prefix"] + "_")
+
+
+async def test_a_list_holds_own_tokens_for_users_and_all_for_administrators(api: AdminApi) -> None:
+    owned = (await api.ada.client.get(TOKENS)).json()
+    assert [token["user_id"] for token in owned["data"]] == [api.ada.id]
+    everything = (await api.administrator.client.get(TOKENS)).json()
+    assert len(everything["data"]) == 4
+    of_ben = (await api.administrator.client.get(TOKENS, params={"user_id": api.ben.id})).json()
+    assert [token["id"] for token in of_ben["data"]] == [api.ben.token_id]
+    none = (await api.ada.client.get(TOKENS, params={"user_id": api.ben.id})).json()
+    assert none["data"] == []
+
+
+async def test_pages_cover_a_list_once_and_in_order(api: AdminApi) -> None:
+    for number in range(5):
+        await make_token(api.ada.client, name=f"token {number}")
+    seen: list[int] = []
+    cursor = None
+    while True:
+        query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = (await api.ada.client.get(TOKENS, params=query)).json()
+        assert page["object"] == "list"
+        seen += [token["id"] for token in page["data"]]
+        cursor = page["next_cursor"]
+        assert page["has_more"] == (cursor is not None)
+        if not page["has_more"]:
+            break
+    assert len(seen) == 6
+    assert seen == sorted(set(seen))
+
+
+async def test_a_bad_cursor_is_refused(api: AdminApi) -> None:
+    too_large = (encode_cursor(2**31), encode_cursor(2**63), encode_cursor(10**30))
+    for cursor in ("%%%", "eA", "aS0x", "é", "aQ", "\0", encode_cursor("text"), *too_large):
+        answer = await api.ada.client.get(TOKENS, params={"cursor": cursor})
+        assert error_of(answer, 400)["param"] == "cursor"
+
+
+async def test_a_bad_limit_is_refused(api: AdminApi) -> None:
+    for limit in ("0", "1001", "many", "9" * 40):
+        answer = await api.ada.client.get(TOKENS, params={"limit": limit})
+        assert error_of(answer, 422)["param"] == "limit"
+
+
+async def test_a_change_leaves_the_rest_and_is_in_effect_at_once(api: AdminApi) -> None:
+    made = await make_token(api.ada.client, models=["gpt-4o"])
+    answer = await api.ada.client.patch(
+        f"{TOKENS}/{made['id']}", json={"name": " phone ", "models": None, "cache_enabled": False}
+    )
+    assert answer.status_code == 200
+    shown = answer.json()
+    assert (shown["name"], shown["models"], shown["cache_enabled"]) == ("phone", None, False)
+    assert (shown["scope"], shown["disabled"]) == ("proxy", False)
+    assert shown["updated_at"] > made["updated_at"]
+    grant = api.state.directory.find_grant(made["token"])
+    assert grant is not None
+    assert (grant.token_name, grant.models, grant.cache_enabled) == ("phone", None, False)
+
+
+async def test_a_disabled_token_stops_and_comes_back(api: AdminApi) -> None:
+    made = await make_token(api.ada.client)
+    path = f"{TOKENS}/{made['id']}"
+    assert (await api.ada.client.patch(path, json={"disabled": True})).json()["disabled"] is True
+    assert api.state.directory.find_grant(made["token"]) is None
+    assert (await api.ada.client.patch(path, json={"disabled": False})).json()["disabled"] is False
+    assert api.state.directory.find_grant(made["token"]) is not None
+
+
+async def test_a_rolled_token_has_a_new_secret_only(api: AdminApi) -> None:
+    made = await make_token(api.ada.client)
+    rolled = (await api.ada.client.post(f"{TOKENS}/{made['id']}/roll")).json()
+    assert rolled["id"] == made["id"]
+    assert api.state.directory.find_grant(made["token"]) is None
+    grant = api.state.directory.find_grant(rolled["token"])
+    assert grant is not None
+    assert grant.token_id == made["id"]
+
+
+async def test_a_deleted_token_is_gone(api: AdminApi) -> None:
+    made = await make_token(api.ada.client)
+    answer = await api.ada.client.delete(f"{TOKENS}/{made['id']}")
+    assert answer.json() == {"id": made["id"], "deleted": True}
+    assert api.state.directory.find_grant(made["token"]) is None
+    error_of(await api.ada.client.get(f"{TOKENS}/{made['id']}"), 404)
+    error_of(await api.ada.client.delete(f"{TOKENS}/{made['id']}"), 404)
+
+
+async def test_anothers_token_does_not_exist(api: AdminApi) -> None:
+    before = (await api.ben.client.get(TOKENS)).json()
+    verbs: tuple[tuple[str, str, Any], ...] = (
+        ("GET", "", None),
+        ("PATCH", "", {"disabled": True}),
+        ("DELETE", "", None),
+        ("POST", "/roll", None),
+    )
+    for method, suffix, body in verbs:
+        messages = {
+            error_of(
+                await api.ada.client.request(method, f"{TOKENS}/{token_id}{suffix}", json=body), 404
+            )["message"].replace(str(token_id), "…")
+            for token_id in (api.ben.token_id, 987)
+        }
+        assert len(messages) == 1, "another's and a missing one are told apart"
+    assert (await api.ben.client.get(TOKENS)).json() == before
+
+
+async def test_nobody_makes_tokens_for_others_but_administrators(api: AdminApi) -> None:
+    body = {"name": "x", "user_id": api.ben.id}
+    error_of(await api.ada.client.post(TOKENS, json=body), 404)
+    made = await make_token(api.administrator.client, user_id=api.ben.id)
+    assert made["user_id"] == api.ben.id
+    error_of(await api.administrator.client.post(TOKENS, json={"name": "x", "user_id": 987}), 404)
+
+
+async def test_only_administrators_set_or_lift_a_namespace_or_a_pinned_key(api: AdminApi) -> None:
+    await api.provider()
+    key = (await api.administrator.client.get("/api/v1/keys")).json()["data"][0]
+    for restriction in ({"cache_namespace": "team"}, {"provider_key_id": key["id"]}):
+        error_of(await api.ada.client.post(TOKENS, json={"name": "x", **restriction}), 403)
+        path = f"{TOKENS}/{api.ada.token_id}"
+        error_of(await api.ada.client.patch(path, json=restriction), 403)
+        assert (await api.administrator.client.patch(path, json=restriction)).status_code == 200
+    lifted = {"cache_namespace": "default", "provider_key_id": None}
+    error_of(await api.ada.client.patch(path, json=lifted), 403)
+    unchanged = {"name": "new", "cache_namespace": "team", "provider_key_id": key["id"]}
+    assert (await api.ada.client.patch(path, json=unchanged)).status_code == 200
+    error_of(await api.administrator.client.patch(path, json={"provider_key_id": 987}), 404)
+
+
+async def test_fields_that_are_not_offered_are_refused(api: AdminApi) -> None:
+    path = f"{TOKENS}/{api.ada.token_id}"
+    before = (await api.ada.client.get(path)).json()
+    for field in ("user_id", "digest", "prefix", "deleted_at", "id", "role", "is_administrator"):
+        error = error_of(await api.ada.client.patch(path, json={field: 1}), 422)
+        assert error["param"] == field
+        error_of(await api.ada.client.post(TOKENS, json={"name": "x", "imported": "a" * 40}), 422)
+    assert (await api.ada.client.get(path)).json() == before
+
+
+async def test_wrong_values_are_refused_and_named(api: AdminApi) -> None:
+    for body, param in WRONG_VALUES:
+        answer = await api.administrator.client.post(TOKENS, json=body)
+        assert error_of(answer, 422)["param"] == param
+
+
+async def test_broken_bodies_are_refused_without_an_echo(api: AdminApi) -> None:
+    headers = {"content-type": "application/json"}
+    for body in BROKEN_BODIES:
+        answer = await api.ada.client.post(TOKENS, content=body, headers=headers)
+        assert answer.status_code in {400, 422}, body[:50]
+        assert set(answer.json()) == {"error"}
+        assert len(answer.content) < 300
+
+
+async def test_what_was_sent_is_never_in_an_error(api: AdminApi) -> None:
+    canary = "aie_canary12_0123456789012345678901234567890123456789012_012345"
+    for body in (
+        {"name": {"x": canary}},
+        {canary: "x", "name": "x"},
+        {"name": "x", "scope": canary},
+    ):
+        answer = await api.ada.client.post(TOKENS, json=body)
+        error_of(answer, 422)
+        assert "canary" not in answer.text
+
+
+async def test_an_impossible_id_is_refused(api: AdminApi) -> None:
+    for resource in sorted(RESOURCES):
+        for identifier in (10**30, 2**31, 0, -1, "x", "%00", "1.5"):
+            path = f"/api/v1/{resource}/{identifier}"
+            for method in ("GET", "DELETE"):
+                answer = await api.administrator.client.request(method, path)
+                assert answer.status_code in {404, 422}, path
+                assert set(answer.json()) == {"error"}
+
+
+async def test_every_act_is_in_the_audit_with_who_and_without_secrets(api: AdminApi) -> None:
+    before = len(await api.audit())
+    made = await make_token(api.ada.client)
+    path = f"{TOKENS}/{made['id']}"
+    later = (now() + timedelta(days=1)).isoformat()
+    await api.ada.client.patch(path, json={"expires_at": later})
+    rolled = (await api.ada.client.post(f"{path}/roll")).json()
+    await api.administrator.client.delete(path)
+    entries = (await api.audit())[before:]
+    assert [entry.action for entry in entries] == [
+        *("token.create", "token.update", "token.roll", "token.delete"),
+    ]
+    assert {entry.object_id for entry in entries} == {str(made["id"])}
+    assert [entry.actor for entry in entries] == ["ada@example.org"] * 3 + ["root@example.org"]
+    assert all(entry.ip == "127.0.0.1" for entry in entries)
+    written = await api.stored()
+    for secret in (made["token"], rolled["token"]):
+        assert secret.encode() not in written
+        assert secret.split("_")[2].encode() not in written
+
+
+async def test_a_refused_change_leaves_nothing_behind(api: AdminApi) -> None:
+    before = await api.audit()
+    body = {"name": "renamed", "provider_key_id": 987}
+    path = f"{TOKENS}/{api.ada.token_id}"
+    error_of(await api.administrator.client.patch(path, json=body), 404)
+    assert (await api.ada.client.get(path)).json()["name"] == "admin token"
+    assert len(await api.audit()) == len(before)
+
+
+# -- who may call -------------------------------------------------------------------------------
+
+
+def operations(app: FastAPI) -> list[RouteContext]:
+    found = [route for route in iter_route_contexts(app.routes) if hasattr(route, "operation_id")]
+    return [route for route in found if (route.path or "").startswith(deps.PREFIX)]
+
+
+async def call(client: httpx.AsyncClient, route: RouteContext) -> int:
+    (method,) = route.methods or set()
+    path = (route.path or "").replace("{id}", "987654")
+    answer = await client.request(method, path, json={} if method != "GET" else None)
+    return answer.status_code
+
+
+async def test_each_route_lets_in_whom_it_says_and_nobody_else(api: AdminApi) -> None:
+    routes = operations(api.app)
+    assert {route.tags[0] for route in routes} >= RESOURCES
+    for route in routes:
+        name = route.operation_id
+        assert await call(api.anonymous, route) == 401, name
+        assert await call(api.proxy, route) == 403, name
+        if route.tags[0] in RESOURCES:
+            refused = await call(api.ada.client, route) == 403
+            assert refused == (name not in OPEN_TO_USERS), name
+            assert await call(api.administrator.client, route) not in {401, 403, 500}, name
+
+
+async def test_a_refusal_says_how_to_come_in(api: AdminApi) -> None:
+    answer = await api.anonymous.get(TOKENS)
+    assert error_of(answer, 401)["code"] == "invalid_api_key"
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_credentials_that_mean_nothing_are_refused(api: AdminApi) -> None:
+    began = await api.sign_in(api.administrator)
+    async with api.client(cookie=f"sessionid={began.cookie}") as client:
+        assert (await client.get(TOKENS)).status_code == 200
+        for header in ("", "Bearer", "Bearer ", "Bearer x", "Basic YTpi", "Bearer é"):
+            headers = httpx.Headers({"authorization": header.encode("latin-1")})
+            error_of(await client.get(TOKENS, headers=headers), 401)
+
+
+async def test_an_expired_token_is_refused(api: AdminApi) -> None:
+    later = now() + timedelta(hours=1)
+    made = await make_token(api.ada.client, scope="admin", expires_at=later.isoformat())
+    async with api.client(authorization=f"bearer {made['token']}") as client:
+        assert (await client.get(TOKENS)).status_code == 200
+        with time_machine.travel(later + timedelta(seconds=1)):
+            error_of(await client.get(TOKENS), 401)
+
+
+async def test_a_session_reads_freely_and_writes_with_its_csrf_token_only(api: AdminApi) -> None:
+    began = await api.sign_in(api.ada)
+    body = {"name": "from a session"}
+    token = {"x-csrftoken": began.csrf_token}
+    async with api.client(cookie=f"sessionid={began.cookie}") as client:
+        assert (await client.get(TOKENS)).json()["data"][0]["user_id"] == api.ada.id
+        error_of(await client.post(TOKENS, json=body), 403)
+        error_of(await client.post(TOKENS, json=body, headers={"x-csrftoken": "x"}), 403)
+        for foreign in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+            error_of(await client.post(TOKENS, json=body, headers=token | foreign), 403)
+        for own in ({}, {"origin": "http://127.0.0.1:8000"}, {"sec-fetch-site": "same-origin"}):
+            answer = await client.post(TOKENS, json=body, headers=token | own)
+            assert answer.status_code == 201
+        error_of(await client.get("/api/v1/providers"), 403)
+    async with api.client(cookie="sessionid=unknown") as client:
+        error_of(await client.get(TOKENS), 401)
+
+
+async def test_a_user_who_is_disabled_is_out_at_once(api: AdminApi) -> None:
+    began = await api.sign_in(api.ada)
+    body = {"is_active": False}
+    answer = await api.administrator.client.patch(f"/api/v1/users/{api.ada.id}", json=body)
+    assert answer.status_code == 200
+    error_of(await api.ada.client.get(TOKENS), 401)
+    async with api.client(cookie=f"sessionid={began.cookie}") as client:
+        error_of(await client.get(TOKENS), 401)
+
+
+def test_a_route_without_a_policy_refuses_the_start() -> None:
+    app, router = FastAPI(), APIRouter(prefix="/api/v1/open")
+
+    @router.get("/door")
+    async def door() -> None: ...
+
+    app.include_router(router)
+    app.mount("/api/v1/mounted", FastAPI())
+    with pytest.raises(RuntimeError, match=r"ANY /api/v1/mounted, GET /api/v1/open/door"):
+        deps.assert_every_route_has_a_policy(app)
+
+
+async def test_each_operation_has_a_stable_name_an_example_and_our_errors(api: AdminApi) -> None:
+    document = api.app.openapi()
+    names = []
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            if operation["tags"][0] not in RESOURCES:
+                continue
+            names.append(operation["operationId"])
+            content = [
+                answer["content"]["application/json"]
+                for status, answer in operation["responses"].items()
+                if status.startswith("2")
+            ]
+            assert all("example" in part for part in content), path
+            for status in ("401", "403", "422"):
+                schema = operation["responses"][status]["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/ErrorBody"}
+    assert len(names) == len(set(names)) == 34
+    assert {"tokens_create", "users_update_me", "prices_delete", "keys_update"} <= set(names)
+    for name, schema in document["components"]["schemas"].items():
+        assert not {"digest", "sealed", "password_hash"} & set(schema.get("properties", {})), name
+
+
+async def test_unknown_paths_and_methods_answer_with_the_error_object(api: AdminApi) -> None:
+    assert error_of(await api.ada.client.get("/api/v1/nothing"), 404)["code"] == "not_found"
+    answer = await api.ada.client.put(TOKENS)
+    assert error_of(answer, 405)["code"] == "method_not_allowed"
+    assert "GET" in answer.headers["allow"]
+
+
+async def test_a_fault_of_ours_tells_nothing(api: AdminApi) -> None:
+    async def fail() -> None:
+        raise RuntimeError("canary")
+
+    api.app.add_api_route("/fail", fail)
+    answer = await api.anonymous.get("/fail")
+    assert error_of(answer, 500)["code"] == "internal_error"
+    assert "canary" not in answer.text
