@@ -19,6 +19,7 @@ from aieye import __version__
 from aieye.access.cipher import Cipher
 from aieye.access.directory import Directory
 from aieye.access.setup import FirstStart, first_start
+from aieye.access.snapshot import Snapshot
 from aieye.api import admin, health, originals
 from aieye.api.deps import assert_every_route_has_a_policy
 from aieye.api.idempotency import Idempotency
@@ -164,10 +165,12 @@ async def running(
         stack.push_async_callback(cache.close)
         instance_id = secrets.token_hex(16)
         await _register(database, instance_id)
-        metrics = Metrics(knows_model=_known_models(directory))
+        metrics = Metrics()
+        metrics.knows_model = _known_models(directory)
+        directory.on_change(lambda snapshot: _name_providers(metrics, snapshot))
         gateway = Gateway(
             settings, directory, cache, writer, Book(writer, instance_id),
-            LedgerAdmission(writer), metrics,
+            LedgerAdmission(writer),
         )  # fmt: skip
         gateway.start()
         stack.push_async_callback(gateway.close)
@@ -214,6 +217,10 @@ def _known_models(directory: Directory) -> Callable[[str], bool]:
         )
 
     return knows
+
+
+def _name_providers(metrics: Metrics, snapshot: Snapshot) -> None:
+    metrics.providers = {id_: provider.name for id_, provider in snapshot.providers_by_id.items()}
 
 
 def _watch(state: State) -> None:

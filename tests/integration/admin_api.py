@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from aieye.db.tables import AuditEntry, Base
 from aieye.settings import load_settings
 from aieye.state import State
 
+RESOURCES = {"users", "tokens", "providers", "keys", "routes", "prices"}
 SECRET_KEY = "0123456789abcdefghijklmnopqrstuvwxyz"
 BASE_URL = "http://127.0.0.1:8000"
 PROVIDER_SECRET = "sk-canary-provider-4f1a9c77d2"
@@ -101,13 +102,14 @@ async def running_admin_api(database_url: str, directory: Path) -> AsyncIterator
     """The application over the migrated database at `database_url`."""
     database = Database(database_url)
     cipher = Cipher([SECRET_KEY])
-    settings = load_settings(data_dir=directory, database_url=database_url)
-    state = State(
-        settings=settings,
-        database=database,
-        cipher=cipher,
-        directory=Directory(database, cipher),
-    )
+    parts: dict[str, Any] = {
+        "settings": load_settings(data_dir=directory, database_url=database_url),
+        "database": database,
+        "cipher": cipher,
+        "directory": Directory(database, cipher),
+    }
+    # The gateway and what it needs are not there: none of these resources calls a provider.
+    state = State(**(_absent_parts() | parts))
     await state.directory.start()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
@@ -120,6 +122,14 @@ async def running_admin_api(database_url: str, directory: Path) -> AsyncIterator
         await state.directory.refresh()
         api.proxy = await stack.enter_async_context(api.client(authorization=f"Bearer {secret[1]}"))
         yield api
+
+
+def _absent_parts() -> dict[str, Any]:
+    return {
+        part.name: None
+        for part in fields(State)
+        if part.default is MISSING and part.default_factory is MISSING
+    }
 
 
 def _make_app(state: State) -> FastAPI:

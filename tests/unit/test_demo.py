@@ -1115,6 +1115,18 @@ async def test_the_server_takes_a_free_port_and_gives_it_back() -> None:
         pass
 
 
+async def test_answers_on_a_kept_connection_do_not_wait_for_acknowledgements(
+    live: httpx.AsyncClient,
+) -> None:
+    times = []
+    for _ in range(10):
+        started = time.monotonic()
+        await live.get("/models")
+        times.append(time.monotonic() - started)
+    # With Nagle's algorithm on, all but the first take 40 ms or more.
+    assert min(times[1:]) < 0.03
+
+
 async def test_a_taken_port_is_an_os_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         await serve_demo("127.0.0.1", taken.getsockname()[1])

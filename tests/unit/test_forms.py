@@ -26,7 +26,8 @@ RESPONSE_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 def chunk(delta: dict[str, Any] | None, **fields: Any) -> dict[str, Any]:
     """One chat chunk as OpenAI writes it, with the one choice's delta, or without choices."""
-    own = {key: fields.pop(key) for key in ("index", "finish_reason", "logprobs") if key in fields}
+    names = ("index", "finish_reason", "logprobs", "token_ids")
+    own = {key: fields.pop(key) for key in names if key in fields}
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} | own
     return {
         "id": "chatcmpl-1",
@@ -453,7 +454,7 @@ def test_custom_tool_calls_go_both_ways() -> None:
 def test_choices_that_come_interleaved_are_told_apart() -> None:
     pieces = [chunk({"content": text}, index=index) for index, text in enumerate("abcd")]
     ends = [end(reason, index=i) for i, reason in enumerate(["stop", "length", "stop", "stop"])]
-    body = fold(*pieces, *reversed(pieces), *reversed(ends))
+    body = fold(*reversed(pieces), *pieces, *reversed(ends))
     assert [(c["index"], c["message"]["content"]) for c in body["choices"]] == [
         (0, "aa"),
         (1, "bb"),
@@ -496,7 +497,9 @@ def test_the_logprobs_of_text_completions_are_joined() -> None:
         return {"id": "cmpl-1", "object": "text_completion", "model": "m", "choices": [one]}
 
     raw = stream(piece("a", 0), piece("b", 1), piece("", 2, "stop"))
-    [read] = orjson.loads(fold_frames("completions", raw))["choices"]
+    body = orjson.loads(fold_frames("completions", raw))
+    assert list(body) == ["id", "object", "model", "choices"]
+    [read] = body["choices"]
     assert read["text"] == "ab"
     assert read["logprobs"] == {
         "tokens": ["a", "b", ""],
@@ -537,6 +540,17 @@ def test_a_first_chunk_that_names_nothing_gives_way_to_the_next() -> None:
     assert body["choices"][0]["content_filter_results"] == filters
 
 
+def test_what_comes_after_the_end_of_a_choice_takes_nothing_back() -> None:
+    body = fold(
+        chunk({"role": "assistant"}, usage={"total_tokens": 1}),
+        end("length", usage=USAGE),
+        chunk({"audio": {"expires_at": 7}}, usage=None),
+    )
+    assert body["choices"][0]["finish_reason"] == "length"
+    assert body["choices"][0]["message"]["audio"] == {"expires_at": 7}
+    assert body["usage"] == USAGE
+
+
 def test_any_legal_framing_folds_to_the_same_body() -> None:
     raw = stream(chunk({"role": "assistant", "content": "a\u2028b"}), end())
     known = fold_frames("chat", raw)
@@ -568,8 +582,9 @@ def test_a_response_folds_to_that_of_its_last_event() -> None:
 
 
 def test_a_framed_chat_begins_with_the_role_and_ends_with_reason_usage_and_done() -> None:
-    body = completion(choice(content="Hi"), system_fingerprint="fp_1")
+    body = completion(choice(content="Hi"), system_fingerprint="fp_1", citations=["u"])
     events = frames("chat", body)
+    assert [event.pop("citations", None) for event in events] == [["u"], None, None, None]
     common = {key: events[0][key] for key in ("id", "created", "model", "system_fingerprint")}
     assert all(event.items() >= common.items() for event in events)
     assert all(event["object"] == "chat.completion.chunk" for event in events)
@@ -650,6 +665,7 @@ def test_a_framed_response_opens_in_progress_and_closes_complete() -> None:
         pytest.param([end(), {"type": "ping"}], id="an event that is no chunk"),
         pytest.param([end(), chunk({}, x=1), chunk({}, x=2)], id="a changing field"),
         pytest.param([end(), chunk({"x": [1]}), chunk({"x": [1]})], id="unknown pieces"),
+        pytest.param([end(token_ids=[5]), end(token_ids=[5])], id="unknown pieces of a choice"),
         pytest.param([end(), chunk({"x": 1}), chunk({"x": "a"})], id="a field of two types"),
         pytest.param([end(), chunk({"content": [{"text": "a"}]})], id="content that is no text"),
         pytest.param([end(), chunk({"tool_calls": [{"id": "a"}]})], id="a call without index"),

@@ -142,6 +142,7 @@ STREAMS: list[tuple[Dialect, bytes]] = [
     ("chat", CHAT),
     ("chat", CHAT.replace(b"\n", b"\r\n")),
     ("chat", CHAT.replace(b"\n", b"\r")),
+    ("chat", CHAT.replace(b"\n\n", b"\n\n\n")),
     ("chat", CHAT[:-2]),
     ("chat", b"\xef\xbb\xbf" + CHAT[:-1] + b": bye"),
     ("chat", TOOLS),
@@ -309,6 +310,18 @@ def test_a_last_event_without_a_blank_line_is_read_only_on_request() -> None:
     assert [event.data for event in iter_events(raw, flush=True)] == [b"1", b"2"]
 
 
+def test_lines_that_end_in_many_ways_give_each_event_as_soon_as_it_is_sure() -> None:
+    splitter = FrameSplitter(CAP)
+    raw = b"data: 1\n\rdata: 2\r\rdata: 3\r\n\ndata: 4\n\r\n"
+    frames = [splitter.feed(raw[i : i + 1]) for i in range(len(raw))]
+    assert [(i, frame) for i, frame in enumerate(frames) if frame] == [
+        (9, b"data: 1\n\r"),
+        (17, b"data: 2\r\r"),
+        (27, b"data: 3\r\n\n"),
+        (37, b"data: 4\n\r\n"),
+    ]
+
+
 def test_a_mark_inside_the_stream_is_no_byte_order_mark() -> None:
     assert named(iter_events(b"data: 1\n\n\xef\xbb\xbfdata: 2\n\n")) == [("message", b"1")]
 
@@ -455,14 +468,11 @@ def test_the_usage_only_frame_is_known_in_any_spelling(frame: bytes) -> None:
 
 
 def test_usage_beside_choices_is_read_and_forwarded_and_the_last_one_counts() -> None:
-    raw = chat_stream(
-        text("a", usage={"total_tokens": 1}),
-        text("b", usage={"total_tokens": 2}),
-        end(usage={"total_tokens": 3}),
-    )
+    said = [text(f"{n}", usage={"total_tokens": n}) for n in (1, 2, 2, 1)]
+    raw = chat_stream(*said, end())
     observer, sent = fed("chat", raw)
     assert sent + observer.tail == raw
-    assert (observer.usage, observer.usage_span) == ({"total_tokens": 3}, None)
+    assert (observer.usage, observer.usage_span) == ({"total_tokens": 1}, None)
     assert observer.complete
 
 
@@ -495,6 +505,10 @@ def test_the_first_frame_names_the_model_and_the_answer() -> None:
     observer.feed(data(role()))
     assert (observer.model, observer.upstream_id) == ("gpt-5.4-mini", "chatcmpl-1")
     assert (observer.has_content, observer.deltas, observer.usage) == (False, 0, None)
+
+
+def test_the_first_frame_may_follow_a_byte_order_mark() -> None:
+    assert fed("chat", b"\xef\xbb\xbf" + data(role()))[0].model == "gpt-5.4-mini"
 
 
 @pytest.mark.parametrize(
@@ -564,6 +578,8 @@ def test_a_stream_without_choices_is_not_complete() -> None:
         b"data: <html>\n\n",
         data(text("b"))[:-3] + b"\n\n",
         data(text("b")).replace(b"}]", b"}"),
+        data(text("b")).replace(b'"b"', rb'"b\"'),
+        data(text("b")).replace(b'"b"', rb'"b\\\"'),
         data(text("b")).replace(b'"b"', b'"b\n\n"'),
         b'data: {"choices":{"a":1}}\n\n',
         b'data: {"choices":["a"]}\n\n',
@@ -692,6 +708,13 @@ def test_an_incomplete_response_is_a_complete_stream() -> None:
     assert observer.finish_reason == "max_output_tokens"
 
 
+def test_a_number_that_is_none_is_no_number() -> None:
+    broken = RESPONSES.replace(b'"sequence_number":4', b'"sequence_number":x')
+    observer, sent = fed("responses", broken)
+    assert sent + observer.tail == broken
+    assert (observer.finished, observer.complete) == (True, False)
+
+
 def test_done_does_not_end_a_response_but_may_follow_it() -> None:
     assert not fed("responses", RESPONSES[:900] + b"\n\ndata: [DONE]\n\n")[0].finished
     assert fed("responses", RESPONSES + b"data: [DONE]\n\n")[0].complete
@@ -780,7 +803,7 @@ def test_a_line_end_inside_a_text_ends_the_event_there() -> None:
     assert observer.finished
     assert b"[DONE]" not in sent
     assert not observer.complete
-    forged = forged.replace(b"\n", b"\r")
+    forged = data(text("x")).replace(b'"x"', b'"x\r\rdata: [DONE]\r\r"')
     observer, sent = fed("chat", data(text("a")) * 3 + forged)
     assert observer.finished
     assert b"[DONE]" not in sent

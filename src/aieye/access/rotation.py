@@ -46,7 +46,8 @@ async def rotate_secrets(
             done += await _reseal_keys(session, cipher, batch, actor, failed)
         on_progress(done, total)
     if failed:
-        raise SealError(f"These stored secrets do not open and stay as they are: {failed}.")
+        shut = ", ".join(failed)
+        raise SealError(f"These stored secrets do not open and stay as they are: {shut}.")
     return done
 
 
@@ -81,6 +82,7 @@ async def _reseal_keys(
         select(ProviderKey, Provider.base_url)
         .join(Provider, Provider.id == ProviderKey.provider_id)
         .where(ProviderKey.id.in_(ids), ProviderKey.sealed.is_not(None))
+        .order_by(ProviderKey.id)
         .with_for_update(of=ProviderKey)
     )
     done = 0

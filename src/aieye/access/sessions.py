@@ -140,7 +140,7 @@ async def find_session(database: Database, cookie: str) -> SignedIn | None:
         ).one_or_none()
     if row is None:
         return None
-    found, user = row.tuple()
+    found, user = row
     if found.last_seen_at <= now() - SEEN_EVERY:
         await _touch(database, digest)
     return SignedIn(

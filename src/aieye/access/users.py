@@ -12,6 +12,7 @@ from aieye.access.audit import Actor, record
 from aieye.access.directory import ADMINISTRATOR, USER
 from aieye.access.emails import check_email
 from aieye.access.owners import (
+    BUILTIN_EMAIL,
     builtin_owner,
     count_administrators,
     default_owner,
@@ -27,6 +28,7 @@ from aieye.db.types import now
 from aieye.errors import Conflict, Forbidden, NotFound, Unprocessable
 
 __all__ = [
+    "BUILTIN_EMAIL",
     "ROLES",
     "AdministratorExists",
     "LastAdministrator",

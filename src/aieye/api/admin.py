@@ -8,7 +8,7 @@ from aieye.api import keys, prices, providers, routes, tokens, users
 from aieye.api.deps import PREFIX
 from aieye.api.schemas import error_answers
 
-# Whoever calls may be unknown, not allowed, or wrong in a field, on every one of these routes.
-router = APIRouter(prefix=PREFIX, responses=error_answers(401, 403, 422))
+# On every one of these routes: no JSON, nobody known, not allowed, or a wrong field.
+router = APIRouter(prefix=PREFIX, responses=error_answers(400, 401, 403, 422))
 for resource in (users, tokens, providers, keys, routes, prices):
     router.include_router(resource.router)

@@ -21,7 +21,6 @@ from aieye.db.engine import Database
 from aieye.db.migrate import head_revision
 from aieye.errors import AieyeError
 from aieye.state import State
-from aieye.telemetry.metrics import METRICS
 
 router = APIRouter(tags=["health"])
 
@@ -94,9 +93,9 @@ async def scraper(
     response_class=Response, dependencies=[Depends(scraper)],
     responses={200: {"content": {"text/plain": {"example": METRICS_EXAMPLE}}}},
 )  # fmt: skip
-async def get_metrics() -> Response:
+async def get_metrics(state: CurrentState) -> Response:
     """Asks for an administrator's token unless the service is bound to a loopback address."""
-    body, media_type = METRICS.render()
+    body, media_type = state.metrics.render()
     return Response(body, media_type=media_type)
 
 

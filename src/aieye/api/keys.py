@@ -79,7 +79,7 @@ class KeyPage(Page[KeyView]):
 
 @router.get(
     "", operation_id="keys_list", summary="List providers' keys",
-    responses=answers(page_example(EXAMPLE), 400),
+    responses=answers(page_example(EXAMPLE)),
 )  # fmt: skip
 async def list_keys(
     _caller: CurrentAdministrator,

@@ -65,7 +65,7 @@ class OpenAIEndpoint:
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         record = CallRecord("unknown")
         exchange = _Connection(self._gateway, receive, record)
-        self._metrics.in_flight += 1
+        self._metrics.began()
         try:
             await self._answer(scope, exchange, record, send)
         except _Aborted:
@@ -82,7 +82,7 @@ class OpenAIEndpoint:
                 task.uncancel()
         finally:
             exchange.close()
-            self._metrics.in_flight -= 1
+            self._metrics.ended(record)
 
     async def _answer(
         self, scope: Scope, connection: _Connection, record: CallRecord, send: Any

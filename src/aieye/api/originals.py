@@ -51,6 +51,8 @@ async def post_cache(request: Request, endpoint: str) -> Response:
 
 async def _answer(request: Request, endpoint: str, *, only_cached: bool) -> Response:
     state: State = request.app.state.aieye
+    record = CallRecord("unknown")
+    state.metrics.began()
     try:
         grant = _grant(state, request.headers.get("authorization", ""))
         name = endpoint.strip("/")
@@ -60,13 +62,15 @@ async def _answer(request: Request, endpoint: str, *, only_cached: bool) -> Resp
             if only_cached and body.strip() and read_object(body):
                 return _json(200, [])
             raise InvalidData
-        record = CallRecord(known.name)
+        record.endpoint = known.name
         match = Match(known, f"/{known.name}")
         call = Call(match, grant, body, record, controls=_ONLY if only_cached else _DEFAULT)
         content = await _call(request, state, call, only_cached=only_cached)
         return _json(200, content, {"x-request-id": record.request_id})
     except AieyeError as error:
         return _json(error.status, {"detail": error.message}, dict(error.headers))
+    finally:
+        state.metrics.ended(record)
 
 
 async def _call(

@@ -99,7 +99,7 @@ class PricePage(Page[PriceView]):
 
 @router.get(
     "", operation_id="prices_list", summary="List own prices",
-    responses=answers(page_example(EXAMPLE), 400),
+    responses=answers(page_example(EXAMPLE)),
 )  # fmt: skip
 async def list_prices(
     _caller: CurrentAdministrator,

@@ -90,7 +90,7 @@ class ProviderPage(Page[ProviderView]):
 
 @router.get(
     "", operation_id="providers_list", summary="List providers",
-    responses=answers(page_example(EXAMPLE), 400),
+    responses=answers(page_example(EXAMPLE)),
 )  # fmt: skip
 async def list_providers(
     _caller: CurrentAdministrator, session: Reading, page: CurrentPaging
@@ -103,7 +103,7 @@ async def list_providers(
 
 @router.post(
     "", operation_id="providers_create", summary="Add a provider", status_code=201,
-    responses=answers(EXAMPLE, 400, 409, status=201),
+    responses=answers(EXAMPLE, 409, status=201),
 )  # fmt: skip
 async def create_provider(
     body: ProviderCreate, caller: CurrentAdministrator, state: CurrentState, session: Changing
@@ -138,7 +138,7 @@ async def get_provider(
 
 @router.patch(
     "/{id}", operation_id="providers_update", summary="Change a provider",
-    responses=answers(EXAMPLE, 400, 404),
+    responses=answers(EXAMPLE, 404),
 )  # fmt: skip
 async def update_provider(
     provider_id: PathId,

@@ -100,7 +100,7 @@ class RoutePage(Page[RouteView]):
 
 @router.get(
     "", operation_id="routes_list", summary="List aliases",
-    responses=answers(page_example(EXAMPLE), 400),
+    responses=answers(page_example(EXAMPLE)),
 )  # fmt: skip
 async def list_routes(
     _caller: CurrentAdministrator, session: Reading, page: CurrentPaging

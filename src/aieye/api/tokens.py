@@ -115,7 +115,7 @@ class TokenPage(Page[TokenView]):
 
 @router.get(
     "", operation_id="tokens_list", summary="List tokens",
-    responses=answers(page_example(EXAMPLE), 400),
+    responses=answers(page_example(EXAMPLE)),
 )  # fmt: skip
 async def list_tokens(
     caller: CurrentActor,

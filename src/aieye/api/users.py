@@ -119,7 +119,7 @@ class UserPage(Page[UserView]):
 
 @router.get(
     "", operation_id="users_list", summary="List users",
-    responses=answers(page_example(EXAMPLE), 400),
+    responses=answers(page_example(EXAMPLE)),
 )  # fmt: skip
 async def list_users(
     caller: CurrentAdministrator, session: Reading, page: CurrentPaging

@@ -18,10 +18,10 @@ import orjson
 
 from aieye.cache.key import NotJson, read_object, write_json
 
-# Bounds: bytes parsed, values visited and paths counted before a candidate is given up.
+# Bounds: bytes parsed, values visited, and the distance beyond which all candidates are alike.
 _MOST_BYTES = 16 * 2**20
 _MOST_STEPS = 500_000
-_MOST_PATHS = 200
+_MOST_PATHS = 50
 # Up to this size numbers are told apart as they were written, as the cache's key does.
 _EXACT_BYTES = 2**20
 _MOST_FIELDS = 50
@@ -53,7 +53,8 @@ class Difference:
 class Nearest:
     """The nearest stored request. `fields` has the first 50 of the `differing` paths.
 
-    `compared` is how many candidates fitted into the bounds.
+    `compared` is how many candidates fitted into the bounds. Documents of more than a megabyte are
+    counted up to 50 paths.
     """
 
     entry_id: int
@@ -163,7 +164,7 @@ def _fields(request: bytes, body: bytes) -> list[_Pair]:
     except (NotJson, RecursionError):
         pass
     roughly = _roughly("", orjson.loads(request), orjson.loads(body))
-    return list(islice(roughly, _MOST_PATHS))
+    return list(islice(roughly, _MOST_FIELDS))
 
 
 def _exactly(path: str, asked: Any, stored: Any) -> Iterator[_Pair]:
@@ -247,7 +248,10 @@ def _shown(pair: _Pair) -> Difference:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is _ABSENT else write_json(value).decode()
+    try:
+        return None if value is _ABSENT else write_json(value).decode()
+    except NotJson:
+        return "(nested too deep to be shown)"
 
 
 def _cut(text: str | None, start: int) -> str | None:

@@ -307,7 +307,7 @@ def _join_lists(target: _Object, key: str, value: object) -> None:
 def _once(target: _Object, key: str, value: object) -> None:
     """Set a field of unknown meaning, which is whole only if it comes once."""
     if target.get(key) in _EMPTY:
-        target[key] = target.get(key) if value is None else value
+        target[key] = value
     elif value not in _EMPTY:
         raise CannotConvert(f"{key} comes in pieces of unknown meaning")
 
@@ -413,7 +413,7 @@ def _call_pieces(index: int, call: _Object) -> Iterator[_Object]:
 def _function_pieces(function: _Object) -> list[_Object]:
     name = "input" if "input" in function else "arguments"
     text = _string(function.get(name))
-    return [function | {name: ""}, {name: text}] if text else [function]
+    return [function | {name: ""}, {name: text}]
 
 
 def _text_pieces(choice: _Object) -> Iterator[_Object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 
 import structlog
@@ -18,6 +17,7 @@ from aieye.cache.store import Store
 from aieye.db.engine import Database, bump_revision
 from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import CacheEntry, CacheTotals, Revision
+from aieye.db.types import now
 from aieye.errors import AieyeError
 
 log = structlog.get_logger()
@@ -126,7 +126,7 @@ class Cache:
         touched, self._touched = self._touched, {}
         if not touched:
             return
-        moment = time.time_ns() // 1000
+        moment = now()
         statement = (
             update(CacheEntry.__table__)  # type: ignore[arg-type] # declared as FromClause
             .where(CacheEntry.key == bindparam("of"))

@@ -81,7 +81,7 @@ class Manifest:
 
 
 class ArchiveWriter:
-    """Writes a backup to `file`: a context in which `table` is for each table, and then `finish`."""
+    """Writes a backup to `file`: a context, with `table` for each table and then `finish`."""
 
     def __init__(self, file: IO[bytes], *, schema: str, database: str) -> None:
         self._zip = zipfile.ZipFile(

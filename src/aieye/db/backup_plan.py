@@ -38,7 +38,7 @@ class Meter:
 
 def table_names() -> list[str]:
     """Every table, after those that it refers to."""
-    names = [table.name for table in Base.metadata.sorted_tables]
+    names = [str(table.name) for table in Base.metadata.sorted_tables]
     return sorted(names, key=_KEPT_BY_TRIGGERS.__contains__)
 
 

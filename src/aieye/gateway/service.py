@@ -37,7 +37,6 @@ from aieye.gateway.wire import Endpoint, Header
 from aieye.ledger.book import CLIENT_LEFT, Book
 from aieye.ledger.redact import redact
 from aieye.settings import Settings
-from aieye.telemetry.metrics import Metrics
 
 # Bodies whose reading is remembered by the hash of their bytes.
 _MOST_KNOWN = 8_192
@@ -76,7 +75,6 @@ class Gateway:
         writer: GroupWriter,
         book: Book,
         admission: Admission,
-        metrics: Metrics,
     ) -> None:
         self.circuits = Circuits()
         self.client = UpstreamClient(connect_timeout=settings.connect_timeout)
@@ -86,7 +84,6 @@ class Gateway:
         self.book = book
         self.writer = writer
         self.directory = directory
-        self._metrics = metrics
         self._settings = settings
         self._cache = cache
         self._upstream = Upstream(self.client, settings)
@@ -445,8 +442,6 @@ class Gateway:
         """Write the call's row and count it; nothing is waited for."""
         self.book.settle(call.record)
         self.admission.settle(call.grant, call.record)
-        provider = self.directory.current.providers_by_id.get(call.record.provider_id or 0)
-        self._metrics.observe(call.record, "" if provider is None else provider.name)
 
     async def durable(self) -> None:
         """Wait until what was settled until now is durable, where that was asked for."""

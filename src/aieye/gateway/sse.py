@@ -170,7 +170,7 @@ class _Verdict(Enum):
     """What becomes of a frame."""
 
     PASS = auto()
-    ORDINARY = auto()  # passes, and only its text tells it from the next
+    ORDINARY = auto()  # passes, and tells nothing but its text if it comes again
     WITHHOLD = auto()
     END = auto()
 
@@ -443,7 +443,7 @@ class StreamMeter:
         if not isinstance(choices, list):
             self._valid = False
             return _PASS
-        content = ended = False
+        content = False
         text = 0
         for choice in choices:
             delta = _choice_delta(choice)
@@ -453,7 +453,6 @@ class StreamMeter:
             index = choice.get("index", 0)
             self._open.add(index)
             if reason := choice.get("finish_reason"):
-                ended = True
                 self._finishes.setdefault(index, str(reason))
             for key, value in delta.items():
                 if value and key != "role":
@@ -461,8 +460,7 @@ class StreamMeter:
                     text += _text_bytes(key, value)
         if content:
             self._count(text)
-        ordinary = content and not ended and not used and self.error is None
-        return _ORDINARY if ordinary else _PASS
+        return _ORDINARY if content and not used else _PASS
 
     def _observe_typed(self, event: dict[str, Any], name: str) -> _Verdict:
         response = event.get("response")
@@ -480,8 +478,7 @@ class StreamMeter:
         delta = event.get("delta", True)
         if delta and kind.endswith(_CONTENT_ENDINGS):
             self._count(_text_bytes("delta", delta))
-            plain = isinstance(delta, str) and not used and self.error is None
-            return _ORDINARY if plain else _PASS
+            return _PASS if used else _ORDINARY
         if kind == "response.output_item.done":
             self.has_content = True
         return _PASS
@@ -540,10 +537,10 @@ _MAX_LEARNED: Final = 64
 _TEXT_KEYS: Final = frozenset(
     {"arguments", "content", "delta", "input", "reasoning", "reasoning_content", "refusal", "text"}
 )
-# In legal JSON, which the data of a learned frame is, an unescaped quote followed by a letter opens
-# a string: what matches is a key and its value, never a piece of an answer's text.
+# In legal JSON, which the data of a learned frame is, `": "` after a word ends a key: what matches
+# is a string and the key that it belongs to, never a piece of an answer's text.
 _HOLE: Final = re.compile(
-    rb'(?<!\\)"(?:'
+    rb'"(?:'
     rb'(?:%s)": ?"([^"\\]*(?:\\.[^"\\]*)*)"'
     rb'|obfuscation": ?"([^"\\]*)"'
     rb'|sequence_number": ?([0-9]+)'
@@ -554,9 +551,7 @@ _STRING: Final = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*(?=")')
 
 
 def _template(frame: bytes) -> _Template | None:
-    """Make a template of a frame; None when it has no text, or may end before its last byte."""
-    if not frame.endswith(b"\n"):
-        return None
+    """Make a template of a frame; None when it has no text."""
     spans = [
         (kind, *match.span(kind))
         for match in _HOLE.finditer(frame)

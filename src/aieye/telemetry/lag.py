@@ -10,8 +10,6 @@ from collections.abc import Callable
 INTERVAL_SECONDS = 0.1
 # A stall counts against readiness for this long after it is over.
 REMEMBERED_SECONDS = 3.0
-# With more than this the process is not ready for further calls.
-MOST_SECONDS = 1.0
 
 
 class LoopLag:
@@ -52,8 +50,3 @@ class LoopLag:
         overdue = 0.0 if self._due is None else max(0.0, moment - self._due)
         recent = (late for at, late in self._late if at >= moment - REMEMBERED_SECONDS)
         return max(overdue, *recent, 0.0) if self._late else overdue
-
-    def fault(self) -> str | None:
-        """Why the process is not ready, if it is not: a readiness check."""
-        seconds = self.seconds
-        return f"the event loop runs {seconds:.1f} s late" if seconds > MOST_SECONDS else None

@@ -196,8 +196,5 @@ def _group(endpoint: str) -> str:
     return _ENDPOINTS.get(path) or _ENDPOINTS.get(path.partition("/")[0], OTHER)
 
 
-# The process has one set of figures, as it has one set of logs.
+# For what runs outside the app.
 METRICS = Metrics()
-began = METRICS.began
-ended = METRICS.ended
-watch = METRICS.watch

@@ -3,7 +3,7 @@
 `owner_id` limits everything to one user's calls; None is for administrators and sees all.
 """
 
-from aieye.ledger.queries.calls import (
+from aieye.ledger.queries.call_rows import (
     CallFilters,
     CallPage,
     FoundBody,
@@ -12,7 +12,7 @@ from aieye.ledger.queries.calls import (
     get_body,
     get_call,
 )
-from aieye.ledger.queries.usage import (
+from aieye.ledger.queries.usage_sums import (
     DIMENSIONS,
     Sums,
     Usage,

@@ -199,7 +199,7 @@ async def names_of(session: AsyncSession, dimension: str, ids: Collection[int]) 
         return {}
     table, name = _NAMED[dimension]
     found = await session.execute(select(table.id, name).where(table.id.in_(ids)))
-    return dict(found.tuples().all())
+    return {row.id: row[1] for row in found}
 
 
 _NAMED: Mapping[str, tuple[type[Token | User | Provider], InstrumentedAttribute[str]]] = {

@@ -1,0 +1,68 @@
+"""The command line: `aieye`, also `python -m aieye`.
+
+A module a group of commands. Each command imports what it needs when it runs, so that `--help` and
+the short commands answer at once. A failure that can be expected is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import NoReturn
+
+import typer
+
+from aieye import __version__
+from aieye.cli import people, providers, serving, storage, tokens
+from aieye.cli.terminal import complain
+from aieye.errors import AieyeError
+
+USAGE_ERROR = 2
+INFRASTRUCTURE = 3
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="aieye",
+    help="A watchful eye on the use of the OpenAI API.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(serving.serve)
+app.command()(serving.demo_upstream)
+app.command()(storage.migrate)
+app.command()(storage.backup)
+app.command()(storage.restore)
+app.add_typer(people.admin, name="admin")
+app.add_typer(people.user, name="user")
+app.add_typer(providers.provider, name="provider")
+app.add_typer(providers.key, name="key")
+app.add_typer(tokens.token, name="token")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"aieye {__version__}")
+
+
+def main() -> NoReturn:
+    """Run the command of `sys.argv` and exit with its code."""
+    try:
+        app(prog_name="aieye")
+    except AieyeError as error:
+        complain(error.message)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception:  # noqa: BLE001 - the last resort: 1 would say that a quality gate failed
+        traceback.print_exc()
+        sys.exit(INFRASTRUCTURE)
+    sys.exit(0)
+
+
+def exit_code(error: AieyeError) -> int:
+    """2 for what the caller can put right in the command or the settings, 3 for all else."""
+    is_usage = error.status < 500 or error.code == "configuration_error"
+    return USAGE_ERROR if is_usage else INFRASTRUCTURE

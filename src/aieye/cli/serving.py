@@ -1,0 +1,195 @@
+"""`aieye serve` and `aieye demo-upstream`."""
+
+# ruff: noqa: PLC0415 - each command imports what it needs when it runs
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aieye.cli.terminal import tell, warn
+from aieye.errors import AieyeError, InvalidRequest
+
+if TYPE_CHECKING:
+    import socket
+
+    from aieye.access.setup import FirstStart
+    from aieye.settings import Settings
+
+BACKLOG = 2_048
+GRACE_SECONDS = 30
+
+
+class CannotListen(AieyeError):
+    """The address is taken, or not this machine's."""
+
+    status = 503
+    code = "cannot_listen"
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; several need PostgreSQL.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Answer with simulated models.")] = False,
+) -> None:
+    """Start the server."""
+    from aieye.settings import load_settings
+
+    settings = load_settings(host=host, port=port, workers=workers)
+    if demo and settings.workers > 1:
+        raise InvalidRequest("--demo serves with one process: leave out --workers.")
+    _warn_of_unknown_variables()
+    signal.signal(signal.SIGTERM, _leave)
+    with ExitStack() as stack:
+        _lock(settings, stack)
+        listener = stack.enter_context(listen(settings.host, settings.port))
+        bound: int = listener.getsockname()[1]
+        settings = load_settings(host=host, port=bound, workers=workers)
+        _run(settings, listener, demo=demo)
+
+
+def demo_upstream(
+    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 9_000,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Run the simulated provider alone, for tests and for a look."""
+    import asyncio
+
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        asyncio.run(_serve_demo(host, port))
+    except OSError as error:
+        raise CannotListen(_why(host, port, error)) from error
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `CannotListen`."""
+    import socket
+
+    try:
+        family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise CannotListen(_why(host, port, error)) from error
+
+
+def _why(host: str, port: int, error: OSError) -> str:
+    return f"Cannot listen on {host}, port {port}: {error.strerror or error}. Try another --port."
+
+
+def _run(settings: Settings, listener: socket.socket, *, demo: bool) -> None:
+    """Prepare the database, then serve until a signal ends it."""
+    import asyncio
+
+    from aieye.cli.first import prepare
+    from aieye.db.migrate import migrate
+    from aieye.telemetry import configure_logs
+
+    configure_logs()
+    migrate(settings.database)
+    # Before any worker starts, so that one process makes and tells what a first start makes, and
+    # so that a wrong setting is one line here and not a failed start over there.
+    first, is_demo = asyncio.run(prepare(settings))
+    if settings.workers > 1:
+        _run_workers(settings, listener, first, is_demo=is_demo)
+    else:
+        _run_alone(settings, listener, first, demo=demo)
+
+
+def _run_alone(
+    settings: Settings, listener: socket.socket, first: FirstStart, *, demo: bool
+) -> None:
+    import uvicorn
+
+    from aieye.app import create_app
+    from aieye.cli.first import announce
+
+    app = create_app(
+        settings, demo=demo, announce=lambda _, is_demo: announce(settings, first, is_demo=is_demo)
+    )
+    server = uvicorn.Server(uvicorn.Config(app, **_server_options()))
+    server.run(sockets=[listener])
+    if not server.started:
+        sys.exit(3)
+
+
+def _run_workers(
+    settings: Settings, listener: socket.socket, first: FirstStart, *, is_demo: bool
+) -> None:
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    from aieye.cli.first import announce
+
+    # Workers read the settings themselves; what the command line said is to hold for them too.
+    os.environ.update(
+        AIEYE_HOST=settings.host, AIEYE_PORT=str(settings.port), AIEYE_WORKERS=str(settings.workers)
+    )
+    config = uvicorn.Config(
+        "aieye.app:worker_app", factory=True, workers=settings.workers, **_server_options()
+    )
+    announce(settings, first, is_demo=is_demo)
+    Multiprocess(config, sockets=[listener]).run()
+
+
+def _server_options() -> dict[str, Any]:
+    return {
+        "loop": "uvloop",
+        "http": "httptools",
+        "ws": "none",
+        "lifespan": "on",
+        "log_config": None,
+        "log_level": "warning",
+        "access_log": False,
+        "server_header": False,
+        "date_header": False,
+        # Whom to believe about the client's address is AIEYE_TRUSTED_PROXIES' to say.
+        "proxy_headers": False,
+        "backlog": BACKLOG,
+        "timeout_graceful_shutdown": GRACE_SECONDS,
+    }
+
+
+def _lock(settings: Settings, stack: ExitStack) -> None:
+    """One server on a SQLite file, for as long as it runs."""
+    if settings.is_sqlite:
+        from pathlib import Path
+
+        from sqlalchemy.engine import make_url
+
+        from aieye.db.exclusive import ServeLock
+
+        database = make_url(settings.database).database
+        stack.enter_context(ServeLock(Path(database or "aieye.db")))
+
+
+def _warn_of_unknown_variables() -> None:
+    from aieye.settings import unknown_variables
+
+    for name, meant in unknown_variables().items():
+        hint = f" Did you mean {meant}?" if meant else ""
+        warn(f"{name} is not a setting and has no effect.{hint}")
+
+
+async def _serve_demo(host: str, port: int) -> None:
+    import asyncio
+
+    from aieye.demo import serve_demo
+
+    server = await serve_demo(host, port)
+    tell("The simulated provider takes any key and answers on:")
+    typer.echo(server.base_url)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await server.close()
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    """Being told to stop is a good end. (uvicorn repeats the signal when it has drained.)"""
+    raise SystemExit(0)

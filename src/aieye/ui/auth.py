@@ -1,0 +1,196 @@
+"""Sign-in, sign-out, and the first administrator's set-up, for people and for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
+
+from aieye.access.attempts import TooManyAttempts
+from aieye.access.emails import check_email
+from aieye.access.owners import has_administrator
+from aieye.access.passwords import check_password, hash_password
+from aieye.access.sessions import (
+    ABSOLUTE,
+    CSRF_COOKIE,
+    SESSION_COOKIE,
+    NewSession,
+    SignInFailed,
+    end_session,
+    login,
+    start_session,
+)
+from aieye.access.setup import check_setup_link, use_setup_link
+from aieye.errors import AieyeError, Unprocessable
+from aieye.ui.forms import form_token, read_fields, require_own_site, safe_next
+from aieye.ui.pages import (
+    PageRoute,
+    client_address,
+    find_signed_in,
+    get_state,
+    page,
+    render_error,
+    wants_json,
+)
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+_REQUIRED = "This field is required."
+
+
+@router.get("/login")
+async def show_login(request: Request) -> Response:
+    """The form, for whoever is not signed in yet."""
+    target = safe_next(request.query_params.get("next"))
+    if await find_signed_in(request) is not None:
+        return RedirectResponse(target, 303)
+    async with get_state(request).database.read() as session:
+        if not await has_administrator(session):
+            return page(request, "waiting.html")
+    return _login_form(request, {"next": target})
+
+
+@router.post("/login")
+async def sign_in(request: Request) -> Response:
+    """Sign in with `email` and `password`; both cookies come with the answer."""
+    fields = await read_fields(request)
+    require_own_site(request, fields, expected=request.cookies.get(CSRF_COOKIE), is_sign_in=True)
+    missing = [name for name in ("email", "password") if not fields.get(name)]
+    if missing:
+        return _refuse_fields(request, fields, missing)
+    try:
+        begun = await login(
+            get_state(request).database,
+            email=fields["email"],
+            password=fields["password"],
+            ip=client_address(request),
+            user_agent=request.headers.get("user-agent", ""),
+        )
+    except (SignInFailed, TooManyAttempts) as error:
+        return _refuse_sign_in(request, fields, error)
+    await _end_former(request)
+    if wants_json(request):
+        return _with_cookies(request, JSONResponse({"success": True}), begun)
+    target = RedirectResponse(safe_next(fields.get("next")), 303)
+    return _with_cookies(request, target, begun)
+
+
+@router.post("/logout")
+async def sign_out(request: Request) -> Response:
+    """End the session; whoever has none is signed out already."""
+    fields = await read_fields(request) if "content-type" in request.headers else {}
+    signed_in = await find_signed_in(request)
+    if signed_in is not None:
+        require_own_site(request, fields, expected=signed_in.csrf_token)
+        await _end_former(request)
+    response: Response = (
+        JSONResponse({"success": True}) if wants_json(request) else RedirectResponse("/login", 303)
+    )
+    for name in (SESSION_COOKIE, CSRF_COOKIE):
+        response.delete_cookie(name, secure=_is_https(request), samesite="lax")
+    return response
+
+
+@router.get("/setup")
+async def show_setup(request: Request) -> Response:
+    """The form behind the set-up link."""
+    link = request.query_params.get("token", "")
+    state = get_state(request)
+    async with state.database.read() as session:
+        await check_setup_link(session, state.directory.digest, link)
+    return _setup_form(request, {"token": link})
+
+
+@router.post("/setup")
+async def set_up(request: Request) -> Response:
+    """Make the first administrator and sign them in."""
+    fields = await read_fields(request)
+    require_own_site(request, fields, expected=request.cookies.get(CSRF_COOKIE), is_sign_in=True)
+    state, link = get_state(request), fields.get("token", "")
+    async with state.database.read() as session:
+        await check_setup_link(session, state.directory.digest, link)
+    try:
+        email = check_email(fields.get("email", ""))
+        password = check_password(fields.get("password", ""), email=email)
+    except Unprocessable as error:
+        return _setup_form(request, fields, error)
+    password_hash = await hash_password(password)
+    ip = client_address(request)
+    async with state.database.write() as session:
+        user = await use_setup_link(
+            session, state.directory.digest, link,
+            email=email, password_hash=password_hash, ip=ip,
+        )  # fmt: skip
+        agent = request.headers.get("user-agent", "")
+        begun = await start_session(session, user.id, ip=ip, user_agent=agent)
+    await state.directory.refresh()
+    return _with_cookies(request, RedirectResponse("/", 303), begun)
+
+
+def _login_form(
+    request: Request, fields: Mapping[str, str], *, status: int = 200,
+    error: str | None = None, headers: Mapping[str, str] | None = None,
+) -> Response:  # fmt: skip
+    token = form_token(request)
+    response = page(
+        request, "login.html", status=status, headers=headers, error=error, csrf_token=token,
+        email=fields.get("email", ""), next=safe_next(fields.get("next")),
+    )  # fmt: skip
+    return _with_form_cookie(request, response, token)
+
+
+def _setup_form(
+    request: Request, fields: Mapping[str, str], error: AieyeError | None = None
+) -> Response:
+    token = form_token(request)
+    response = page(
+        request, "setup.html", status=error.status if error else 200, csrf_token=token,
+        token=fields.get("token", ""), email=fields.get("email", ""),
+        error=error.message if error else None, field=error.param if error else None,
+    )  # fmt: skip
+    return _with_form_cookie(request, response, token)
+
+
+def _refuse_fields(request: Request, fields: Mapping[str, str], missing: list[str]) -> Response:
+    if wants_json(request):
+        return JSONResponse({name: [_REQUIRED] for name in missing}, 400)
+    return _login_form(request, fields, status=422, error="Give your e-mail and your password.")
+
+
+def _refuse_sign_in(request: Request, fields: Mapping[str, str], error: AieyeError) -> Response:
+    if wants_json(request):
+        return render_error(request, error)
+    retry = {name: value for name, value in error.headers.items() if name == "Retry-After"}
+    return _login_form(request, fields, status=error.status, error=error.message, headers=retry)
+
+
+async def _end_former(request: Request) -> None:
+    """The cookie that came with the request is good for nothing from now on."""
+    if cookie := request.cookies.get(SESSION_COOKIE):
+        async with get_state(request).database.write() as session:
+            await end_session(session, cookie)
+
+
+def _with_cookies(request: Request, response: Response, begun: NewSession) -> Response:
+    seconds = int(ABSOLUTE.total_seconds())
+    response.set_cookie(
+        SESSION_COOKIE, begun.cookie, max_age=seconds, path="/",
+        secure=_is_https(request), httponly=True, samesite="lax",
+    )  # fmt: skip
+    return _with_form_cookie(request, response, begun.csrf_token, seconds)
+
+
+def _with_form_cookie(
+    request: Request, response: Response, token: str, seconds: int | None = None
+) -> Response:
+    # Scripts read it to send it back as X-CSRFToken, so it is not HttpOnly; alone it is no secret.
+    response.set_cookie(
+        CSRF_COOKIE, token, max_age=seconds, path="/",
+        secure=_is_https(request), samesite="lax",
+    )  # fmt: skip
+    return response
+
+
+def _is_https(request: Request) -> bool:
+    return get_state(request).settings.base_url.startswith("https://")

@@ -1,0 +1,30 @@
+"""The first page: who you are, where programs call, and what answers them."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from aieye.access.owners import has_administrator
+from aieye.ui.pages import PageRoute, find_signed_in, get_state, page
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.get("/")
+async def show_home(request: Request) -> Response:
+    """Home, or the way there for whoever is not signed in."""
+    state = get_state(request)
+    signed_in = await find_signed_in(request)
+    if signed_in is None:
+        async with state.database.read() as session:
+            if await has_administrator(session):
+                return RedirectResponse("/login", 303)
+        return page(request, "waiting.html")
+    return page(
+        request,
+        "home.html",
+        signed_in=signed_in,
+        base_url=f"{state.settings.base_url}/v1",
+        provider=state.directory.current.default,
+    )

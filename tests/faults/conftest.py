@@ -1,0 +1,78 @@
+"""A scripted provider, the gateway in front of it, and what makes waiting short."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aieye.gateway import dispatch, retry
+from aieye.ledger.pricing import PriceBook
+from tests.fakes.upstream import FakeUpstream
+from tests.faults.harness import Gateway, StartGateway, settings_for
+from tests.servers import DatabaseKind
+
+
+@pytest.fixture(scope="session", autouse=True)
+def price_list() -> None:
+    """The price list takes a while to load, which no test's timing should depend on."""
+    PriceBook.load()
+
+
+@pytest.fixture
+def database_kind(request: pytest.FixtureRequest) -> DatabaseKind:
+    """SQLite, unless the test is marked with `both_databases`."""
+    kind: DatabaseKind = getattr(request, "param", "sqlite")
+    return kind
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[FakeUpstream]:
+    """The provider."""
+    async with FakeUpstream() as running:
+        yield running
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[FakeUpstream]:
+    """A second provider."""
+    async with FakeUpstream() as running:
+        yield running
+
+
+@pytest.fixture
+async def start_gateway(
+    tmp_path: Path, database_url: str, upstream: FakeUpstream
+) -> AsyncIterator[StartGateway]:
+    """Call it with settings to change: `await start_gateway(idle_timeout=0.3)`."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**changes: Any) -> Gateway:
+            gateway = Gateway(settings_for(tmp_path, database_url, upstream, **changes))
+            await gateway.start()
+            stack.push_async_callback(gateway.stop)
+            return gateway
+
+        yield start
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> Gateway:
+    """The gateway with its default settings."""
+    return await start_gateway()
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come at once, unless the provider asks for patience."""
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
+
+
+@pytest.fixture
+def no_circuit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key is ever left alone, so that every call reaches the provider."""
+    monkeypatch.setattr(dispatch, "Circuit", partial(retry.Circuit, threshold=10**9))

@@ -1,0 +1,362 @@
+"""What a provider refuses or fails at: what is tried again, where, and what the client gets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import orjson
+import pytest
+
+from tests.fakes import chat
+from tests.fakes.upstream import (
+    FakeUpstream,
+    by_key,
+    chat_answer,
+    json_answer,
+)
+from tests.faults.harness import (
+    PROVIDER_KEY,
+    Gateway,
+    asked,
+    both_forms,
+    error_code,
+    question,
+    text_of,
+)
+
+pytestmark = pytest.mark.live
+
+SECOND_KEY = "sk-canary-second-8e02bb65a1"
+REFUSAL = chat.error_body(
+    f"Incorrect API key provided: {PROVIDER_KEY}.", kind="invalid_request_error",
+    code="invalid_api_key",
+)  # fmt: skip
+
+
+# -- 429 ------------------------------------------------------------------------------------------
+
+
+@both_forms
+async def test_a_429_is_tried_again_after_the_seconds_that_the_provider_asks_for(
+    gateway: Gateway, upstream: FakeUpstream, form: str
+) -> None:
+    limit = json_answer(429, chat.error_body("Slow down."), {"Retry-After": "1"})
+    upstream.script(limit, chat_answer("Now."))
+
+    answer = await gateway.ask(asked("Now?", form))
+
+    assert upstream.fired["status-429"] == 1
+    first, second = upstream.requests
+    assert second.arrived_at - first.arrived_at >= 1
+    assert (answer.status_code, text_of(answer)) == (200, "Now.")
+    row = await gateway.row()
+    assert (row.status, [attempt["status"] for attempt in row.attempts]) == (200, [429, 200])
+
+
+async def test_a_429_is_tried_again_at_the_date_that_the_provider_names(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    due = (datetime.now(UTC) + timedelta(seconds=2)).replace(microsecond=0)
+    due_at = time.monotonic() + (due - datetime.now(UTC)).total_seconds()
+    limit = json_answer(
+        429, chat.error_body("Slow down."), {"Retry-After": format_datetime(due, usegmt=True)}
+    )
+    upstream.script(limit, chat_answer("Now."))
+
+    answer = await gateway.ask(question())
+
+    assert upstream.fired["status-429"] == 1
+    assert answer.status_code == 200
+    assert upstream.requests[1].arrived_at >= due_at - 0.01
+
+
+async def test_milliseconds_of_patience_are_kept_to(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    limit = json_answer(429, chat.error_body("Slow down."), {"retry-after-ms": "150"})
+    upstream.script(limit, chat_answer("Now."))
+
+    answer = await gateway.ask(question())
+
+    assert answer.status_code == 200
+    first, second = upstream.requests
+    assert 0.15 <= second.arrived_at - first.arrived_at < 1
+
+
+@pytest.mark.parametrize(
+    "form, patience",
+    [
+        ("plain", "3600"),
+        ("streamed", "3600"),
+        ("plain", format_datetime(datetime(2099, 1, 1, tzinfo=UTC), usegmt=True)),
+    ],
+)
+async def test_a_429_that_asks_for_an_hour_is_passed_on_at_once(
+    gateway: Gateway, upstream: FakeUpstream, form: str, patience: str
+) -> None:
+    body = chat.error_body("Come back later.", code="rate_limit_exceeded")
+    upstream.default = json_answer(429, body, {"Retry-After": patience})
+    started = time.monotonic()
+
+    answer = await gateway.ask(asked("Now?", form))
+
+    assert time.monotonic() - started < 1
+    assert (answer.status_code, answer.json()) == (429, body)
+    assert answer.headers["retry-after"] == patience
+    assert len(upstream.requests) == 1
+    assert (await gateway.row()).status == 429
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "insufficient_quota"},
+        {"code": "billing_hard_limit_reached"},
+        {"type": "enforced_spend_limit_reached"},
+    ],
+)
+@both_forms
+async def test_a_spend_limit_is_never_tried_again_with_the_same_key(
+    gateway: Gateway, upstream: FakeUpstream, form: str, error: dict[str, str]
+) -> None:
+    body = {"error": {"message": "The money is gone.", "type": "x", "code": None, **error}}
+    upstream.default = json_answer(429, body)
+
+    first = await gateway.ask(asked("Now?", form))
+    second = await gateway.ask(asked("And now?", form))
+
+    assert (first.status_code, first.json()) == (429, body)
+    assert second.status_code >= 400
+    assert len(upstream.requests) == 1
+
+
+@both_forms
+async def test_a_key_without_money_gives_way_to_the_next(
+    gateway: Gateway, upstream: FakeUpstream, form: str
+) -> None:
+    await gateway.add_key(1, SECOND_KEY)
+    gone = json_answer(429, chat.error_body("Gone.", code="insufficient_quota"))
+    upstream.default = by_key({PROVIDER_KEY: gone}, chat_answer("Here."))
+
+    answers = [await gateway.ask(asked(f"Question {n}", form)) for n in range(3)]
+
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert [request.key for request in upstream.requests] == [PROVIDER_KEY] + [SECOND_KEY] * 3
+
+
+# -- 5xx, and the few others that are tried again ------------------------------------------------
+
+
+@both_forms
+async def test_a_failure_is_tried_again_twice_and_the_last_one_passed_on(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, no_circuit: None, form: str
+) -> None:
+    for status in (408, 409, 500, 502, 503, 504, 529):
+        body = orjson.dumps(chat.error_body(f"Failed with {status}.")) + b" \n"
+        upstream.default = json_answer(status, body)
+
+        answer = await gateway.ask(asked(f"Well, {status}?", form))
+
+        assert upstream.fired[f"status-{status}"] == 3
+        assert (answer.status_code, answer.content) == (status, body)
+        assert answer.headers["content-type"] == "application/json"
+        row = (await gateway.rows())[-1]
+        assert (row.status, len(row.attempts)) == (status, 3)
+    assert len(upstream.requests) == 3 * 7
+    assert await gateway.entries() == 0
+
+
+@both_forms
+async def test_a_call_that_fails_at_first_succeeds_in_one_row(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, form: str
+) -> None:
+    for failures in (1, 2):
+        failing = [json_answer(503, chat.error_body())] * failures
+        upstream.script(*failing, chat_answer("At last."))
+
+        answer = await gateway.ask(asked(f"Well, {failures}?", form))
+
+        assert text_of(answer) == "At last."
+        row = (await gateway.rows())[-1]
+        statuses = [attempt["status"] for attempt in row.attempts]
+        assert (row.status, statuses) == (200, [503] * failures + [200])
+        assert row.cost_state == "exact"
+    assert upstream.fired["status-503"] == 1 + 2
+    assert len(await gateway.rows()) == 2
+
+
+async def test_retries_wait_a_random_time_that_grows(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    upstream.default = json_answer(503, chat.error_body())
+
+    await gateway.ask(question())
+
+    arrivals = [request.arrived_at for request in upstream.requests]
+    assert len(arrivals) == 3
+    assert arrivals[1] - arrivals[0] < 0.4
+    assert arrivals[2] - arrivals[1] < 0.65
+
+
+async def test_a_provider_that_always_fails_gets_a_fifth_more_calls_at_most(
+    gateway: Gateway, upstream: FakeUpstream, no_circuit: None
+) -> None:
+    upstream.default = json_answer(503, chat.error_body(), {"Retry-After": "0"})
+    calls = 1_000
+
+    for start in range(0, calls, 25):
+        answers = await asyncio.gather(
+            *(gateway.ask(question(f"Question {n}")) for n in range(start, start + 25))
+        )
+        assert {answer.status_code for answer in answers} == {503}
+
+    assert upstream.fired["status-503"] == len(upstream.requests)
+    assert calls < len(upstream.requests) <= calls * 1.2 + 10
+
+
+# -- 4xx -----------------------------------------------------------------------------------------
+
+
+@both_forms
+async def test_what_the_provider_finds_wrong_is_passed_on_untouched_and_not_tried_again(
+    gateway: Gateway, upstream: FakeUpstream, form: str
+) -> None:
+    statuses = (400, 402, 404, 413, 415, 422)
+    for status in statuses:
+        body = b'{ "error" : {"message": "No.", "type": "invalid_request_error", "x": null} }\n'
+        upstream.default = json_answer(status, body)
+
+        answers = [await gateway.ask(asked(f"Well, {status}?", form)) for _ in range(2)]
+
+        assert [(one.status_code, one.content) for one in answers] == [(status, body)] * 2
+        assert upstream.fired[f"status-{status}"] == 2
+    assert len(upstream.requests) == 2 * len(statuses)
+    assert [row.status for row in await gateway.rows()] == [s for s in statuses for _ in range(2)]
+    assert await gateway.entries() == 0
+
+
+@both_forms
+async def test_a_refused_key_is_the_gateways_fault_and_is_not_shown(
+    gateway: Gateway, upstream: FakeUpstream, form: str
+) -> None:
+    for status in (401, 403):
+        upstream.default = json_answer(status, REFUSAL)
+
+        answer = await gateway.ask(asked("Well?", form))
+
+        assert upstream.fired[f"status-{status}"] == 1
+        assert (answer.status_code, error_code(answer)) == (502, "provider_auth")
+        assert "canary" not in answer.text
+    assert len(upstream.requests) == 2
+    rows = [(row.status, row.error) for row in await gateway.rows()]
+    assert rows == [(502, "provider_auth")] * 2
+
+
+async def test_a_key_that_the_provider_repeats_is_not_written_into_the_ledger(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None
+) -> None:
+    told = chat.error_body(f"Trouble with {PROVIDER_KEY}!")
+    upstream.script(json_answer(401, REFUSAL), json_answer(503, told), chat_answer("Here."))
+
+    await gateway.ask(question("One"))
+    await gateway.ask(question("Two", stream=True))
+
+    assert (upstream.fired["status-401"], upstream.fired["status-503"]) == (1, 1)
+    assert PROVIDER_KEY.encode() not in await gateway.stored()
+
+
+async def test_a_key_that_the_provider_repeats_does_not_reach_the_client(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    upstream.script(json_answer(400, chat.error_body(f"Not with {PROVIDER_KEY}!")))
+
+    answer = await gateway.ask(question())
+
+    assert upstream.fired["status-400"] == 1
+    assert answer.status_code == 400
+    assert PROVIDER_KEY not in answer.text
+
+
+@both_forms
+@pytest.mark.parametrize("status", [401, 403])
+async def test_the_next_key_is_tried_when_one_is_refused(
+    gateway: Gateway, upstream: FakeUpstream, form: str, status: int
+) -> None:
+    second_id = await gateway.add_key(1, SECOND_KEY)
+    refused = json_answer(status, REFUSAL)
+    upstream.default = by_key({PROVIDER_KEY: refused}, chat_answer("Here."))
+
+    answer = await gateway.ask(asked("Well?", form))
+
+    assert text_of(answer) == "Here."
+    assert [request.key for request in upstream.requests] == [PROVIDER_KEY, SECOND_KEY]
+    row = await gateway.row()
+    assert (row.status, row.key_id, len(row.attempts)) == (200, second_id, 2)
+
+
+async def test_a_revoked_key_is_left_alone_after_a_few_refusals(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    await gateway.add_key(1, SECOND_KEY)
+    upstream.default = by_key({PROVIDER_KEY: json_answer(401, REFUSAL)}, chat_answer("Here."))
+
+    answers = [await gateway.ask(question(f"Question {n}")) for n in range(20)]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert 1 <= len(upstream.calls(key=PROVIDER_KEY)) <= 5
+    assert len(upstream.calls(key=SECOND_KEY)) == 20
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+async def test_whatever_an_error_holds_it_is_answered_and_recorded(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, no_circuit: None, status: int
+) -> None:
+    wrong = []
+    for number, error in enumerate(STRANGE_ERRORS):
+        upstream.default = json_answer(status, error)
+        answer = await gateway.ask(question(f"Question {number}"))
+        expected = (status, error) if status != 401 else (502, answer.content)
+        rows = await gateway.rows()
+        recorded = len(rows) == number + 1 and rows[-1].status == answer.status_code
+        if (answer.status_code, answer.content) != expected or not recorded:
+            wrong.append((error[:60], answer.status_code, answer.text[:60], recorded))
+
+    assert upstream.fired[f"status-{status}"] >= len(STRANGE_ERRORS)
+    assert wrong == []
+
+
+STRANGE_ERRORS = (
+    b'{"error": {"code": [], "type": {}}}',
+    b'{"error": {"code": {"a": 1}, "message": ["x"]}}',
+    b'{"error": "a text"}',
+    b'{"error": null}',
+    b"[]",
+    b"null",
+    b'{"error": {"message": "\\u0000\\u2028"}}',
+    b'{"error": {"message": "\\ud800"}}',
+    b"\xff\xfe",
+    b"<html>Busy</html>",
+    b"",
+    b'{"error": {"message": "' + b"x" * 5_000 + b'"}}',
+)
+
+
+@pytest.mark.parametrize("name", ["Retry-After", "retry-after-ms"])
+async def test_a_retry_after_that_makes_no_sense_does_no_harm(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, no_circuit: None, name: str
+) -> None:
+    wrong = []
+    for number, patience in enumerate(STRANGE_TIMES):
+        upstream.script(json_answer(503, chat.error_body(), {name: patience}))
+        answer = await gateway.ask(question(f"Question {number}"))
+        if answer.status_code not in {200, 503} or len(await gateway.rows()) != number + 1:
+            wrong.append((patience, answer.status_code))
+
+    assert upstream.fired["status-503"] == len(STRANGE_TIMES)
+    assert wrong == []
+
+
+STRANGE_TIMES = ("\xb2", "-1", "soon", "1e3", "NaN", "9" * 400, "Mon, 99 Foo 2026", "", "0x1")

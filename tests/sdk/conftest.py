@@ -1,0 +1,69 @@
+"""A real `aieye serve` on each database, with the simulated provider behind it, for real SDKs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import pytest
+from openai import OpenAI
+
+from tests.fakes.recorded import RecordedDemo, Seen
+from tests.installation import Installation, Made
+from tests.live import LiveServer, LiveServers
+from tests.servers import DATABASE_KINDS, Databases
+
+PROVIDER_KEY = "sk-provider-key-of-the-sdk-tests"
+_fresh = count(1)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The running server, what is behind it, and tokens of two plain users."""
+
+    server: LiveServer
+    installation: Installation
+    provider: RecordedDemo
+    token: Made
+    another: Made
+
+    @property
+    def base_url(self) -> str:
+        """What an SDK is given."""
+        return f"{self.server.base_url}/v1"
+
+    def calls(self, path: str) -> list[Seen]:
+        """What came to the provider on a path."""
+        return [seen for seen in self.provider.seen if seen.path == path]
+
+
+@pytest.fixture(scope="package", params=DATABASE_KINDS)
+def gateway(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    directory = tmp_path_factory.mktemp("sdk")
+    servers = LiveServers(directory)
+    with databases.migrated(request.param) as url, RecordedDemo() as provider:
+        installation = Installation(url)
+        installation.add_provider(provider.base_url, PROVIDER_KEY)
+        token = installation.add_user_token("ada@example.org")
+        another = installation.add_user_token("ben@example.org")
+        try:
+            server = servers(installation.environment)
+            yield Gateway(server, installation, provider, token, another)
+        finally:
+            servers.close()
+
+
+@pytest.fixture
+def client(gateway: Gateway) -> Iterator[OpenAI]:
+    """OpenAI's SDK, unchanged but for base URL and key. Failures show at once: it retries nothing."""
+    with OpenAI(base_url=gateway.base_url, api_key=gateway.token.secret, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def question() -> str:
+    """A question that nobody has asked before, so that no cache holds its answer."""
+    return f"What is the answer to question {next(_fresh)}?"
