@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -294,16 +295,13 @@ async def _register(database: Database, instance_id: str) -> None:
 
 
 async def _mark_interrupted(database: Database, *, is_start: bool, own: str) -> None:
-    moment = now().timestamp() - DEAD_SECONDS
     async with database.write() as session:
         living = select(Instance.id)
         if database.is_sqlite and is_start:
             # One process serves a SQLite file: all others that ever did are gone.
             living = living.where(Instance.id == own)
         else:
-            from datetime import UTC, datetime  # noqa: PLC0415
-
-            living = living.where(Instance.seen_at >= datetime.fromtimestamp(moment, UTC))
+            living = living.where(Instance.seen_at >= now() - timedelta(seconds=DEAD_SECONDS))
         await session.execute(
             update(Call)
             .where(Call.state == OPEN, Call.instance_id.not_in(living))

@@ -16,7 +16,7 @@ from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.settings import Settings
 from aieye.telemetry.lag import LoopLag
-from aieye.telemetry.metrics import METRICS, Metrics
+from aieye.telemetry.metrics import Metrics
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class State:
     cache: Cache
     gateway: Gateway
     relay: Relay
-    metrics: Metrics = field(default_factory=lambda: METRICS)
+    metrics: Metrics = field(default_factory=Metrics)
     lag: LoopLag = field(default_factory=LoopLag)
     # Each says what keeps the process from serving, or None.
     ready_checks: list[Callable[[], str | None]] = field(default_factory=list)

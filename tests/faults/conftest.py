@@ -68,8 +68,11 @@ async def gateway(start_gateway: StartGateway) -> Gateway:
 
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries come at once, unless the provider asks for patience."""
+    """Retries come at once, unless the provider asks for patience, and are always in the budget."""
     monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(
+        dispatch, "RetryBudget", partial(retry.RetryBudget, start=10**6, most=10**6)
+    )
 
 
 @pytest.fixture

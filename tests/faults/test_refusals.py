@@ -205,7 +205,7 @@ async def test_a_provider_that_always_fails_gets_a_fifth_more_calls_at_most(
     gateway: Gateway, upstream: FakeUpstream, no_circuit: None
 ) -> None:
     upstream.default = json_answer(503, chat.error_body(), {"Retry-After": "0"})
-    calls = 1_000
+    calls = 400
 
     for start in range(0, calls, 25):
         answers = await asyncio.gather(
@@ -317,10 +317,11 @@ async def test_whatever_an_error_holds_it_is_answered_and_recorded(
     wrong = []
     for number, error in enumerate(STRANGE_ERRORS):
         upstream.default = json_answer(status, error)
+        before = len(await gateway.rows())
         answer = await gateway.ask(question(f"Question {number}"))
         expected = (status, error) if status != 401 else (502, answer.content)
-        rows = await gateway.rows()
-        recorded = len(rows) == number + 1 and rows[-1].status == answer.status_code
+        new = (await gateway.rows())[before:]
+        recorded = [row.status for row in new] == [answer.status_code]
         if (answer.status_code, answer.content) != expected or not recorded:
             wrong.append((error[:60], answer.status_code, answer.text[:60], recorded))
 
@@ -351,9 +352,11 @@ async def test_a_retry_after_that_makes_no_sense_does_no_harm(
     wrong = []
     for number, patience in enumerate(STRANGE_TIMES):
         upstream.script(json_answer(503, chat.error_body(), {name: patience}))
+        before = len(await gateway.rows())
         answer = await gateway.ask(question(f"Question {number}"))
-        if answer.status_code not in {200, 503} or len(await gateway.rows()) != number + 1:
-            wrong.append((patience, answer.status_code))
+        recorded = len(await gateway.rows()) == before + 1
+        if answer.status_code not in {200, 503} or not recorded:
+            wrong.append((patience[:20], answer.status_code, recorded))
 
     assert upstream.fired["status-503"] == len(STRANGE_TIMES)
     assert wrong == []

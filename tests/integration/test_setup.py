@@ -1,4 +1,4 @@
-"""The first start, on both databases: made once, told once, and right again at every later start."""
+"""The first start, on both databases: made once, told once, and right again at later starts."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ async def test_it_is_ignored_once_there_is_an_administrator(installation: Instal
 @pytest.mark.parametrize(
     ("email", "password", "variable"),
     [
-        ("root@example.org", "short", "AIEYE_ADMIN_PASSWORD"),
+        ("root@example.org", "s3cr3t", "AIEYE_ADMIN_PASSWORD"),
         ("no address", PASSWORD, "AIEYE_ADMIN_EMAIL"),
     ],
 )

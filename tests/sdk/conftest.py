@@ -56,7 +56,7 @@ def gateway(
             servers.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def client(gateway: Gateway) -> Iterator[OpenAI]:
     """OpenAI's SDK, unchanged but for base URL and key. Failures show at once: it retries nothing."""
     with OpenAI(base_url=gateway.base_url, api_key=gateway.token.secret, max_retries=0) as client:

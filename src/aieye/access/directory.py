@@ -50,6 +50,7 @@ from aieye.errors import AieyeError
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.25
+_MOST_KNOWN = 10_000
 PEPPER = "pepper"
 
 __all__ = ["ADMINISTRATOR", "DEMO_ID", "DEMO_PROVIDER", "PEPPER", "SCOPES", "USER", "Directory", "Grant",
@@ -67,6 +68,8 @@ class Directory:
         self._demo_forced = False
         self._lock = asyncio.Lock()
         self._listeners: list[Callable[[Snapshot], None]] = []
+        # Secrets of the present snapshot's tokens that were seen: spares each call a hash.
+        self._known: dict[str | bytes, Grant] = {}
         self.current = EMPTY
 
     def on_change(self, listener: Callable[[Snapshot], None]) -> None:
@@ -93,7 +96,12 @@ class Directory:
 
     def find_grant(self, secret: str | bytes) -> Grant | None:
         """What a token allows; None when it is unknown, disabled or its user is."""
-        return self.current.tokens.get(digest(self._pepper, secret))
+        grant = self._known.get(secret)
+        if grant is None:
+            grant = self.current.tokens.get(digest(self._pepper, secret))
+            if grant is not None and len(self._known) < _MOST_KNOWN:
+                self._known[secret] = grant
+        return grant
 
     async def start(self) -> None:
         """Read the pepper (made at the first start) and the first snapshot."""
@@ -122,6 +130,7 @@ class Directory:
         if snapshot.revision < self.current.revision:
             return
         self.current = snapshot
+        self._known = {}
         for listener in self._listeners:
             listener(snapshot)
 

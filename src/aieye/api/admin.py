@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from aieye.api import keys, prices, providers, routes, tokens, users
+from aieye.api import (
+    audit,
+    cache,
+    calls,
+    keys,
+    prices,
+    providers,
+    routes,
+    settings,
+    tokens,
+    usage,
+    users,
+)
 from aieye.api.deps import PREFIX
 from aieye.api.schemas import error_answers
 
 # On every one of these routes: no JSON, nobody known, not allowed, or a wrong field.
 router = APIRouter(prefix=PREFIX, responses=error_answers(400, 401, 403, 422))
-for resource in (users, tokens, providers, keys, routes, prices):
+for resource in (
+    users, tokens, providers, keys, routes, prices, calls, usage, cache, settings, audit
+):
     router.include_router(resource.router)

@@ -14,6 +14,7 @@ from aieye.access.snapshot import Snapshot
 from aieye.cache.entry import Entry
 from aieye.cache.memory import MemoryTier
 from aieye.cache.store import Store
+from aieye.cache.why import Explanation, explain
 from aieye.db.engine import Database, bump_revision
 from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import CacheEntry, CacheTotals, Revision
@@ -111,6 +112,10 @@ class Cache:
             await note_purge(session)
         self.memory.clear()
         return int(result.rowcount)  # type: ignore[attr-defined] # a DML result has it
+
+    async def explain(self, call_id: str) -> Explanation:
+        """Why a call missed. Raises `NotFound`."""
+        return await explain(self._database, call_id)
 
     async def maintain(self) -> None:
         """Write down hits and keep the database tier within its bytes, for ever."""

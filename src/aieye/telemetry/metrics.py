@@ -194,7 +194,3 @@ def _group(endpoint: str) -> str:
     """The label of an endpoint that names a thing: `files` for `files/file-1/content`."""
     path = endpoint.strip("/").removeprefix("v1/")
     return _ENDPOINTS.get(path) or _ENDPOINTS.get(path.partition("/")[0], OTHER)
-
-
-# For what runs outside the app.
-METRICS = Metrics()

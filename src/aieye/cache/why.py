@@ -1,0 +1,89 @@
+"""Why a recorded call was not answered from the cache, told by the entries that there are."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from dataclasses import dataclass
+
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye.cache.explain import Nearest, nearest
+from aieye.cache.key import NotJson, canonical, read_object
+from aieye.db.engine import Database
+from aieye.db.tables import CacheEntry, Call, CallBody, Token
+from aieye.errors import NotFound
+
+NEWEST = 200
+_REASONS = {
+    "hit": "The call was answered from the cache.",
+    "shared": "The call shared the answer of an identical call that was under way.",
+    "refresh": "The call asked for a fresh answer (no-cache, or mode refresh).",
+    "bypass": "The cache was not asked: the endpoint or the request cannot be cached, the token's "
+    "cache is switched off, or the call said no-store.",
+}
+_NO_BODY = "The request's text was not kept, so it cannot be compared with stored ones."
+_NONE = "Nothing is stored for this model in the token's namespace."
+_SAME = (
+    "An entry for exactly this request is stored: it came later, was too old for the call, or lies "
+    "under another provider or endpoint."
+)
+_NEAREST = "No stored request is the same; the nearest one differs in the fields below."
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A sentence, and the nearest stored request where the call missed."""
+
+    call_id: str
+    reason: str
+    nearest: Nearest | None = None
+
+
+async def explain(database: Database, call_id: str) -> Explanation:
+    """Explain the call. Raises `NotFound`."""
+    async with database.read() as session:
+        call = await session.get(Call, call_id)
+        if call is None:
+            raise NotFound("There is no such call.")
+        if call.cache != "miss":
+            return Explanation(call_id, _REASONS.get(call.cache, _REASONS["bypass"]))
+        request = await _request(session, call)
+        if request is None:
+            return Explanation(call_id, _NO_BODY)
+        candidates = await _candidates(session, call)
+    # The entry that the call itself left behind explains nothing.
+    others = [(entry_id, body) for entry_id, body, made_by in candidates if made_by != call.body_id]
+    if not others:
+        return Explanation(call_id, _NONE)
+    found = await asyncio.to_thread(nearest, request, others)
+    if found is None:
+        return Explanation(call_id, _NONE)
+    return Explanation(call_id, _NEAREST if found.differing else _SAME, found)
+
+
+async def _request(session: AsyncSession, call: Call) -> bytes | None:
+    body = None if call.body_id is None else await session.get(CallBody, call.body_id)
+    if body is None or body.request is None:
+        return None
+    raw = zlib.decompress(body.request) if body.is_compressed else body.request
+    try:
+        return canonical(read_object(raw))
+    except NotJson:
+        return None
+
+
+async def _candidates(session: AsyncSession, call: Call) -> list[tuple[int, bytes, str | None]]:
+    namespace = await session.scalar(select(Token.cache_namespace).where(Token.id == call.token_id))
+    rows = await session.execute(
+        select(CacheEntry.id, CacheEntry.request, CacheEntry.meta)
+        .where(
+            or_(CacheEntry.model == call.model_asked, CacheEntry.model == call.model),
+            CacheEntry.namespace == namespace,
+            CacheEntry.endpoint == call.endpoint,
+        )
+        .order_by(CacheEntry.id.desc())
+        .limit(NEWEST)
+    )
+    return [(entry_id, request, meta.get("body_id")) for entry_id, request, meta in rows]

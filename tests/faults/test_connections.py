@@ -1,0 +1,536 @@
+"""Providers that cannot be reached, do not speak, or speak no proper HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import os
+import random
+import socket
+import time
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
+
+import httpx
+import orjson
+import pytest
+
+from aieye.gateway import dispatch, retry
+from tests.fakes import chat
+from tests.fakes.upstream import (
+    Behaviour,
+    Connection,
+    FakeUpstream,
+    Received,
+    chat_answer,
+    delay,
+    gzip_bomb,
+    hang_before_headers,
+    header_bomb,
+    json_answer,
+    length_and_chunked,
+    raw,
+    redirect,
+    refused_port,
+    reset_after,
+    sse,
+    wrong_length,
+)
+from tests.faults.harness import (
+    MODEL,
+    PROVIDER_KEY,
+    Gateway,
+    StartGateway,
+    asked,
+    both_forms,
+    error_code,
+    question,
+    text_of,
+)
+
+pytestmark = pytest.mark.live
+
+BODY = orjson.dumps(chat.chat_body("Here.", usage=chat.usage()))
+
+
+async def add_down(gateway: Gateway, base_url: str) -> None:
+    await gateway.add_provider("down", base_url, "sk-down-0123456789")
+
+
+def to_down(text: str, form: str = "plain") -> chat.Json:
+    return asked(text, form, model=f"down/{MODEL}")
+
+
+# -- not reachable ---------------------------------------------------------------------------------
+
+
+@both_forms
+async def test_a_refused_connection_is_502_and_costs_nothing(
+    gateway: Gateway, quick_retries: None, form: str
+) -> None:
+    with refused_port() as port:
+        await add_down(gateway, f"http://127.0.0.1:{port}/v1")
+        answer = await gateway.ask(to_down("Hello?", form))
+
+    assert (answer.status_code, error_code(answer)) == (502, "upstream_unreachable")
+    row = await gateway.row()
+    assert (row.status, row.error) == (502, "upstream_unreachable")
+    assert (row.cost_nano, row.cost_state, len(row.attempts)) == (0, "exact", 3)
+
+
+async def test_a_name_that_does_not_exist_and_a_server_without_tls_are_502(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None
+) -> None:
+    for name, base_url in (
+        ("unknown", "http://nothing.invalid/v1"),
+        ("plain", f"https://127.0.0.1:{upstream.port}/v1"),
+    ):
+        await gateway.add_provider(name, base_url, "sk-down-0123456789")
+        answer = await gateway.ask(question(model=f"{name}/{MODEL}"))
+        assert (answer.status_code, error_code(answer)) == (502, "upstream_unreachable")
+    assert upstream.requests == []
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    """A port that neither accepts nor refuses: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        port: int = listening.getsockname()[1]
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        time.sleep(0.05)
+        yield port
+
+
+async def test_a_connection_that_is_not_accepted_ends_at_the_connect_timeout(
+    start_gateway: StartGateway, quick_retries: None, full_port: int
+) -> None:
+    gateway = await start_gateway(connect_timeout=0.2)
+    await add_down(gateway, f"http://127.0.0.1:{full_port}/v1")
+    started = time.monotonic()
+
+    answer = await gateway.ask(to_down("Hello?"))
+
+    assert (answer.status_code, error_code(answer)) == (502, "upstream_unreachable")
+    assert 0.2 <= time.monotonic() - started < 1.5
+
+
+@contextlib.asynccontextmanager
+async def forwarding(port: int, upstream: FakeUpstream) -> AsyncIterator[None]:
+    """`upstream`, at `port`, as if it had come back there."""
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(2**16):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, forth = await asyncio.open_connection("127.0.0.1", upstream.port)
+        await asyncio.gather(pump(reader, forth), pump(back, writer))
+
+    async with await asyncio.start_server(accept, "127.0.0.1", port):
+        yield
+
+
+async def test_a_circuit_opens_after_failures_fails_quickly_and_recovers(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "Circuit", partial(retry.Circuit, rest_seconds=0.5))
+    with refused_port() as port:
+        await add_down(gateway, f"http://127.0.0.1:{port}/v1")
+        first = [await gateway.ask(to_down(f"{n}?")) for n in range(2)]
+        assert {error_code(answer) for answer in first} == {"upstream_unreachable"}
+
+        started = time.monotonic()
+        rest = [await gateway.ask(to_down(f"Still {n}?")) for n in range(10)]
+        assert (time.monotonic() - started) / 10 < 0.03
+
+    assert {(answer.status_code, error_code(answer)) for answer in rest} == {
+        (502, "upstream_unavailable")
+    }
+    assert all(not row.attempts for row in (await gateway.rows())[2:])
+
+    async with forwarding(port, upstream):
+        still = await gateway.ask(to_down("Back?"))
+        assert error_code(still) == "upstream_unavailable"
+        await asyncio.sleep(0.5)
+        answers = [await gateway.ask(to_down(f"Back {n}?")) for n in range(3)]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert len(upstream.requests) == 3
+
+
+async def test_one_probe_alone_asks_a_provider_that_rests(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "Circuit", partial(retry.Circuit, rest_seconds=0.2))
+    upstream.default = json_answer(500, chat.error_body())
+    for n in range(2):
+        await gateway.ask(question(f"Question {n}"))
+    failed = len(upstream.requests)
+    assert failed >= 5
+    await asyncio.sleep(0.2)
+
+    upstream.default = delay(0.2, chat_answer("Here."))
+    answers = await asyncio.gather(*(gateway.ask(question(f"Now {n}?")) for n in range(10)))
+
+    assert len(upstream.requests) == failed + 1
+    assert sorted(answer.status_code for answer in answers) == [200] + [502] * 9
+    assert (await gateway.ask(question("And now?"))).status_code == 200
+
+
+# -- silent ----------------------------------------------------------------------------------------
+
+
+@both_forms
+async def test_a_provider_that_never_answers_is_504_and_hears_that_nobody_waits(
+    start_gateway: StartGateway, upstream: FakeUpstream, form: str
+) -> None:
+    gateway = await start_gateway(first_byte_timeout=0.3)
+    upstream.default = hang_before_headers()
+    started = time.monotonic()
+
+    answer = await gateway.ask(asked("Well?", form))
+
+    assert 0.3 <= time.monotonic() - started < 0.8
+    assert upstream.fired["hang"] == len(upstream.requests) == 1
+    assert (answer.status_code, error_code(answer)) == (504, "upstream_timeout")
+    await upstream.requests[0].wait_closed()
+    row = await gateway.row()
+    assert (row.status, row.error) == (504, "upstream_timeout")
+    assert row.attempts[0]["error"] == "upstream_timeout"
+
+
+async def test_the_whole_of_a_plain_answer_is_not_held_to_the_time_for_the_first_byte(
+    start_gateway: StartGateway, upstream: FakeUpstream
+) -> None:
+    gateway = await start_gateway(first_byte_timeout=0.3, idle_timeout=0.3, upstream_timeout=5)
+    upstream.default = slowly(BODY, pieces=6, pause=0.1)
+
+    answer = await gateway.ask(question())
+
+    assert upstream.fired["slow"] == 1
+    assert (answer.status_code, answer.content) == (200, BODY)
+
+
+async def test_a_plain_answer_that_stops_half_way_is_504(
+    start_gateway: StartGateway, upstream: FakeUpstream
+) -> None:
+    gateway = await start_gateway(first_byte_timeout=0.3, idle_timeout=0.3)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    upstream.default = raw([head % len(BODY) + BODY[:50]], close=False)
+
+    answer = await gateway.ask(question())
+
+    assert upstream.fired["raw"] == 1
+    assert (answer.status_code, error_code(answer)) == (504, "upstream_timeout")
+    await upstream.requests[0].wait_closed()
+
+
+def slowly(body: bytes, *, pieces: int, pause: float) -> Behaviour:
+    """A whole answer, in pieces with pauses between them. Fires `slow`."""
+
+    async def send(_request: Received, connection: Connection) -> None:
+        connection.fire("slow")
+        await connection.start(200, {"Content-Type": "application/json"}, length=len(body))
+        size = len(body) // pieces + 1
+        for start in range(0, len(body), size):
+            await connection.send(body[start : start + size])
+            await asyncio.sleep(pause)
+
+    return send
+
+
+@pytest.mark.parametrize("form", ["plain", "streamed"])
+async def test_a_provider_that_dribbles_ends_at_the_total_deadline(
+    start_gateway: StartGateway, upstream: FakeUpstream, form: str
+) -> None:
+    gateway = await start_gateway(upstream_timeout=0.8, idle_timeout=0.3)
+    if form == "plain":
+        upstream.default = slowly(BODY, pieces=100, pause=0.05)
+    else:
+        upstream.default = sse(chat.chat_frames("word " * 100), delay=0.05)
+    started = time.monotonic()
+
+    answers = await asyncio.gather(*(gateway.ask(asked(f"Well {n}?", form)) for n in range(5)))
+
+    assert time.monotonic() - started < 1.4
+    assert len(upstream.requests) == 5
+    for answer, request in zip(answers, upstream.requests, strict=True):
+        await request.wait_closed()
+        assert request.abandoned
+        assert answer.status_code == (504 if form == "plain" else 200)
+        assert b"[DONE]" not in answer.content
+    assert {row.error for row in await gateway.rows(5)} == {"upstream_timeout"}
+
+
+async def test_the_total_deadline_counts_from_the_start_of_the_call(
+    start_gateway: StartGateway, upstream: FakeUpstream
+) -> None:
+    gateway = await start_gateway(upstream_timeout=0.8, idle_timeout=0.3)
+    upstream.default = delay(0.6, sse(chat.chat_frames("word " * 100), delay=0.05))
+    started = time.monotonic()
+
+    answer = await gateway.ask(question(stream=True))
+
+    assert upstream.fired["sse"] == 1
+    assert b"[DONE]" not in answer.content
+    assert time.monotonic() - started < 1.1
+
+
+# -- no proper HTTP --------------------------------------------------------------------------------
+
+
+@both_forms
+async def test_a_connection_that_is_reset_before_the_answer_is_tried_again(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, form: str
+) -> None:
+    upstream.script(reset_after(0), raw([b""]), chat_answer("Here."))
+
+    answer = await gateway.ask(asked("Well?", form))
+
+    assert (upstream.fired["reset"], upstream.fired["raw"]) == (1, 1)
+    assert text_of(answer) == "Here."
+    assert [attempt.get("error") for attempt in (await gateway.row()).attempts] == [
+        "upstream_broken", "upstream_broken", None,
+    ]  # fmt: skip
+
+
+def head(*lines: str) -> bytes:
+    return "\r\n".join(("HTTP/1.1 200 OK", "Content-Type: application/json", *lines, "", "")).encode()
+
+
+IMPROPER: dict[str, Behaviour] = {
+    "a length that is too large": wrong_length(BODY, len(BODY) + 10),
+    "a length that is no number": raw([head("Content-Length: ten") + BODY]),
+    "a negative length": raw([head("Content-Length: -5") + BODY]),
+    "two lengths": raw([head("Content-Length: 5", f"Content-Length: {len(BODY)}") + BODY]),
+    "a length and chunks": length_and_chunked(BODY),
+    "ten thousand headers": header_bomb(10_000),
+    "a header of a megabyte": raw([head("X-Long: " + "x" * 2**20, f"Content-Length: {len(BODY)}") + BODY]),
+    "a chunk size that is no number": raw([head("Transfer-Encoding: chunked") + b"zz\r\n{}\r\n0\r\n\r\n"]),
+    "chunks that never end": raw([head("Transfer-Encoding: chunked") + b"2\r\n{}\r\n"]),
+    "no HTTP at all": raw([b"SSH-2.0-OpenSSH_9.9\r\n"]),
+    "nothing": raw([b""]),
+    "half a head": raw([b"HTTP/1.1 200 OK\r\nContent-Ty"]),
+    "a head without an end": raw([b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000], close=False),
+    "a header with a NUL": raw([head("X-Nul: a\0b", f"Content-Length: {len(BODY)}") + BODY]),
+    "informational answers for ever": raw([b"HTTP/1.1 103 Early Hints\r\n\r\n" * 20_000]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IMPROPER)
+async def test_improper_http_is_502_and_its_connection_is_not_used_again(
+    start_gateway: StartGateway, upstream: FakeUpstream, quick_retries: None, name: str
+) -> None:
+    gateway = await start_gateway(first_byte_timeout=1.5)
+    upstream.default = IMPROPER[name]
+
+    answer = await gateway.ask(question())
+
+    assert upstream.fired["raw"] == len(upstream.requests) >= 1
+    assert answer.status_code == 502, answer.text[:200]
+    assert len({request.connection for request in upstream.requests}) == len(upstream.requests)
+    assert (await gateway.row()).status == 502
+    upstream.default = chat_answer("Well again.")
+    after = await gateway.ask(question("And now?"))
+    assert text_of(after) == "Well again."
+    connections = [request.connection for request in upstream.requests]
+    assert connections[-1] not in connections[:-1]
+
+
+async def test_what_follows_a_short_content_length_is_nobodys_answer(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    smuggled = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsmuggled!"
+    upstream.script(raw([head(f"Content-Length: {len(BODY)}") + BODY + smuggled], close=False))
+
+    first = await gateway.ask(question("One"))
+    second = await gateway.ask(question("Two"))
+
+    assert upstream.fired["raw"] == 1
+    assert first.content == BODY
+    assert text_of(second) == "Two"
+    assert b"smuggled" not in first.content + second.content
+    assert upstream.requests[0].connection != upstream.requests[1].connection
+
+
+async def test_interim_answers_before_the_answer_are_no_harm(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 3
+    upstream.script(raw([hints + head(f"Content-Length: {len(BODY)}") + BODY]))
+
+    answer = await gateway.ask(question())
+
+    assert upstream.fired["raw"] == 1
+    assert (answer.status_code, answer.content) == (200, BODY)
+
+
+@both_forms
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 300, 304])
+async def test_a_redirect_is_never_followed(
+    gateway: Gateway, upstream: FakeUpstream, other: FakeUpstream, quick_retries: None,
+    no_circuit: None, form: str, status: int,
+) -> None:  # fmt: skip
+    upstream.default = redirect(f"{other.origin}/v1/chat/completions", status)
+
+    answer = await gateway.ask(asked("Well?", form))
+
+    assert upstream.fired["redirect"] >= 1
+    assert answer.status_code == 502
+    assert "location" not in answer.headers
+    assert (other.requests, other.connections) == ([], 0)
+
+
+async def test_a_redirect_of_a_stored_object_is_not_followed_either(
+    gateway: Gateway, upstream: FakeUpstream, other: FakeUpstream, quick_retries: None
+) -> None:
+    upstream.default = redirect(f"{other.origin}/v1/models")
+
+    answer = await gateway.get("/v1/models")
+
+    assert upstream.fired["redirect"] >= 1
+    assert answer.status_code == 502
+    assert other.connections == 0
+
+
+# -- compression -----------------------------------------------------------------------------------
+
+
+class Rss:
+    """How much the process grew while the context was open, in bytes, at its largest."""
+
+    def __init__(self) -> None:
+        self.growth = 0
+
+    async def __aenter__(self) -> Rss:
+        self._start = _rss()
+        self._task = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            self.growth = max(self.growth, _rss() - self._start)
+            await asyncio.sleep(0.002)
+
+
+def _rss() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("status", [200, 400])
+async def test_a_gzip_bomb_is_502_and_takes_little_memory(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, layers: int, status: int
+) -> None:
+    bomb = gzip_bomb(64, layers=layers)
+    # The bomb is made before anything is measured.
+    async with httpx.AsyncClient(base_url=upstream.origin, trust_env=False) as client:
+        upstream.script(bomb)
+        async with client.stream("POST", "/") as response:
+            packed = b"".join([part async for part in response.aiter_raw()])
+    headers = {"Content-Encoding": ", ".join(["gzip"] * layers)}
+    upstream.default = json_answer(status, packed, headers, key="bomb")
+
+    async with Rss() as rss:
+        answer = await gateway.ask(question())
+
+    assert upstream.fired["bomb"] >= 2
+    assert answer.status_code == 502
+    assert rss.growth < 20 * 2**20
+    assert (await gateway.row()).status == 502
+
+
+@both_forms
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_an_answer_that_comes_compressed_unasked_is_unpacked(
+    gateway: Gateway, upstream: FakeUpstream, form: str, encoding: str
+) -> None:
+    pack: Callable[[bytes], bytes] = gzip.compress if encoding == "gzip" else zlib.compress
+    frames = b"".join(chat.chat_frames("Here.")) + chat.DONE
+    plain, kind = (BODY, "application/json") if form == "plain" else (frames, "text/event-stream")
+    headers = {"Content-Type": kind, "Content-Encoding": encoding}
+    upstream.default = json_answer(200, pack(plain), headers)
+
+    answer = await gateway.ask(asked("Well?", form))
+    again = await gateway.ask(asked("Well?", form))
+
+    assert upstream.requests[0].header("accept-encoding") == "identity"
+    assert "content-encoding" not in answer.headers
+    assert (answer.content, again.content) == (plain, plain)
+    assert (again.headers["x-aieye-cache"], len(upstream.requests)) == ("hit", 1)
+
+
+@pytest.mark.parametrize(
+    "encoding, packed",
+    [("gzip", gzip.compress(BODY)[:-30]), ("gzip", b"\x1f\x8bgarbage"), ("br", BODY), ("gzip", BODY)],
+)
+async def test_a_damaged_or_unknown_compression_is_502(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, encoding: str, packed: bytes
+) -> None:
+    upstream.default = json_answer(200, packed, {"Content-Encoding": encoding})
+
+    answer = await gateway.ask(question())
+
+    assert upstream.fired["status-200"] >= 1
+    assert answer.status_code == 502
+    assert await gateway.entries() == 0
+
+
+# -- the pool --------------------------------------------------------------------------------------
+
+
+def echo_slowly() -> Behaviour:
+    """The echo of the question after a few random pauses, in the form asked for. Fires `echo`."""
+
+    async def answer(request: Received, connection: Connection) -> None:
+        connection.fire("echo")
+        await asyncio.sleep(random.random() * 0.02)
+        text = chat.last_user_text(request.json)
+        if request.streamed:
+            await sse(chat.chat_frames(text), delay=0.002)(request, connection)
+        else:
+            body = orjson.dumps(chat.chat_body(text, usage=chat.usage()))
+            await slowly(body, pieces=3, pause=random.random() * 0.005)(request, connection)
+
+    return answer
+
+
+async def test_no_answer_ever_reaches_another_call_although_half_are_cancelled(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    random.seed(26)
+    upstream.default = echo_slowly()
+    free = asyncio.Semaphore(24)
+
+    async def call(number: int) -> tuple[int, str | None]:
+        body = asked(f"number-{number}", random.choice(["plain", "streamed"]))
+        async with free:
+            asking: Awaitable[httpx.Response] = gateway.ask(body)
+            if number % 2:
+                asking = asyncio.wait_for(asking, random.random() * 0.04)
+            try:
+                return number, text_of(await asking)
+            except (TimeoutError, httpx.HTTPError):
+                return number, None
+
+    answers = await asyncio.gather(*(call(number) for number in range(300)))
+
+    left = [number for number, text in answers if text is None]
+    wrong = [(n, text) for n, text in answers if text not in (None, f"number-{n}")]
+    assert 30 < len(left) <= 150
+    assert upstream.fired["echo"] > 150
+    assert wrong == []
+    assert all(number % 2 for number in left)
+    assert PROVIDER_KEY == upstream.requests[0].key
