@@ -28,6 +28,7 @@ from aieye.api.openai import OpenAIEndpoint
 from aieye.api.openapi import install as install_openapi
 from aieye.api.rendering import add_error_handlers
 from aieye.cache.service import Cache, CacheLimits
+from aieye.collector import rest_while_starting, watch_what_comes
 from aieye.db.engine import Database
 from aieye.db.group_writer import GroupWriter
 from aieye.db.migrate import migrate
@@ -60,7 +61,8 @@ Announce = Callable[[FirstStart, bool], None]
 def worker_app() -> Any:
     """The application of one of several workers, its settings read from the environment."""
     configure_logs()
-    return create_app(load_settings())
+    rest_while_starting()
+    return create_app(load_settings(), announce=lambda _first, _is_demo: watch_what_comes())
 
 
 def create_app(

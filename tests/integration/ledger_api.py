@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from fastapi.routing import iter_route_contexts
 
-from aieye.api import audit, cache, calls, health, settings, usage
-from aieye.api.deps import PREFIX
+from aieye.api import health
 from aieye.cache.entry import Entry, Provenance
 from aieye.cache.service import Cache, CacheLimits
 from aieye.db.engine import Database
@@ -71,7 +69,7 @@ async def running_ledger_api(database_url: str, directory: Path) -> AsyncIterato
         stored = Cache(ledger.database, ledger.writer, CacheLimits(2**20, 2**30))
         await stored.start()
         api.state.writer, api.state.cache = ledger.writer, stored
-        _add_routes(api)
+        api.app.include_router(health.router)
         try:
             yield LedgerApi(ledger.database, ledger.writer, ledger.book, api, stored)
         finally:
@@ -130,13 +128,3 @@ def at_noon(*, days_ago: int = 0) -> datetime:
     """Noon UTC, some days ago (yesterday's and older ones are wholly in the past)."""
     today = now().replace(hour=12, minute=0, second=0, microsecond=0)
     return (today - timedelta(days=days_ago)).astimezone(UTC)
-
-
-def _add_routes(api: AdminApi) -> None:
-    """What the administrators' router has already is not added twice."""
-    known = {route.path for route in iter_route_contexts(api.app.routes)}
-    for module in (calls, usage, audit, settings, cache):
-        if f"{PREFIX}{module.router.prefix}" not in known:
-            api.app.include_router(module.router, prefix=PREFIX)
-    if "/healthz" not in known:
-        api.app.include_router(health.router)

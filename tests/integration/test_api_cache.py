@@ -166,9 +166,9 @@ async def test_a_purge_that_names_nothing_or_too_much_purges_nothing(
 async def test_entries_hold_what_anyone_asked_so_only_administrators_see_and_purge_them(
     ledger: LedgerApi, method: str, path: str
 ) -> None:
-    body = {"json": {"all": True}} if method == "POST" else {}
-    error_of(await ledger.api.ada.client.request(method, path, **body), 403)
-    error_of(await ledger.api.anonymous.request(method, path, **body), 401)
+    body = {"all": True} if method == "POST" else None
+    error_of(await ledger.api.ada.client.request(method, path, json=body), 403)
+    error_of(await ledger.api.anonymous.request(method, path, json=body), 401)
 
 
 class ExplainingCache(Cache):

@@ -12,9 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.snapshot import Snapshot
 from aieye.cache.entry import Entry
+from aieye.cache.explain import Explanation
 from aieye.cache.memory import MemoryTier
 from aieye.cache.store import Store
-from aieye.cache.why import Explanation, explain
+from aieye.cache.why import explain
 from aieye.db.engine import Database, bump_revision
 from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import CacheEntry, CacheTotals, Revision

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from dataclasses import dataclass
 
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from aieye.cache.explain import Nearest, nearest
+from aieye.cache.explain import Explanation, nearest
 from aieye.cache.key import NotJson, canonical, read_object
 from aieye.db.engine import Database
 from aieye.db.tables import CacheEntry, Call, CallBody, Token
@@ -30,15 +29,6 @@ _SAME = (
     "under another provider or endpoint."
 )
 _NEAREST = "No stored request is the same; the nearest one differs in the fields below."
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """A sentence, and the nearest stored request where the call missed."""
-
-    call_id: str
-    reason: str
-    nearest: Nearest | None = None
 
 
 async def explain(database: Database, call_id: str) -> Explanation:

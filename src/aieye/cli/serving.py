@@ -38,8 +38,10 @@ def serve(
     demo: Annotated[bool, typer.Option("--demo", help="Answer with simulated models.")] = False,
 ) -> None:
     """Start the server."""
+    from aieye.collector import rest_while_starting
     from aieye.settings import load_settings
 
+    rest_while_starting()
     settings = load_settings(host=host, port=port, workers=workers)
     if demo and settings.workers > 1:
         raise InvalidRequest("--demo serves with one process: leave out --workers.")
@@ -108,10 +110,13 @@ def _run_alone(
 
     from aieye.app import create_app
     from aieye.cli.first import announce
+    from aieye.collector import watch_what_comes
 
-    app = create_app(
-        settings, demo=demo, announce=lambda _, is_demo: announce(settings, first, is_demo=is_demo)
-    )
+    def started(_: FirstStart, is_demo: bool) -> None:
+        watch_what_comes()
+        announce(settings, first, is_demo=is_demo)
+
+    app = create_app(settings, demo=demo, announce=started)
     server = uvicorn.Server(uvicorn.Config(app, **_server_options()))
     server.run(sockets=[listener])
     if not server.started:
@@ -147,7 +152,6 @@ def _server_options() -> dict[str, Any]:
         "log_level": "warning",
         "access_log": False,
         "server_header": False,
-        "date_header": False,
         # Whom to believe about the client's address is AIEYE_TRUSTED_PROXIES' to say.
         "proxy_headers": False,
         "backlog": BACKLOG,
