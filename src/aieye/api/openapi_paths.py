@@ -17,6 +17,7 @@ from aieye.gateway.wire import INFERENCE, MULTIPART, UPLOAD
 TOKEN = "token"  # noqa: S105 - the name of a security scheme
 _ERROR = {"$ref": "#/components/responses/Error"}
 _ANY: dict[str, Any] = {"type": "object", "additionalProperties": True}
+_BINARY = {"type": "string", "format": "binary"}
 _MODEL = {"type": "string", "description": "A model, an alias, or `provider/model`."}
 # Last parts of a path that are acts and not things.
 _ACTS = frozenset({"cancel", "complete", "search", "content"})
@@ -205,7 +206,7 @@ def _inference(name: str) -> dict[str, Any]:
         properties["stream"] = {"type": "boolean", "default": False}
         content["text/event-stream"] = {"schema": _ANY, "example": _CHUNK_EXAMPLE}
     if name == "audio/speech":
-        content = {"audio/mpeg": {"schema": {"type": "string", "format": "binary"}}}
+        content = {"application/octet-stream": {"schema": _BINARY}}
     schema = {**_ANY, "required": ["model", *required], "properties": properties}
     return {
         "tags": ["openai"],
@@ -255,15 +256,14 @@ def _body_of(template: str, kind: str) -> dict[str, Any]:
     schema = {
         **_ANY,
         "required": [name],
-        "properties": {name: {"type": "string", "format": "binary"}},
+        "properties": {name: _BINARY},
     }
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 
 def _answer_of(template: str, method: str) -> dict[str, Any]:
     if template == "files/{id}/content":
-        binary = {"type": "string", "format": "binary"}
-        return {"application/octet-stream": {"schema": binary}}
+        return {"application/octet-stream": {"schema": _BINARY}}
     example: dict[str, Any] = {"id": "id-1", "object": _things(template, "").split("/")[-1]}
     if method == "DELETE":
         example["deleted"] = True
