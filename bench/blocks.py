@@ -1,11 +1,10 @@
 """The floors: what an ASGI application costs that does only one part of the gateway's work.
 
-`python -m bench.blocks NAME PORT UPSTREAM` serves one of `BLOCKS` with the settings of `aieye serve`.
+`python -m bench.blocks NAME PORT UPSTREAM` serves one of them, set up as `aieye serve` is.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import uvicorn
+import uvloop
 
 from bench.messages import PATH, answer
 
@@ -31,7 +31,6 @@ SERVER_OPTIONS: dict[str, Any] = {
     "log_level": "warning",
     "access_log": False,
     "server_header": False,
-    "date_header": False,
     "proxy_headers": False,
     "backlog": 2_048,
 }
@@ -120,21 +119,11 @@ def _session() -> aiohttp.ClientSession:
 
 
 async def serve(name: str, port: int, upstream: str) -> None:
-    """Serve a block until the process is told to end; `/ready` is answered when it can begin."""
+    """Serve a block until the process is told to end."""
     async with BLOCKS[name](f"{upstream.removesuffix('/v1')}{PATH}") as app:
-
-        async def with_ready(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["path"] == "/ready":
-                await _send(send, b"{}")
-            else:
-                await app(scope, receive, send)
-
-        config = uvicorn.Config(
-            with_ready, host="127.0.0.1", port=port, lifespan="off", **SERVER_OPTIONS
-        )
+        config = uvicorn.Config(app, host="127.0.0.1", port=port, lifespan="off", **SERVER_OPTIONS)
         await uvicorn.Server(config).serve()
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=__import__("uvloop").new_event_loop) as runner:
-        runner.run(serve(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+    uvloop.run(serve(sys.argv[1], int(sys.argv[2]), sys.argv[3]))

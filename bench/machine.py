@@ -33,7 +33,9 @@ def faults() -> list[str]:
         packages = " ".join(_TOOLS[name] for name in missing)
         found.append(f"Not found: {', '.join(missing)}. Install: apt-get install {packages}")
     if not {SERVER_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
-        found.append(f"It takes the cores {SERVER_CORE} and {LOAD_CORE}, and this process has not both.")
+        found.append(
+            f"It takes the cores {SERVER_CORE} and {LOAD_CORE}, and this process has not both."
+        )
     return found
 
 
@@ -59,7 +61,7 @@ def _cpu() -> str:
 
 
 def _sync_ms(directory: Path) -> float:
-    """How long the disk takes to keep 4 KB for good: what a strict ledger waits for (the median)."""
+    """How long the disk takes to keep 4 KB for good: what a strict ledger waits for."""
     path = directory / "sync"
     taken = []
     with path.open("wb", buffering=0) as file:

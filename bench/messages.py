@@ -1,4 +1,4 @@
-"""What is sent and what is answered: a chat request of 2 KB, an answer of 1 KB, 100 events. Pure."""
+"""What is sent and answered: a chat request of 2 KB, an answer of 1 KB, 100 events. Pure."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def answer() -> bytes:
                     "index": 0,
                     "message": {
                         "role": "assistant",
-                        "content": _FILLER * 4,
+                        "content": _FILLER * 5,
                         "refusal": None,
                         "annotations": [],
                     },

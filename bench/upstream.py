@@ -1,4 +1,4 @@
-"""The fast upstream: nginx from the system, which answers every call with the same JSON."""
+"""The upstreams: nginx from the system for JSON, `bench.events` for streams."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from bench.machine import LOAD_CORE, find_tool
 from bench.messages import PATH, answer
-from bench.processes import Child, NotMeasured, free_port, get, running
+from bench.processes import Child, NotMeasured, free_port, get, python, running
 
 _CONFIG = """\
 daemon off;
@@ -42,23 +43,51 @@ http {{
 """
 
 
-@dataclass(frozen=True, slots=True)
+class Upstream(Protocol):
+    """Where a gateway sends calls, and how many came there."""
+
+    @property
+    def base_url(self) -> str: ...
+
+    def calls(self) -> int: ...
+
+
+@dataclass(slots=True)
 class Nginx:
     """A running nginx."""
 
     child: Child
     port: int
+    _asked: int = 0
 
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def requests(self) -> int:
-        """How many requests it has had, those for this figure included."""
+    def calls(self) -> int:
+        """How many requests it has had, from some number on, those for this figure left out."""
         found = re.search(rb"\n +\d+ +\d+ +(\d+)", get(self.port, "/status")[1])
         if found is None:
             raise NotMeasured("nginx does not tell how many requests it has had.")
-        return int(found[1])
+        self._asked += 1
+        return int(found[1]) - self._asked
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """The running streaming upstream, at one of its paths."""
+
+    child: Child
+    port: int
+    path: str = "/instant"
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}{self.path}/v1"
+
+    def calls(self) -> int:
+        """How many streams it has begun."""
+        return int(get(self.port, "/count")[1])
 
 
 @contextmanager
@@ -70,7 +99,33 @@ def running_nginx(directory: Path) -> Iterator[Nginx]:
     config.write_text(
         _CONFIG.format(directory=directory, port=port, path=PATH, answer=answer().decode())
     )
-    command = [find_tool("nginx") or "nginx", "-p", str(directory), "-c", str(config), "-e", "stderr"]
+    command = [
+        find_tool("nginx") or "nginx",
+        "-p",
+        str(directory),
+        "-c",
+        str(config),
+        "-e",
+        "stderr",
+    ]
     with running(command, core=LOAD_CORE, directory=directory, name="nginx") as child:
         child.wait_for(port, "/status")
         yield Nginx(child, port)
+
+
+@contextmanager
+def running_events(directory: Path) -> Iterator[Events]:
+    """The streaming upstream (`bench.events`), on the core of the load."""
+    port = free_port()
+    command = python("bench.events", str(port))
+    with running(command, core=LOAD_CORE, directory=directory, name="events") as child:
+        child.wait_for(port, "/count")
+        yield Events(child, port)
+
+
+def check_calls(found: int, expected: int, *, in_flight: int) -> None:
+    """See that the upstream was asked as often as it should have been. Raises `NotMeasured`."""
+    if not expected <= found <= expected + in_flight:
+        raise NotMeasured(
+            f"The upstream was asked {found} times and not {expected} to {expected + in_flight}."
+        )

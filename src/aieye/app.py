@@ -65,9 +65,7 @@ def worker_app() -> Any:
     return create_app(load_settings(), announce=lambda _first, _is_demo: watch_what_comes())
 
 
-def create_app(
-    settings: Settings, *, demo: bool = False, announce: Announce | None = None
-) -> Any:
+def create_app(settings: Settings, *, demo: bool = False, announce: Announce | None = None) -> Any:
     """The whole service as an ASGI application.
 
     `demo` forces the simulated provider. `announce` is told, once the service can answer, what the
@@ -229,9 +227,7 @@ def _name_providers(metrics: Metrics, snapshot: Snapshot) -> None:
 def _watch(state: State) -> None:
     """What readiness and metrics look at."""
     writer, lag = state.writer, state.lag
-    state.ready_checks.append(
-        lambda: None if writer.is_healthy else "the ledger cannot be written"
-    )
+    state.ready_checks.append(lambda: None if writer.is_healthy else "the ledger cannot be written")
     state.ready_checks.append(lambda: _lag_fault(lag))
     state.metrics.watch(
         "aieye_ledger_backlog_rows", "Rows waiting for the next commit.", lambda: writer.backlog

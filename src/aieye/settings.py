@@ -37,7 +37,16 @@ OTHER_VARIABLES = frozenset(
 )
 SAMPLE_SECRETS = frozenset({"changeme", "change-me", "secret", "password", "sk-1234", "insecure"})
 SHORTEST_SECRET = 32
-_UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+}
 
 
 class SettingsError(AieyeError):
@@ -162,9 +171,7 @@ class Settings(BaseSettings):
                 "AIEYE_WORKERS: more than one worker needs PostgreSQL (set AIEYE_DATABASE_URL)"
             )
         if not self.is_loopback and self.public_url is None:
-            raise ValueError(
-                "AIEYE_PUBLIC_URL: required when AIEYE_HOST is not a loopback address"
-            )
+            raise ValueError("AIEYE_PUBLIC_URL: required when AIEYE_HOST is not a loopback address")
         if (self.admin_email is None) != (self.admin_password is None):
             raise ValueError("AIEYE_ADMIN_EMAIL and AIEYE_ADMIN_PASSWORD go together")
         return self

@@ -77,9 +77,14 @@ def text_of(answer: httpx.Response) -> str:
 
 def payloads(stream: bytes) -> list[Json]:
     """The JSON payloads of a stream's events, `[DONE]` left out."""
-    lines = stream.replace(b"\r\n", b"\n").split(b"\n")
-    data = [line[5:].strip() for line in lines if line.startswith(b"data:")]
-    return [orjson.loads(one) for one in data if one != b"[DONE]"]
+    text = stream.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    found = []
+    for event in text.split(b"\n\n"):
+        lines = [line[5:] for line in event.split(b"\n") if line.startswith(b"data:")]
+        data = b"\n".join(line.removeprefix(b" ") for line in lines)
+        if data.startswith(b"{"):
+            found.append(orjson.loads(data))
+    return found
 
 
 def error_code(answer: httpx.Response) -> str | None:

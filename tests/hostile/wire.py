@@ -28,6 +28,9 @@ class Answer:
     body: bytes
     rest: bytes = b""
 
+    def __str__(self) -> str:
+        return f"{self.status} {self.body[:200]!r}"
+
     @property
     def json(self) -> Any:
         return orjson.loads(self.body)
@@ -35,15 +38,15 @@ class Answer:
     @property
     def error(self) -> dict[str, Any]:
         """OpenAI's error object; fails when the answer is not shaped like that."""
-        assert self.headers.get("content-type", "").startswith("application/json"), self
+        assert self.headers.get("content-type", "").startswith("application/json"), str(self)
         body = self.json
-        assert isinstance(body, dict), self
-        assert set(body) == {"error"}, self
+        assert isinstance(body, dict), str(self)
+        assert set(body) == {"error"}, str(self)
         error = body["error"]
-        assert isinstance(error, dict), self
-        assert set(error) == {"message", "type", "code", "param"}, self
-        assert isinstance(error["message"], str), self
-        assert error["message"], self
+        assert isinstance(error, dict), str(self)
+        assert set(error) == {"message", "type", "code", "param"}, str(self)
+        assert isinstance(error["message"], str), str(self)
+        assert error["message"], str(self)
         return error
 
 

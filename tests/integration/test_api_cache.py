@@ -7,13 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
+import orjson
 import pytest
 
 from aieye.cache.entry import Entry
-from aieye.cache.explain import Difference, Explanation, Nearest
-from aieye.cache.service import Cache, CacheLimits
 from aieye.db.types import now, to_micros
-from tests.integration.admin_api import error_of
+from aieye.ledger.book import CallRecord
+from tests.integration.admin_api import Person, error_of
 from tests.integration.ledger_api import LedgerApi, call, entry, running_ledger_api
 
 CACHE = "/api/v1/cache"
@@ -40,14 +41,14 @@ async def entries(ledger: LedgerApi, **query: Any) -> list[dict[str, Any]]:
 
 
 async def test_the_cache_tells_its_size_and_what_it_saved(ledger: LedgerApi) -> None:
-    stored = [entry("one"), entry("two")]
-    await keep(ledger, *stored)
+    kept = [entry("one"), entry("two")]
+    await keep(ledger, *kept)
     hit = call(cache="hit", cost_nano=0, saved_nano=27_000)
     await ledger.settle(
         hit, call(cache="shared", cost_nano=0), call(), call(), call(cache="bypass")
     )
     found = (await ledger.api.administrator.client.get(CACHE)).json()
-    assert (found["entries"], found["size_bytes"]) == (2, sum(one.size_bytes for one in stored))
+    assert (found["entries"], found["size_bytes"]) == (2, sum(one.size_bytes for one in kept))
     assert found["calls"] == {"hit": 1, "shared": 1, "miss": 2, "bypass": 1}
     assert (found["hit_rate"], found["saved_usd"]) == (0.5, "0.000027")
     assert found["is_on_by_default"] is True
@@ -171,59 +172,65 @@ async def test_entries_hold_what_anyone_asked_so_only_administrators_see_and_pur
     error_of(await ledger.api.anonymous.request(method, path, json=body), 401)
 
 
-class ExplainingCache(Cache):
-    """Explains every call alike."""
-
-    async def explain(self, call_id: str) -> Explanation:
-        fields = (
-            Difference("/seed", "1", "2"),
-            Difference("/top_p", "1", None),
-            Difference("/stop", None, '"x"'),
-        )
-        return Explanation(call_id, "It differs.", Nearest(17, 2.5, fields, 3, 200))
+CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}
 
 
-@pytest.fixture
-async def explained(ledger: LedgerApi) -> LedgerApi:
-    state = ledger.api.state
-    state.cache = ExplainingCache(ledger.database, ledger.writer, CacheLimits(0, 0))
-    return ledger
+async def missed(ledger: LedgerApi, user: Person, **parameters: Any) -> CallRecord:
+    """A call of `user` with these parameters, which the cache had no answer for."""
+    record = call(user_id=user.id, token_id=user.token_id)
+    ledger.book.keep_body(record.id, record, orjson.dumps({**CHAT, **parameters}), None)
+    await ledger.settle(record)
+    return record
 
 
-async def test_a_miss_is_explained_by_the_nearest_entry(explained: LedgerApi) -> None:
-    record = call()
-    await explained.settle(record)
-    for call_id in (record.id, record.request_id):
-        answer = await explained.api.administrator.client.get(
-            f"{CACHE}/explain", params={"call_id": call_id}
-        )
-        assert answer.json() == {
-            "call_id": record.request_id,
-            "reason": "It differs.",
-            "nearest": {
-                "entry_id": 17,
-                "distance": 2.5,
-                "differing": 3,
-                "compared": 200,
-                "fields": [
-                    {"path": "/seed", "kind": "changed", "asked": "1", "stored": "2"},
-                    {"path": "/top_p", "kind": "added", "asked": "1", "stored": None},
-                    {"path": "/stop", "kind": "missing", "asked": None, "stored": '"x"'},
-                ],
-            },
-        }
+def stored(**parameters: Any) -> Entry:
+    """A stored answer to a request with these parameters."""
+    return entry(request=orjson.dumps({**CHAT, **parameters}, option=orjson.OPT_SORT_KEYS))
+
+
+async def explain(client: httpx.AsyncClient, call_id: str) -> httpx.Response:
+    return await client.get(f"{CACHE}/explain", params={"call_id": call_id})
+
+
+async def test_a_miss_is_explained_by_the_nearest_entry(ledger: LedgerApi) -> None:
+    await keep(ledger, stored(seed=9, n=3, top_p=0.5, user="x"), stored(seed=2, stop="x"))
+    newest = (await entries(ledger))[0]["id"]
+    record = await missed(ledger, ledger.api.ada, seed=1, top_p=1)
+    answer = (await explain(ledger.api.administrator.client, record.id)).json()
+    assert answer["call_id"] == record.request_id
+    assert answer["reason"].startswith("No stored request is the same")
+    nearest = answer["nearest"]
+    assert (nearest["entry_id"], nearest["differing"], nearest["compared"]) == (newest, 3, 2)
+    assert nearest["fields"] == [
+        {"path": "/seed", "kind": "changed", "asked": "1", "stored": "2"},
+        {"path": "/top_p", "kind": "added", "asked": "1", "stored": None},
+        {"path": "/stop", "kind": "missing", "asked": None, "stored": '"x"'},
+    ]
+    assert (await explain(ledger.api.administrator.client, record.request_id)).json() == answer
+
+
+async def test_a_call_without_a_text_or_with_nothing_stored_is_explained_too(
+    ledger: LedgerApi,
+) -> None:
+    without = call(cache="hit")
+    await ledger.settle(without)
+    for record in (without, await missed(ledger, ledger.api.ada)):
+        answer = (await explain(ledger.api.administrator.client, record.id)).json()
+        assert answer["reason"]
+        assert answer["nearest"] is None
 
 
 async def test_users_learn_which_fields_differ_but_not_what_others_asked(
-    explained: LedgerApi,
+    ledger: LedgerApi,
 ) -> None:
-    api = explained.api
-    own, other = call(user_id=api.ada.id), call(user_id=api.ben.id)
-    await explained.settle(own, other)
-    answer = await api.ada.client.get(f"{CACHE}/explain", params={"call_id": own.id})
+    api = ledger.api
+    await keep(ledger, stored(stop="canary"))
+    own, other = await missed(ledger, api.ada, seed=1), await missed(ledger, api.ben)
+    answer = await explain(api.ada.client, own.id)
     fields = answer.json()["nearest"]["fields"]
-    assert [field["path"] for field in fields] == ["/seed", "/top_p", "/stop"]
-    assert [field["stored"] for field in fields] == [None, None, None]
-    hidden = await api.ada.client.get(f"{CACHE}/explain", params={"call_id": other.id})
-    error_of(hidden, 404)
+    assert [(field["path"], field["kind"]) for field in fields] == [
+        ("/seed", "added"), ("/stop", "missing"),
+    ]  # fmt: skip
+    assert "canary" not in answer.text
+    error_of(await explain(api.ada.client, other.id), 404)
     error_of(await api.ada.client.get(f"{CACHE}/explain"), 422)

@@ -75,6 +75,14 @@ async def test_groups_bear_the_names_of_what_they_are(ledger: LedgerApi) -> None
     assert {one["group"]["status"] for one in models["groups"]} == {200}
 
 
+async def test_the_simulated_provider_is_named_while_it_serves(ledger: LedgerApi) -> None:
+    ledger.api.state.directory.set_demo("http://127.0.0.1:9/v1", forced=True)
+    await ledger.api.state.directory.refresh()
+    await ledger.settle(call(provider_id=0))
+    (group,) = (await usage(ledger, group_by="provider"))["groups"]
+    assert group["group"] == {"provider_id": None, "provider": "demo"}
+
+
 async def test_a_window_a_grain_and_filters_choose_what_counts(ledger: LedgerApi) -> None:
     moment = now() - timedelta(days=40)
     await ledger.settle(call(moment, cache="hit"), call(moment, cache="miss"), call())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -13,8 +14,9 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from pwdlib import PasswordHash
 
-from aieye.access import passwords, users
+from aieye.access import users
 from aieye.access.attempts import MOST_FAILURES
 from aieye.access.audit import SYSTEM
 from aieye.access.cipher import Cipher
@@ -34,6 +36,12 @@ OWN = {"sec-fetch-site": "same-origin", "origin": "http://127.0.0.1:8000"}
 PUBLIC_URL = "http://127.0.0.1:8000"
 
 
+@functools.cache
+def password_hash() -> str:
+    """The hash of `PASSWORD`, made once: it is slow on purpose."""
+    return PasswordHash.recommended().hash(PASSWORD)
+
+
 @dataclass
 class Site:
     """The pages over a database, and somebody who looks at them."""
@@ -49,7 +57,7 @@ class Site:
                 session,
                 email=EMAIL,
                 name="Root",
-                password_hash=await passwords.hash_password(PASSWORD),
+                password_hash=password_hash(),
                 actor=SYSTEM,
             )
 
@@ -81,7 +89,7 @@ def public_url() -> str:
 async def site(database_url: str, tmp_path: Path, public_url: str) -> AsyncIterator[Site]:
     database, cipher = Database(database_url), Cipher(["0123456789abcdefghijklmnopqrstuvwxyz"])
     directory = Directory(database, cipher)
-    settings = Settings(data_dir=tmp_path, public_url=public_url, _env_file=None)
+    settings = Settings(data_dir=tmp_path, public_url=public_url)
     await directory.start()
     app = FastAPI()
     app.state.aieye = _state(
@@ -93,7 +101,7 @@ async def site(database_url: str, tmp_path: Path, public_url: str) -> AsyncItera
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         transport = httpx.ASGITransport(
-            SecurityHeaders(app, is_https=public_url.startswith("https"))  # type: ignore[arg-type] # httpx types ASGI otherwise
+            SecurityHeaders(app, is_https=public_url.startswith("https"))
         )
 
         def another() -> httpx.AsyncClient:
@@ -385,6 +393,8 @@ async def test_every_page_is_protected_and_has_nothing_inline(site: Site) -> Non
         assert page.headers["x-content-type-options"] == "nosniff"
         assert page.headers["referrer-policy"] == "no-referrer"
         assert page.headers["cache-control"] == "no-store"
+        # Under the header alone, browsers would send `Origin: null` with our own forms.
+        assert '<meta name="referrer" content="same-origin">' in page.text
         assert re.search(r"<script|<style|\sstyle=|\son\w+=|javascript:", page.text) is None
 
 

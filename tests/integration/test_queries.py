@@ -427,7 +427,7 @@ async def test_usage_reads_no_row_of_the_calls_themselves(ledger: Ledger) -> Non
         since = now() - timedelta(days=40)
         await usage(session, since=since, group_by=["model"], owner_id=1)
         await totals(session, since=since, owner_id=None)
-    assert len(statements) == 5
+    assert sum("usage_rollups" in text for text in statements) > 2
     assert not any("FROM calls" in text or "JOIN calls" in text for text in statements)
 
 

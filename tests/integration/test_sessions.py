@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from pwdlib import PasswordHash
 from sqlalchemy import event, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from aieye.access import passwords, sessions, users
+from aieye.access import sessions, users
 from aieye.access.attempts import MOST_FAILURES, WINDOW, TooManyAttempts
 from aieye.access.audit import SYSTEM
 from aieye.access.sessions import ABSOLUTE, IDLE, SEEN_EVERY, NewSession, SignInFailed
@@ -22,6 +24,12 @@ EMAIL = "ada@example.org"
 PASSWORD = "a quiet river at dawn"
 WRONG = "a loud river at noon"
 SECOND = timedelta(seconds=1)
+
+
+@functools.cache
+def password_hash() -> str:
+    """The hash of `PASSWORD`, made once: it is slow on purpose."""
+    return PasswordHash.recommended().hash(PASSWORD)
 
 
 @pytest.fixture
@@ -38,7 +46,7 @@ async def ada(database: Database) -> User:
             session,
             email=EMAIL,
             name="Ada",
-            password_hash=await passwords.hash_password(PASSWORD),
+            password_hash=password_hash(),
             actor=SYSTEM,
         )
 

@@ -23,6 +23,16 @@ from aieye.api.schemas import error_answers
 # On every one of these routes: no JSON, nobody known, not allowed, or a wrong field.
 router = APIRouter(prefix=PREFIX, responses=error_answers(400, 401, 403, 422))
 for resource in (
-    users, tokens, providers, keys, routes, prices, calls, usage, cache, settings, audit
+    users,
+    tokens,
+    providers,
+    keys,
+    routes,
+    prices,
+    calls,
+    usage,
+    cache,
+    settings,
+    audit,
 ):
     router.include_router(resource.router)

@@ -65,9 +65,7 @@ class Idempotency:
         self._most_seconds = most_seconds
         self._own: set[Place] = set()
 
-    async def answer(
-        self, call: Call, path: str, key: bytes, send: Any, answer: Answer
-    ) -> None:
+    async def answer(self, call: Call, path: str, key: bytes, send: Any, answer: Answer) -> None:
         """Answer `call` under its key: from the store, or by `answer`, keeping what goes out.
 
         Raises `KeyReused`, `KeyInFlight`, and whatever `answer` does.
@@ -100,9 +98,7 @@ class Idempotency:
             .on_conflict_do_nothing()
         )
         async with self._database.write() as session:
-            row = await session.scalar(
-                select(IdempotentCall).filter_by(**values).with_for_update()
-            )
+            row = await session.scalar(select(IdempotentCall).filter_by(**values).with_for_update())
             if row is not None and self._is_stale(row, place):
                 await session.delete(row)
                 await session.flush()
@@ -159,14 +155,13 @@ class Idempotency:
         self._gateway.settle(call)
         await self._gateway.durable()
         headers = [
-            (name.encode("latin-1"), value.encode("latin-1")) for name, value in stored.headers or ()
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in stored.headers or ()
         ]
         body = stored.body or b""
         headers = [pair for pair in headers if pair[0] != b"content-length"]
         headers += [(b"content-length", b"%d" % len(body)), (b"idempotency-replayed", b"true")]
-        await send(
-            {"type": "http.response.start", "status": stored.status, "headers": headers}
-        )
+        await send({"type": "http.response.start", "status": stored.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 

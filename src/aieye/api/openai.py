@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -64,10 +65,10 @@ class OpenAIEndpoint:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         record = CallRecord("unknown")
-        exchange = _Connection(self._gateway, receive, record)
+        connection = _Connection(self._gateway, receive, record)
         self._metrics.began()
         try:
-            await self._answer(scope, exchange, record, send)
+            await self._answer(scope, connection, record, send)
         except _Aborted:
             # The status is out and there is no event to say it with: the connection just ends.
             log.info("answer_broken_off", request_id=record.request_id, error=record.error)
@@ -75,13 +76,19 @@ class OpenAIEndpoint:
             await _send_error(send, error, record)
         except asyncio.CancelledError:
             # The client left: there is nobody to answer. Anything else goes on its way.
-            if not exchange.client_left:
+            if not connection.client_left:
                 raise
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
+        except Exception as error:
+            log.exception("call_crashed", request_id=record.request_id, error=type(error).__name__)
+            fault = AieyeError("Something went wrong in AI-Eye itself; its log says what.")
+            # The server refuses a second beginning where an answer has begun already.
+            with suppress(RuntimeError):
+                await _send_error(send, fault, record)
         finally:
-            exchange.close()
+            connection.close()
             self._metrics.ended(record)
 
     async def _answer(
@@ -119,9 +126,7 @@ class OpenAIEndpoint:
             return
         if kind == UPLOAD:
             _refuse_encoded(headers)
-            call.upload = lambda: _stream_body(
-                headers, connection, self._settings.max_upload_bytes
-            )
+            call.upload = lambda: _stream_body(headers, connection, self._settings.max_upload_bytes)
         await send_reply(send, await self._reply(call))
 
     async def _reply(self, call: Call) -> Reply:

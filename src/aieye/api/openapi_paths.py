@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import Any
 
 from aieye.gateway import wire
-from aieye.gateway.wire import INFERENCE, MULTIPART, UPLOAD
 
 TOKEN = "token"  # noqa: S105 - the name of a security scheme
 _ERROR = {"$ref": "#/components/responses/Error"}
@@ -21,6 +20,15 @@ _BINARY = {"type": "string", "format": "binary"}
 _MODEL = {"type": "string", "description": "A model, an alias, or `provider/model`."}
 # Last parts of a path that are acts and not things.
 _ACTS = frozenset({"cancel", "complete", "search", "content"})
+# Requests that are forms, with the name of the field that holds the file.
+_FORMS = {
+    "audio/transcriptions": "file",
+    "audio/translations": "file",
+    "files": "file",
+    "images/edits": "image",
+    "images/variations": "image",
+    "uploads/{id}/parts": "data",
+}
 _STREAMED = frozenset({"chat/completions", "completions", "responses"})
 _HEADERS = {
     name: {"$ref": f"#/components/headers/{name}"}
@@ -102,13 +110,12 @@ _CHUNK_EXAMPLE = 'data: {"object":"chat.completion.chunk","choices":[]}\n\ndata:
 def gateway_paths() -> dict[str, Any]:
     """The path items of `/v1`."""
     paths: dict[str, Any] = {}
-    for match in INFERENCE.values():
-        name = match.endpoint.name
-        paths[f"/v1/{name}"] = {"post": _inference(name)}
-    for method, template, kind, _ in wire._RELAYED:
+    for method, served in wire.paths():
+        template = served.removeprefix("/v1/")
         names = _parameters(template)
-        path = f"/v1/{_with_names(template, names)}"
-        paths.setdefault(path, {})[method.lower()] = _relayed(method, template, kind, names)
+        is_inference = method == "POST" and template in _INFERENCE
+        shown = _inference(template) if is_inference else _relayed(method, template, names)
+        paths.setdefault(f"/v1/{_with_names(template, names)}", {})[method.lower()] = shown
     return paths
 
 
@@ -225,7 +232,7 @@ def _inference(name: str) -> dict[str, Any]:
     }
 
 
-def _relayed(method: str, template: str, kind: str, names: list[str]) -> dict[str, Any]:
+def _relayed(method: str, template: str, names: list[str]) -> dict[str, Any]:
     act = _act(method, template)
     operation: dict[str, Any] = {
         "tags": ["openai"],
@@ -244,20 +251,15 @@ def _relayed(method: str, template: str, kind: str, names: list[str]) -> dict[st
     }
     if method == "POST":
         operation["parameters"].append({"$ref": "#/components/parameters/IdempotencyKey"})
-        operation["requestBody"] = _body_of(template, kind)
+        operation["requestBody"] = _body_of(template)
     return operation
 
 
-def _body_of(template: str, kind: str) -> dict[str, Any]:
-    if kind not in {UPLOAD, MULTIPART}:
+def _body_of(template: str) -> dict[str, Any]:
+    field = _FORMS.get(template)
+    if field is None:
         return {"content": {"application/json": {"schema": _ANY, "example": {}}}}
-    field = {"uploads/{id}/parts": "data", "images/edits": "image", "images/variations": "image"}
-    name = field.get(template, "file")
-    schema = {
-        **_ANY,
-        "required": [name],
-        "properties": {name: _BINARY},
-    }
+    schema = {**_ANY, "required": [field], "properties": {field: _BINARY}}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 

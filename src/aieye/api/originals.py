@@ -169,8 +169,4 @@ def _provider_message(body: bytes) -> str:
 
 
 def _json(status: int, content: object, headers: dict[str, str] | None = None) -> Response:
-    return Response(
-        orjson.dumps(content), status, headers=headers, media_type="application/json"
-    )
-
-
+    return Response(orjson.dumps(content), status, headers=headers, media_type="application/json")

@@ -76,7 +76,7 @@ async def get_settings(
         cache_bytes=totals.size_bytes,
         is_demo=state.directory.is_demo,
         default_provider=None if default is None else default.name,
-        base_url=state.settings.base_url,
+        base_url=redact(state.settings.base_url),
         settings=shown(state.settings),
     )
 

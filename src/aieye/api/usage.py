@@ -10,8 +10,9 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from aieye.access.snapshot import DEMO_ID, DEMO_PROVIDER
 from aieye.api.calls import Number, milliseconds, owner_of, usd
-from aieye.api.deps import CurrentActor, Reading
+from aieye.api.deps import CurrentActor, CurrentState, Reading
 from aieye.api.schemas import Label, answers
 from aieye.db.types import now
 from aieye.ledger import queries
@@ -145,7 +146,10 @@ class UsageQuery(BaseModel):
     "", operation_id="usage_list", summary="Add up usage over time", responses=answers(EXAMPLE, 400)
 )
 async def list_usage(
-    caller: CurrentActor, session: Reading, query: Annotated[UsageQuery, Query()]
+    caller: CurrentActor,
+    state: CurrentState,
+    session: Reading,
+    query: Annotated[UsageQuery, Query()],
 ) -> UsageView:
     """Calls of a window count in it whole minutes at a time: both ends are rounded up to one.
 
@@ -160,12 +164,15 @@ async def list_usage(
         filters=query.filters(),
         owner_id=owner_of(caller),
     )
-    return await shown(session, found)
+    return await shown(session, found, is_demo=state.directory.is_demo)
 
 
-async def shown(session: AsyncSession, found: Usage) -> UsageView:
+async def shown(session: AsyncSession, found: Usage, *, is_demo: bool) -> UsageView:
     """A series as programs see it, with the names of what its groups are."""
     names = {name: await _names(session, found, name) for name in found.group_by}
+    if is_demo and "provider" in names:
+        # The simulated provider has no row, and its id is that of none.
+        names["provider"][DEMO_ID] = DEMO_PROVIDER
     groups = {group: _group(group, names) for group, _ in found.groups}
     return UsageView(
         data=[

@@ -87,7 +87,9 @@ class Entry:
 
 def headers_as_json(headers: tuple[Header, ...]) -> bytes:
     """Headers as the JSON text `[["name", "value"], …]` (latin-1, as HTTP has them)."""
-    return orjson.dumps([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])
+    return orjson.dumps(
+        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+    )
 
 
 def headers_from_json(text: str | bytes) -> tuple[Header, ...]:

@@ -86,9 +86,7 @@ def write_json(value: object, option: int = 0) -> bytes:
     try:
         return orjson.dumps(value, default=_write_number, option=option)
     except (TypeError, orjson.JSONEncodeError) as error:
-        raise NotJson(
-            "The body is nested too deep or holds half of a surrogate pair."
-        ) from error
+        raise NotJson("The body is nested too deep or holds half of a surrogate pair.") from error
 
 
 def cache_key(endpoint: str, provider_id: int, namespace: str, body: bytes) -> bytes:

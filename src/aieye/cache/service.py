@@ -153,9 +153,7 @@ class Cache:
                 oldest = (
                     select(CacheEntry.id).order_by(CacheEntry.last_used_at).limit(_CHUNK)
                 ).scalar_subquery()
-                result = await session.execute(
-                    delete(CacheEntry).where(CacheEntry.id.in_(oldest))
-                )
+                result = await session.execute(delete(CacheEntry).where(CacheEntry.id.in_(oldest)))
                 size = await session.scalar(select(CacheTotals.size_bytes)) or 0
                 if not result.rowcount:  # type: ignore[attr-defined] # as above
                     return

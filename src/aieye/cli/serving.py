@@ -62,7 +62,6 @@ def demo_upstream(
     """Run the simulated provider alone, for tests and for a look."""
     import asyncio
 
-    signal.signal(signal.SIGTERM, _leave)
     try:
         asyncio.run(_serve_demo(host, port))
     except OSError as error:
@@ -185,15 +184,17 @@ async def _serve_demo(host: str, port: int) -> None:
 
     from aieye.demo import serve_demo
 
+    told_to_stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to_stop.set)
     server = await serve_demo(host, port)
     tell("The simulated provider takes any key and answers on:")
     typer.echo(server.base_url)
     try:
-        await asyncio.Event().wait()
+        await told_to_stop.wait()
     finally:
         await server.close()
 
 
 def _leave(_signal: int, _frame: object) -> None:
-    """Being told to stop is a good end. (uvicorn repeats the signal when it has drained.)"""
+    """Being told to stop is a good end. While it serves, uvicorn drains first and then is here."""
     raise SystemExit(0)

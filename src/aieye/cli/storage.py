@@ -66,7 +66,7 @@ def restore(
         raise typer.Exit(NOTHING_RAN)
     with progress("Restoring") as show:
         kept = bring_back(settings.database, file, show)
-    tell("Restored. Tokens and passwords are those of the backup, revoked ones included.")
+    tell("Restored. What was revoked since the backup works again: revoke it anew.")
     if kept is not None:
         tell(f"The former database is kept as {kept}; remove it when all is well.")
     _check_secret_key(settings)

@@ -59,7 +59,7 @@ def read_new_password() -> str:
 
 def confirm(question: str) -> bool:
     """Ask for a yes. Raises `InvalidRequest` when nobody can answer."""
-    tell(f"{question} [y/N] ")
+    typer.echo(f"{question} [y/N] ", err=True, nl=False)
     answer = sys.stdin.readline()
     if not answer:
         raise InvalidRequest("There is nobody to ask: say --yes.")

@@ -61,11 +61,15 @@ class UpstreamTimeout(UpstreamError):
 class _CheckedResolver(AbstractResolver):
     """Resolves names and refuses what they must not stand for, at the moment of connecting."""
 
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(self._seconds):
+            found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
         for *_, address in found:
             check_address(ipaddress.ip_address(str(address[0]).partition("%")[0]))
         return [
@@ -91,7 +95,7 @@ class Deadline:
     per event of a stream. Use as a context manager: the cancellation comes out as UpstreamTimeout.
     """
 
-    __slots__ = ("_at", "_expired", "_handle", "_loop", "_phase", "_task", "_total_at")
+    __slots__ = ("_armed_at", "_at", "_expired", "_handle", "_loop", "_phase", "_task", "_total_at")
 
     def __init__(self, seconds: float, phase: str, total_seconds: float | None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -99,6 +103,7 @@ class Deadline:
         self._total_at = float("inf") if total_seconds is None else start + total_seconds
         self._at = min(start + seconds, self._total_at)
         self._phase = phase
+        self._armed_at = self._at
         self._expired = False
         self._task: asyncio.Task[Any] | None = None
         self._handle: asyncio.TimerHandle | None = None
@@ -107,14 +112,12 @@ class Deadline:
         """From now on, `seconds` of silence are allowed in `phase`."""
         self._at = self._loop.time() + seconds
         self._phase = phase
-
-    @property
-    def remaining(self) -> float:
-        return min(self._at, self._total_at) - self._loop.time()
+        if self._at < self._armed_at:
+            self._arm()
 
     def __enter__(self) -> Deadline:
         self._task = asyncio.current_task()
-        self._handle = self._loop.call_at(min(self._at, self._total_at), self._look)
+        self._arm()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, _trace: object) -> None:
@@ -126,11 +129,17 @@ class Deadline:
             if kind is not None and issubclass(kind, asyncio.CancelledError):
                 raise UpstreamTimeout(f"The provider did not answer in time ({self._phase}).")
 
+    def _arm(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._armed_at = min(self._at, self._total_at)
+        self._handle = self._loop.call_at(self._armed_at, self._look)
+
     def _look(self) -> None:
         due = min(self._at, self._total_at)
         # Timers may fire a little early: what is left is less than a clock tick then.
         if self._loop.time() + 0.002 < due:
-            self._handle = self._loop.call_at(due, self._look)
+            self._arm()
             return
         if self._at > self._total_at:
             self._phase = "total time"
@@ -152,38 +161,42 @@ class UpstreamResponse:
     def header(self, name: str) -> str | None:
         return self._response.headers.get(name)
 
-    async def read(self, most_bytes: int) -> bytes:
-        """The whole body, decoded if it came encoded. Raises `BrokenOff`."""
-        content = self._response.content
-        if self._encoding() is None and (self._response.content_length or 0) <= most_bytes:
-            try:
-                if content.is_eof() or self._response.content_length is not None:
-                    return await self._response.read()
-            except aiohttp.ClientError as error:
-                raise _translate(error) from error
-        parts, size = [], 0
+    async def read(self, most_bytes: int, progress: Callable[[], None]) -> bytes:
+        """The whole body, decoded if it came encoded; `progress` is called as bytes come.
+
+        Raises `BrokenOff`, also for a body over `most_bytes`.
+        """
+        first = b""
+        parts: list[bytes] = []
+        size = 0
         async for chunk in self.chunks():
             size += len(chunk)
             if size > most_bytes:
                 self.close()
                 raise BrokenOff(f"The provider's answer is larger than {most_bytes} bytes.")
+            if not first:
+                first = chunk
+                continue
+            progress()
             parts.append(chunk)
-        return b"".join(parts)
+        return first if not parts else b"".join((first, *parts))
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises `BrokenOff` when it ends before it is complete."""
-        decode = self._decoder()
+        decoder = self._decoder()
         content = self._response.content
         try:
             while True:
                 chunk = await content.readany()
                 if not chunk:
-                    return
-                yield chunk if decode is None else decode(chunk)
+                    break
+                yield chunk if decoder is None else decoder.decode(chunk)
         except aiohttp.ClientError as error:
             raise _translate(error) from error
         except zlib.error as error:
             raise BrokenOff("The provider's answer is compressed and damaged.") from error
+        if decoder is not None and not decoder.is_complete:
+            raise BrokenOff("The provider's compressed answer ended before it was complete.")
 
     def release(self) -> None:
         """Give the connection back if the answer was read to its end, else close it."""
@@ -200,7 +213,7 @@ class UpstreamResponse:
         encoding = self._response.headers.get("Content-Encoding", "").strip().lower()
         return None if encoding in {"", "identity"} else encoding
 
-    def _decoder(self) -> Callable[[bytes], bytes] | None:
+    def _decoder(self) -> _Decoder | None:
         """We ask for `identity`; for what comes encoded all the same, a bounded decoder."""
         encoding = self._encoding()
         if encoding is None:
@@ -208,20 +221,29 @@ class UpstreamResponse:
         if encoding not in _ENCODINGS:
             self.close()
             raise BrokenOff("The provider's answer is encoded in a way that was not asked for.")
-        machine = zlib.decompressobj(zlib.MAX_WBITS | 32)
-        received = produced = 0
+        return _Decoder()
 
-        def decode(chunk: bytes) -> bytes:
-            nonlocal received, produced
-            received += len(chunk)
-            allowed = max(_ALWAYS_ALLOWED, received * _MOST_EXPANSION) - produced
-            output = machine.decompress(chunk, max(1, allowed))
-            produced += len(output)
-            if machine.unconsumed_tail:
-                raise BrokenOff("The provider's answer unpacks to an unreasonable size.")
-            return output
 
-        return decode
+class _Decoder:
+    """gzip and deflate, up to a reasonable size for what was received."""
+
+    def __init__(self) -> None:
+        self._machine = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        self._received = self._produced = 0
+
+    @property
+    def is_complete(self) -> bool:
+        return self._machine.eof
+
+    def decode(self, chunk: bytes) -> bytes:
+        """What `chunk` unpacks to. Raises `BrokenOff`, `zlib.error`."""
+        self._received += len(chunk)
+        allowed = max(_ALWAYS_ALLOWED, self._received * _MOST_EXPANSION) - self._produced
+        output = self._machine.decompress(chunk, max(1, allowed))
+        self._produced += len(output)
+        if self._machine.unconsumed_tail:
+            raise BrokenOff("The provider's answer unpacks to an unreasonable size.")
+        return output
 
 
 class UpstreamClient:
@@ -235,7 +257,10 @@ class UpstreamClient:
     def start(self) -> None:
         """Open the pool, in the event loop that it belongs to."""
         connector = aiohttp.TCPConnector(
-            limit=0, resolver=_CheckedResolver(), ttl_dns_cache=30, keepalive_timeout=30
+            limit=0,
+            resolver=_CheckedResolver(self._connect_timeout),
+            ttl_dns_cache=30,
+            keepalive_timeout=30,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

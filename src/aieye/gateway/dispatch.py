@@ -128,7 +128,13 @@ class Dispatcher:
                 continue
             has_more = index + 1 < len(pairs)
             result = await self._try_key(
-                candidate, key, send, attempts, deadline=deadline, has_more=has_more, most=most_attempts
+                candidate,
+                key,
+                send,
+                attempts,
+                deadline=deadline,
+                has_more=has_more,
+                most=most_attempts,
             )
             if isinstance(result, Outcome) and _verdict(result) is Verdict.DELIVER:
                 return result
@@ -264,10 +270,8 @@ def _error_object(outcome: Outcome) -> dict[str, Any]:
 
 def _error_code(outcome: Outcome) -> str | None:
     error = _error_object(outcome)
-    for name in ("code", "type"):
-        if error.get(name) in EXHAUSTED_CODES:
-            return str(error[name])
-    return None
+    found = (error.get("code"), error.get("type"))
+    return next((code for code in found if isinstance(code, str) and code in EXHAUSTED_CODES), None)
 
 
 def _reason(outcome: Outcome) -> str:

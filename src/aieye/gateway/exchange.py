@@ -14,17 +14,20 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import structlog
 import uuid_utils
 
 from aieye.access.snapshot import KeyInfo
 from aieye.cache.entry import Entry
 from aieye.errors import AieyeError
-from aieye.gateway.client import BrokenOff, Deadline, UpstreamError, UpstreamTimeout
+from aieye.gateway.client import BrokenOff, Deadline, UpstreamError
 from aieye.gateway.dispatch import Dispatcher, Outcome
 from aieye.gateway.prepare import Plan
 from aieye.gateway.routing import Candidate
-from aieye.gateway.sse import EventTooLarge
+from aieye.gateway.sse import EventTooLarge, StreamMeter
 from aieye.gateway.wire import Header, response_headers
+
+log = structlog.get_logger()
 
 if TYPE_CHECKING:
     from aieye.gateway.settle import Settlement
@@ -34,6 +37,8 @@ MOST_AHEAD_BYTES = 64 * 1024
 # An answer over this is passed on and not kept for the cache.
 MOST_KEPT_BYTES = 16 * 2**20
 MOST_LEDGER_BYTES = 2**20
+# How long after the terminal event the end of the body is waited for.
+LAST_BYTES_SECONDS = 0.05
 
 
 class Opener(Protocol):
@@ -100,6 +105,7 @@ class Exchange:
         self._total_seconds = total_seconds
         self._idle_seconds = idle_seconds
         self._on_end = on_end
+        self._started = time.perf_counter()
         self._kept_bytes = 0
         self._chunks: list[bytes] = []
         self._dropped = 0
@@ -126,6 +132,19 @@ class Exchange:
     def is_payer(self, participant: Participant) -> bool:
         """Whether this client's row carries the cost."""
         return bool(self.participants) and self.participants[0] is participant
+
+    @property
+    def failure(self) -> str | None:
+        """Why the stream is no whole answer, in a word or a short sentence."""
+        if self.error is not None:
+            return self.error.code
+        error = (
+            None if self.outcome is None or self.outcome.meter is None else self.outcome.meter.error
+        )
+        if error is None:
+            return None
+        found = next((error[name] for name in ("code", "type", "message") if error.get(name)), "")
+        return str(found or "error in the stream")[:300].replace("\0", "")
 
     @property
     def is_joinable(self) -> bool:
@@ -176,9 +195,7 @@ class Exchange:
 
     async def _run(self) -> None:
         try:
-            outcome = await self._dispatcher.run(
-                self.plan.candidates, self._send, self.attempts
-            )
+            outcome = await self._dispatcher.run(self.plan.candidates, self._send, self.attempts)
             self.outcome = outcome
             self.first_byte_at = time.perf_counter()
             self.headers = response_headers(outcome.headers)
@@ -188,6 +205,9 @@ class Exchange:
             self.error = error
         except asyncio.CancelledError:
             self.error = Cancelled("Nobody waited for the answer any more.")
+        except Exception as error:
+            log.exception("exchange_crashed", error=type(error).__name__)
+            self.error = AieyeError("Something went wrong in AI-Eye itself.")
         finally:
             self._end()
 
@@ -209,22 +229,27 @@ class Exchange:
             self._take(outcome.first_raw, outcome.first)
             self.is_streaming = True
             self._wake()
-            with Deadline(self._idle_seconds, "between events", self._total_seconds) as deadline:
+            left = self._total_seconds - (time.perf_counter() - self._started)
+            with Deadline(self._idle_seconds, "between events", left) as deadline:
                 if outcome.meter is None:
                     await self._relay_bytes(outcome.chunks, deadline)
                 else:
-                    await self._relay_events(outcome, outcome.chunks, deadline)
+                    await self._relay_events(outcome.meter, outcome.chunks, deadline)
+        except UpstreamError:
+            # What broke off after the terminal event took nothing away.
+            if outcome.meter is None or not outcome.meter.finished:
+                raise
         finally:
             outcome.response.release()
 
     async def _relay_events(
-        self, outcome: Outcome, chunks: AsyncIterator[bytes], deadline: Deadline
+        self, meter: StreamMeter, chunks: AsyncIterator[bytes], deadline: Deadline
     ) -> None:
-        meter = outcome.meter
-        if meter is None:
-            return
         try:
-            async for chunk in chunks:
+            while not meter.finished:
+                chunk = await anext(chunks, b"")
+                if not chunk:
+                    break
                 self._take(chunk, meter.feed(chunk))
                 if self._is_ahead():
                     await self._let_catch_up(deadline)
@@ -234,13 +259,21 @@ class Exchange:
             raise BrokenOff(
                 "An event of the provider's stream is larger than AIEYE_MAX_EVENT_BYTES."
             ) from error
-        except (UpstreamError, UpstreamTimeout):
-            # What broke off after the terminal event took nothing away.
-            if not meter.finished:
-                raise
+        self._end_events(meter)
+        # The end of the body usually comes with the last event; the connection is used again then.
+        deadline.extend(LAST_BYTES_SECONDS, "the end of the stream")
+        async for chunk in chunks:
+            self._take(chunk, b"")
+            meter.feed(chunk)
+        self._end_events(meter)
+
+    def _end_events(self, meter: StreamMeter) -> None:
         self.tail = meter.end()
         if not meter.finished and meter.error is None:
             raise BrokenOff("The provider's stream ended before it was complete.")
+        if meter.error is not None and not meter.failed:
+            # Some providers close even a failed stream with [DONE]: that is for whole answers.
+            self.tail = b""
 
     async def _relay_bytes(self, chunks: AsyncIterator[bytes], deadline: Deadline) -> None:
         """Audio and the like: the last piece is held back until the call is recorded."""

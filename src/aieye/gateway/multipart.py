@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 _BOUNDARY = re.compile(rb'boundary=(?:"([^"\r\n]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
-_NAME = re.compile(rb'content-disposition:[^\r\n]*;\s*name="?model"?(?:\s*;|\s*\r\n)', re.IGNORECASE)
-_FILE = re.compile(rb'content-disposition:[^\r\n]*;\s*filename', re.IGNORECASE)
+_NAME = re.compile(
+    rb'content-disposition:[^\r\n]*;\s*name="?model"?(?:\s*;|\s*\r\n)', re.IGNORECASE
+)
+_FILE = re.compile(rb"content-disposition:[^\r\n]*;\s*filename", re.IGNORECASE)
 _LONGEST_HEAD = 4_096
 _LONGEST_MODEL = 200
 

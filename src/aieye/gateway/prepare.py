@@ -82,9 +82,7 @@ def prepare(
     """
     document = read_object(raw)
     model = _model(document)
-    candidates = tuple(
-        with_key(candidate, key_id) for candidate in resolve(snapshot, grant, model)
-    )
+    candidates = tuple(with_key(candidate, key_id) for candidate in resolve(snapshot, grant, model))
     endpoint = match.endpoint
     is_stream = _is_stream(endpoint, document)
     canonicals: tuple[bytes, ...] = ()
@@ -127,9 +125,7 @@ def check_model(model: str) -> str:
     return model
 
 
-def _canonicals(
-    document: dict[str, Any], candidates: tuple[Candidate, ...]
-) -> tuple[bytes, ...]:
+def _canonicals(document: dict[str, Any], candidates: tuple[Candidate, ...]) -> tuple[bytes, ...]:
     written: dict[str | None, bytes] = {}
     for candidate in candidates:
         if candidate.model not in written:

@@ -22,7 +22,7 @@ from aieye.gateway.prepare import check_model
 from aieye.gateway.routing import Candidate, resolve, with_key
 from aieye.gateway.service import Gateway
 from aieye.gateway.sse import error_frame
-from aieye.gateway.upstream import MOST_ANSWER_BYTES
+from aieye.gateway.upstream import MOST_ANSWER_BYTES, without_key
 from aieye.gateway.usage import usage_of_body
 from aieye.gateway.wire import (
     MULTIPART,
@@ -36,6 +36,7 @@ from aieye.ledger.book import CLIENT_LEFT
 from aieye.settings import Settings
 
 ExtraModels = Callable[[Grant], list[dict[str, Any]]]
+_REST = "the rest of the answer"
 # What a finished batch or upload brings with it.
 _BROUGHT = ("output_file_id", "error_file_id")
 
@@ -87,7 +88,7 @@ class Relay:
     async def _note_stored(self, call: Call, reply: Reply) -> Reply:
         """A stored answer belongs to whoever was given it."""
         record = call.record
-        if reply.status >= 300 or record.provider_id is None and reply.chunks is None:
+        if reply.status >= 300 or (record.provider_id is None and reply.chunks is None):
             return reply
         if reply.body is not None:
             external_id = answer_id(reply.body)
@@ -214,8 +215,14 @@ class Relay:
                 if response.status < 300 and not kind.startswith(b"application/json"):
                     outcome.response, outcome.chunks = response, response.chunks()
                     return outcome
-                deadline.extend(deadline.remaining, "the whole answer")
-                outcome.body = await response.read(MOST_ANSWER_BYTES)
+                deadline.extend(self._settings.idle_timeout, _REST)
+                outcome.body = without_key(
+                    await response.read(
+                        MOST_ANSWER_BYTES,
+                        lambda: deadline.extend(self._settings.idle_timeout, _REST),
+                    ),
+                    key,
+                )
             except BaseException:
                 response.close()
                 raise
@@ -271,7 +278,9 @@ class Relay:
         data = answer.get("data")
         if not isinstance(data, list):
             return body
-        ids = [one["id"] for one in data if isinstance(one, dict) and isinstance(one.get("id"), str)]
+        ids = [
+            one["id"] for one in data if isinstance(one, dict) and isinstance(one.get("id"), str)
+        ]
         own = await self._owned.own_ids(call.grant, ids)
         if len(own) == len(data):
             return body
@@ -292,9 +301,7 @@ class Relay:
             record.tokens_input, record.tokens_output = usage.input, usage.output
             record.usage = usage.raw
 
-    async def _answer(
-        self, call: Call, status: int, headers: list[Header], body: bytes
-    ) -> Reply:
+    async def _answer(self, call: Call, status: int, headers: list[Header], body: bytes) -> Reply:
         record = call.record
         record.status = status
         if status >= 400 and record.attempts:
@@ -397,4 +404,3 @@ def _object(body: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return parsed if isinstance(parsed, dict) else None
-

@@ -9,6 +9,7 @@ from a key that fails again and again.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ FIRST_DELAY = 0.25
 LONGEST_DELAY = 8.0
 # A provider that asks for more patience than this is left for the next one, or its 429 passed on.
 LONGEST_RETRY_AFTER = 20.0
+
+_NUMBER = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,10})?")
 
 
 class Verdict(Enum):
@@ -53,12 +56,12 @@ def judge(status: int, error_code: str | None = None) -> Verdict:
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
     """What `Retry-After` (or OpenAI's `retry-after-ms`) asks for; None when absent or unreadable."""
     millis = headers.get("retry-after-ms")
-    if millis is not None and millis.replace(".", "", 1).isdigit():
+    if millis is not None and _NUMBER.fullmatch(millis.strip()):
         return float(millis) / 1000
     text = headers.get("retry-after", "").strip()
     if not text:
         return None
-    if text.replace(".", "", 1).isdigit() and len(text) < 12:
+    if _NUMBER.fullmatch(text):
         return float(text)
     try:
         moment = parsedate_to_datetime(text)

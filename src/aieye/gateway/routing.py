@@ -43,9 +43,7 @@ def resolve(snapshot: Snapshot, grant: Grant, model: str | None) -> list[Candida
     Raises `ModelNotFound`, `ModelNotAllowed`, `NoRoute`.
     """
     if model is not None and grant.models is not None and not _is_allowed(model, grant.models):
-        raise ModelNotAllowed(
-            f"This token may not use the model {model[:100]!r}.", param="model"
-        )
+        raise ModelNotAllowed(f"This token may not use the model {model[:100]!r}.", param="model")
     route = None if model is None else snapshot.routes.get(model)
     if route is not None:
         found = [_target(snapshot, target) for target in _in_order(route)]
@@ -107,9 +105,7 @@ def _direct(snapshot: Snapshot, grant: Grant, model: str | None) -> Candidate:
     return Candidate(provider, provider.keys, model)
 
 
-def _pinned(
-    snapshot: Snapshot, key_id: int, candidates: Sequence[Candidate]
-) -> list[Candidate]:
+def _pinned(snapshot: Snapshot, key_id: int, candidates: Sequence[Candidate]) -> list[Candidate]:
     key = snapshot.keys.get(key_id)
     kept = [
         Candidate(candidate.provider, (key,), candidate.model)

@@ -8,7 +8,6 @@ cancelled.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -88,7 +87,9 @@ class Gateway:
         self._cache = cache
         self._upstream = Upstream(self.client, settings)
         self._is_strict = settings.ledger_durability == "strict"
-        self._default_ttl_us = None if settings.cache_ttl is None else settings.cache_ttl * 1_000_000
+        self._default_ttl_us = (
+            None if settings.cache_ttl is None else settings.cache_ttl * 1_000_000
+        )
         self._known: OrderedDict[tuple[bytes, str, int], _Known] = OrderedDict()
         self._flights: dict[tuple[bytes, ...], dict[_Form, Exchange]] = {}
         directory.on_change(self._follow)
@@ -333,8 +334,7 @@ class Gateway:
                     record.ttft_us = record.elapsed_us()
                 yield data
             record.status = status
-            if exchange.error is not None:
-                record.error = exchange.error.code
+            record.error = exchange.failure
             self._fill(call, exchange, participant)
             self.settle(call)
             end = exchange.tail

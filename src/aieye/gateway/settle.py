@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import orjson
+
 from aieye.cache.entry import Entry, Provenance
 from aieye.gateway.client import BrokenOff
 from aieye.gateway.dispatch import Outcome
@@ -89,7 +91,7 @@ def settlement_of(exchange: Exchange, tariff: Tariff) -> Settlement:
 def _unanswered(exchange: Exchange, tariff: Tariff) -> Settlement:
     """No answer: what was sent up and then abandoned is estimated, a refused connection is free."""
     last = exchange.attempts[-1] if exchange.attempts else {}
-    if last.get("error") != "abandoned" and "ms" in last or not exchange.attempts:
+    if (last.get("error") != "abandoned" and "ms" in last) or not exchange.attempts:
         return Settlement()
     candidate = next(
         one for one in exchange.plan.candidates if one.provider.name == last["provider"]
@@ -127,8 +129,8 @@ def _of_events(exchange: Exchange, outcome: Outcome, tariff: Tariff) -> Settleme
 
 def _of_body(plan: Plan, outcome: Outcome, body: bytes, tariff: Tariff) -> Settlement:
     usage, model, finish = usage_of_body(body)
-    if finish is None and not body.lstrip().startswith(b"{"):
-        raise NotAnAnswer("The provider answered with something that is not JSON.")
+    if finish is None and not _is_object(body):
+        raise NotAnAnswer("The provider answered with something that is not a JSON object.")
     if usage is None:
         usage = _estimate(plan, deltas=0, characters=len(body))
     model = model or outcome.candidate.model
@@ -143,6 +145,13 @@ def _of_body(plan: Plan, outcome: Outcome, body: bytes, tariff: Tariff) -> Settl
         response=body,
         is_complete=is_complete(finish),
     )
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(body), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _of_bytes(exchange: Exchange, outcome: Outcome, tariff: Tariff) -> Settlement:
@@ -182,9 +191,7 @@ def entry_of(
         if exchange.raw is None:
             return None
         body = b"".join(exchange.raw)
-    index = next(
-        number for number, one in enumerate(plan.candidates) if one is outcome.candidate
-    )
+    index = next(number for number, one in enumerate(plan.candidates) if one is outcome.candidate)
     created_at = time.time_ns() // 1000
     meter, usage = outcome.meter, settlement.usage
     return Entry(

@@ -10,9 +10,9 @@ from typing import Any
 
 from aieye.access.snapshot import ProviderInfo, Snapshot
 from aieye.db.types import now
+from aieye.gateway.usage import Usage
 from aieye.ledger.book import ESTIMATED, EXACT, UNKNOWN, Book
 from aieye.ledger.pricing import PriceBook, PriceOverride
-from aieye.gateway.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)

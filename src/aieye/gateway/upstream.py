@@ -19,6 +19,7 @@ _JSON_HEADERS = {
     "Accept-Encoding": "identity",
     "User-Agent": "aieye",
 }
+_REST = "the rest of the answer"
 _SSE = b"text/event-stream"
 # A plain answer is held in memory; a hundred images as text are about this large.
 MOST_ANSWER_BYTES = 256 * 2**20
@@ -30,14 +31,13 @@ class Upstream:
     def __init__(self, client: UpstreamClient, settings: Settings) -> None:
         self._client = client
         self._first_byte_seconds = settings.first_byte_timeout
+        self._idle_seconds = settings.idle_timeout
         self._max_event_bytes = settings.max_event_bytes
         self._inject_usage = settings.stream_usage == "inject"
         # Per key, since each has a header of its own: built once.
         self._headers: dict[str, dict[str, str]] = {}
 
-    async def open(
-        self, plan: Plan, candidate: Candidate, key: KeyInfo, seconds: float
-    ) -> Outcome:
+    async def open(self, plan: Plan, candidate: Candidate, key: KeyInfo, seconds: float) -> Outcome:
         """Send `plan` and read the answer: whole, or up to its first event when it streams.
 
         `seconds` is what is left of the call's whole time. Raises `UpstreamError` and its kin.
@@ -83,14 +83,17 @@ class Upstream:
         elif response.status < 300 and not kind.startswith((b"application/json", b"text/")):
             outcome.response, outcome.chunks = response, response.chunks()
         else:
-            deadline.extend(deadline.remaining, "the whole answer")
-            outcome.body = await response.read(MOST_ANSWER_BYTES)
+            deadline.extend(self._idle_seconds, _REST)
+            outcome.body = without_key(
+                await response.read(
+                    MOST_ANSWER_BYTES, lambda: deadline.extend(self._idle_seconds, _REST)
+                ),
+                key,
+            )
             response.release()
         return outcome
 
-    async def _begin_events(
-        self, plan: Plan, outcome: Outcome, response: UpstreamResponse
-    ) -> None:
+    async def _begin_events(self, plan: Plan, outcome: Outcome, response: UpstreamResponse) -> None:
         """Wait for the first event: until it is there, another candidate may still be asked."""
         meter = StreamMeter(
             plan.endpoint.dialect,
@@ -107,9 +110,13 @@ class Upstream:
             raise BrokenOff("The provider's stream ended before it began.")
 
 
-async def _first_events(
-    chunks: AsyncIterator[bytes], meter: StreamMeter
-) -> tuple[bytes, bytes]:
+def without_key(body: bytes, key: KeyInfo) -> bytes:
+    """An answer, its provider's key taken out where a provider repeats it (in errors, some do)."""
+    secret = key.secret.encode()
+    return body.replace(secret, b"[redacted]") if secret in body else body
+
+
+async def _first_events(chunks: AsyncIterator[bytes], meter: StreamMeter) -> tuple[bytes, bytes]:
     raw = b""
     try:
         async for chunk in chunks:

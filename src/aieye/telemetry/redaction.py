@@ -31,12 +31,12 @@ _RULES = tuple(
         (rf"""\b({_HEADERS})(\s*[:=]\s*)[^\s"'\\][^\r\n"']*""", rf"\1\2{REDACTED}"),
         (rf"""\b({_NAMES})(\s*[:=]\s*)[^\s"',;&\\]+""", rf"\1\2{REDACTED}"),
         (r"""\b(bearer\s+)[^\s"',;\\]+""", rf"\1{REDACTED}"),
-        (r"""(://[^\s/@:"']*:)[^\s"'<>]*@""", rf"\1{REDACTED}@"),
+        (r"""(://[^\s/@:"']{0,100}:)[^\s"'<>]{0,500}@""", rf"\1{REDACTED}@"),
         (r"""([?&]key=)[^\s&"']+""", rf"\1{REDACTED}"),
         # Public tokens and providers' keys, JSON web tokens, old tokens (40 hex digits), and what
         # `secrets.token_urlsafe(32)` makes: cookies and set-up links.
         (r"\baie_\w+|\b(?:sk|pk|rk)-[\w-]{6,}|\b(?:gsk|xai|hf|r8)[_-]\w{16,}", REDACTED),
-        (r"\bAIza[\w-]{30,}|\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*", REDACTED),
+        (r"\bAIza[\w-]{30,}|\beyJ[\w-]{8,1000}\.[\w-]+\.[\w-]*", REDACTED),
         (r"(?<![\w-])[0-9a-f]{40}(?![\w-])", REDACTED),
         (r"(?<![\w-])(?-i:(?=[\w-]*[0-9])(?=[\w-]*[A-Z]))[\w-]{43}(?![\w-])", REDACTED),
     )

@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Subquery, case, func, select, tuple_, union_all
+from sqlalchemy import BigInteger, ColumnElement, Select, func, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -49,7 +50,7 @@ MOST_POINTS = 20_000
 
 # The values of the dimensions asked for, in that order; None is what the largest groups leave over.
 Group = tuple[int | str, ...] | None
-_REST: Group = None
+REST: Group = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,14 @@ class Sums:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for number, calls in other.bins.items():
             self.bins[number] += calls
+
+    def subtract(self, other: Sums) -> None:
+        for name in _AMOUNTS:
+            setattr(self, name, getattr(self, name) - getattr(other, name))
+        for number, calls in other.bins.items():
+            self.bins[number] -= calls
+            if not self.bins[number]:
+                del self.bins[number]
 
     @property
     def known_cost_nano(self) -> int | None:
@@ -165,9 +174,7 @@ async def usage(
         tuple(group_by),
         tuple(_conditions(filters, owner_id)),
     )
-    if group_by and question.spans:
-        question = replace(question, kept=await _largest(session, question, stop - start))
-    points = await _points(session, question)
+    points = await _grouped(session, question, stop - start)
     groups = _groups(points)
     overall = Sums()
     for _, sums in groups:
@@ -211,13 +218,12 @@ _NAMED: Mapping[str, tuple[type[Token | User | Provider], InstrumentedAttribute[
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is asked of the roll-ups. `kept` are the groups that are not summed up in one."""
+    """What is asked of the roll-ups."""
 
     spans: tuple[Span, ...]
     grain: int
     dimensions: tuple[str, ...]
     conditions: tuple[ColumnElement[bool], ...]
-    kept: tuple[tuple[int | str, ...], ...] | None = None
 
 
 def _window(since: datetime, until: datetime | None) -> tuple[int, int]:
@@ -257,85 +263,93 @@ def _conditions(
             yield column == value
 
 
+async def _grouped(session: AsyncSession, question: _Question, seconds: int) -> list[UsagePoint]:
+    if not question.dimensions:
+        return await _points(session, question)
+    largest = await _largest(session, question, seconds)
+    if largest is None:
+        return await _points(session, question)
+    group = tuple_(*(DIMENSIONS[name] for name in question.dimensions))
+    of_largest = replace(question, conditions=(*question.conditions, group.in_(largest)))
+    # In this order: calls booked in between are in the whole and so in the rest, never less than 0.
+    kept = await _points(session, of_largest)
+    return _with_rest(kept, await _points(session, replace(question, dimensions=())))
+
+
 async def _largest(
     session: AsyncSession, question: _Question, seconds: int
-) -> tuple[tuple[int | str, ...], ...] | None:
+) -> list[tuple[int | str, ...]] | None:
     """The groups with the most calls, where there are more than can be shown; else None."""
     most = max(1, min(MOST_GROUPS, MOST_POINTS // max(1, seconds // question.grain)))
-    rows = _rows(question, UsageRollup, ("calls",))
-    keys = [rows.c[name] for name in question.dimensions]
-    statement = select(*keys).group_by(*keys).order_by(func.sum(rows.c.calls).desc(), *keys)
-    found = [tuple(row) for row in await session.execute(statement.limit(most + 1))]
-    return tuple(found[:most]) if len(found) > most else None
+    calls: dict[tuple[int | str, ...], int] = defaultdict(int)
+    for span in question.spans:
+        statement = _sums_of(UsageRollup, ("calls",), span, question, question.dimensions)
+        for *group, count in await session.execute(statement):
+            calls[tuple(group)] += int(count)
+    if len(calls) <= most:
+        return None
+    return sorted(calls, key=lambda group: (-calls[group], group))[:most]
 
 
 async def _points(session: AsyncSession, question: _Question) -> list[UsagePoint]:
-    if not question.spans:
-        return []
-    names = ("at", *question.dimensions)
-    found: dict[tuple[int, Group], Sums] = defaultdict(Sums)
-    rows = _rows(question, UsageRollup, _AMOUNTS)
-    for key, amounts in await _summed(session, rows, names, _AMOUNTS):
-        found[key[0], _group(key[1:])] = Sums.of(amounts)
-    rows = _rows(question, LatencyRollup, ("bin", "calls"))
-    for key, amounts in await _summed(session, rows, (*names, "bin"), ("calls",)):
-        found[key[0], _group(key[1:-1])].bins[key[-1]] = amounts[0]
-    points = [UsagePoint(bucket, group, sums) for (bucket, group), sums in found.items()]
-    return sorted(points, key=lambda point: (point.bucket, point.group is _REST, point.group or ()))
+    found: dict[tuple[int, tuple[int | str, ...]], Sums] = defaultdict(Sums)
+    keys = ("at", *question.dimensions)
+    for span in question.spans:
+        statement = _sums_of(UsageRollup, _AMOUNTS, span, question, keys)
+        for row in await session.execute(statement):
+            # PostgreSQL gives sums of big integers as decimals.
+            amounts = Sums.of([int(value) for value in row[len(keys) :]])
+            found[row[0], tuple(row[1 : len(keys)])].add(amounts)
+        statement = _sums_of(LatencyRollup, ("calls",), span, question, (*keys, "bin"))
+        for at, *group, number, calls in await session.execute(statement):
+            found[at, tuple(group)].bins[number] += int(calls)
+    ordered = sorted(found.items(), key=itemgetter(0))
+    return [UsagePoint(bucket, group, sums) for (bucket, group), sums in ordered]
 
 
-async def _summed(
-    session: AsyncSession, rows: Subquery, keys: Sequence[str], amounts: Sequence[str]
-) -> list[tuple[tuple[Any, ...], list[int]]]:
-    """The sums of `amounts` by `keys`. PostgreSQL gives sums of big integers as decimals."""
-    columns = [rows.c[name] for name in keys]
-    sums = [func.sum(rows.c[name]) for name in amounts]
-    found = await session.execute(select(*columns, *sums).group_by(*columns))
-    return [(tuple(row[: len(keys)]), [int(value) for value in row[len(keys) :]]) for row in found]
-
-
-def _rows(
-    question: _Question, table: type[UsageRollup | LatencyRollup], columns: Sequence[str]
-) -> Subquery:
-    """The stored rows of all spans with their series' bucket (`at`) and dimensions.
-
-    One SELECT a span: each is a range of the primary key.
-    """
-    spans = union_all(*(_span(table, span, question.grain, columns) for span in question.spans))
-    rows = spans.subquery()
-    dimensions = [_dimension(question, name).label(name) for name in question.dimensions]
+def _sums_of(
+    table: type[UsageRollup | LatencyRollup],
+    amounts: Sequence[str],
+    span: Span,
+    question: _Question,
+    keys: Sequence[str],
+) -> Select[*tuple[Any, ...]]:
+    """The sums of `amounts` over one span, by `keys`: a range of the primary key."""
+    columns = [_column(table, name, span, question.grain) for name in keys]
+    sums = [func.sum(getattr(table, name)) for name in amounts]
     return (
-        select(rows.c.at, *dimensions, *(rows.c[name] for name in columns))
-        .join(UsageDimension, UsageDimension.id == rows.c.dimension_id)
-        .where(*question.conditions)
-        .subquery()
+        select(*columns, *sums)
+        .join(UsageDimension, UsageDimension.id == table.dimension_id)
+        .where(table.grain == span.grain)
+        .where(table.bucket >= span.start, table.bucket < span.stop, *question.conditions)
+        .group_by(*columns)
     )
 
 
-def _span(
-    table: type[UsageRollup | LatencyRollup], span: Span, grain: int, columns: Sequence[str]
-) -> Select[Any]:
-    at = (table.bucket - table.bucket % grain).label("at")
-    return select(at, table.dimension_id, *(getattr(table, name) for name in columns)).where(
-        table.grain == span.grain, table.bucket >= span.start, table.bucket < span.stop
-    )
+def _column(
+    table: type[UsageRollup | LatencyRollup], name: str, span: Span, grain: int
+) -> ColumnElement[Any]:
+    if name == "bin":
+        return LatencyRollup.bin.expression
+    if name != "at":
+        return DIMENSIONS[name].expression
+    if span.grain == grain:
+        return table.bucket.expression
+    # Not a parameter: PostgreSQL would take the one in GROUP BY for another expression.
+    return table.bucket - table.bucket % literal_column(str(grain), BigInteger)
 
 
-def _dimension(question: _Question, name: str) -> ColumnElement[Any]:
-    """A dimension's column, NULL for the groups that are summed up in one."""
-    column = DIMENSIONS[name]
-    if question.kept is None:
-        return column.expression
-    own = tuple_(*(DIMENSIONS[other] for other in question.dimensions))
-    return case((own.in_(question.kept), column), else_=None)
-
-
-def _group(values: tuple[Any, ...]) -> Group:
-    return _REST if values and values[0] is None else values
+def _with_rest(kept: Sequence[UsagePoint], whole: Sequence[UsagePoint]) -> list[UsagePoint]:
+    """The points of the kept groups, and in each bucket one of all that they leave over."""
+    rest = {point.bucket: point.sums for point in whole}
+    for point in kept:
+        rest[point.bucket].subtract(point.sums)
+    others = [UsagePoint(bucket, REST, sums) for bucket, sums in rest.items() if sums.calls]
+    return sorted([*kept, *others], key=lambda point: (point.bucket, point.group is REST))
 
 
 def _groups(points: Sequence[UsagePoint]) -> list[tuple[Group, Sums]]:
     found: dict[Group, Sums] = defaultdict(Sums)
     for point in points:
         found[point.group].add(point.sums)
-    return sorted(found.items(), key=lambda item: (item[0] is _REST, -item[1].calls))
+    return sorted(found.items(), key=lambda item: (item[0] is REST, -item[1].calls))
