@@ -23,7 +23,7 @@ run: install ## install, then start on http://127.0.0.1:8000
 	@$(BIN)/aieye serve $(args)
 
 test: $(VENV)/.installed-test node-sdk ## run every test, on real servers
-	@$(BIN)/python -m pytest $(args)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(args)
 
 lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -19,10 +19,11 @@ _WAIT_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """Rows since a mark: by cache state and status, and those whose cost is not known."""
+    """Rows since a mark: by cache state and status; of those with 200, the ones with a fault."""
 
     rows: Counter[tuple[str, int | None]]
     unpriced: int
+    failed: int
 
     @property
     def total(self) -> int:
@@ -43,7 +44,13 @@ def booked(url: str, since: str) -> Booked:
 async def _booked(url: str, since: str) -> Booked:
     engine = create_async_engine(url, poolclass=NullPool)
     grouped = (
-        select(Call.cache, Call.status, func.count(), func.count(Call.cost_nano))
+        select(
+            Call.cache,
+            Call.status,
+            func.count(),
+            func.count(Call.cost_nano),
+            func.count(Call.error),
+        )
         .where(Call.id >= since)
         .group_by(Call.cache, Call.status)
     )
@@ -53,9 +60,10 @@ async def _booked(url: str, since: str) -> Booked:
     finally:
         await engine.dispose()
     counts: Counter[tuple[str, int | None]] = Counter()
-    for cache, status, calls, _ in rows:
+    for cache, status, calls, *_ in rows:
         counts[cache, status] = calls
-    return Booked(counts, sum(row[2] - row[3] for row in rows if row[1] == 200))
+    good = [row for row in rows if row[1] == 200]
+    return Booked(counts, sum(row[2] - row[3] for row in good), sum(row[4] for row in good))
 
 
 def check_booked(url: str, since: str, *, cache: str, calls: int, in_flight: int) -> None:
@@ -74,5 +82,7 @@ def check_booked(url: str, since: str, *, cache: str, calls: int, in_flight: int
             f"{calls} calls were answered that should have been booked as {cache}, and at most "
             f"{in_flight} more were cut off; the ledger has {dict(found.rows)}."
         )
-    if found.unpriced:
-        raise NotMeasured(f"{found.unpriced} calls were booked without a price.")
+    if found.unpriced or found.failed:
+        raise NotMeasured(
+            f"{found.unpriced} calls were booked without a price, {found.failed} broke off."
+        )

@@ -85,12 +85,12 @@ class Sample:
         return self.requests / self.seconds
 
 
-def request_head(template: Template, token: str) -> bytes:
-    """The head of the request, up to where the body begins."""
+def request_head(template: Template, token: str, prefix: str = "") -> bytes:
+    """The head of the request, up to where the body begins; `prefix` goes before its path."""
     return (
         b"POST %b HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %b\r\n"
         b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-        % (PATH.encode(), token.encode(), template.size)
+        % (f"{prefix}{PATH}".encode(), token.encode(), template.size)
     )
 
 

@@ -1,4 +1,4 @@
-"""LiteLLM's proxy beside the gateway: the same core, load and upstream, with its cache in memory."""
+"""LiteLLM's proxy beside the gateway: the same core, load and upstream, its cache in memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VARIABLE = "LITELLM_VENV"
 VERSION = "1.109.1"
 HOW = (
     f"not installed. To see it beside: python3 -m venv .venv-litellm && "
-    f".venv-litellm/bin/pip install 'litellm[proxy]=={VERSION}' (or name another venv: {VARIABLE}=…)"
+    f".venv-litellm/bin/pip install 'litellm[proxy]=={VERSION}' (another venv: {VARIABLE}=…)"
 )
 _START_SECONDS = 90.0
 _KEY = "sk-4f1d0c6a9be2475d8a3307c1e5f96b2d"
@@ -30,6 +30,7 @@ _CONFIG = {
     "litellm_settings": {"cache": True, "cache_params": {"type": "local"}, "telemetry": False},
     "general_settings": {"master_key": _KEY},
 }
+_ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "PYTHONPATH": ""}
 # Its access log is off, as ours is.
 _LOGS = {
     "version": 1,
@@ -43,6 +44,7 @@ class LiteLLM:
     """A running LiteLLM proxy."""
 
     port: int
+    version: str
     upstream: Upstream
     token: str = field(default=_KEY, repr=False)
 
@@ -55,9 +57,7 @@ class LiteLLM:
 
         def measure() -> float:
             asked = self.upstream.calls()
-            sample = load.run(
-                Load(self.port, bodies, connections, self.token), seconds, directory
-            )
+            sample = load.run(Load(self.port, bodies, connections, self.token), seconds, directory)
             found = self.upstream.calls() - asked
             if is_new:
                 check_calls(found, sample.requests, in_flight=connections)
@@ -93,7 +93,13 @@ def running_litellm(command: Path, upstream: Upstream, directory: Path) -> Itera
         core=SERVER_CORE,
         directory=directory,
         name="litellm",
-        environment={"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"},
+        environment=_ENVIRONMENT,
     ) as child:  # fmt: skip
         child.wait_for(port, "/health/liveliness", seconds=_START_SECONDS)
-        yield LiteLLM(port, upstream)
+        yield LiteLLM(port, _version(command), upstream)
+
+
+def _version(command: Path) -> str:
+    # Its own way of telling loads all of it.
+    found = command.parents[1].glob("lib/python*/site-packages/litellm-*.dist-info")
+    return next((path.name.removesuffix(".dist-info").partition("-")[2] for path in found), "")

@@ -19,6 +19,7 @@ from bench.machine import find_tool
 ROOT = Path(__file__).parents[1]
 # What a process needs to run at all; nothing else of the environment gets through.
 _PASSED_ON = ("PATH", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+READY = "ready"
 _STOP_SECONDS = 15
 _SHOWN_CHARACTERS = 3_000
 
@@ -41,11 +42,12 @@ class Child:
     def wait_for(self, port: int, path: str, *, seconds: float = 30) -> None:
         """Wait until `path` is answered with 200. Raises `NotMeasured`."""
         deadline = time.monotonic() + seconds
-        while not answers(port, path):
+        while (answer := look(port, path)) != READY:
+            name = self.log_file.stem
             if self.process.poll() is not None:
-                raise NotMeasured(f"A server ended by itself:\n{self.output()}")
+                raise NotMeasured(f"{name} ended by itself:\n{self.output()}")
             if time.monotonic() > deadline:
-                raise NotMeasured(f"A server was not ready within {seconds} s:\n{self.output()}")
+                raise NotMeasured(f"{name} did not get ready ({answer}):\n{self.output()}")
             time.sleep(0.001)
 
     def output(self) -> str:
@@ -123,12 +125,13 @@ def free_port() -> int:
     return port
 
 
-def answers(port: int, path: str) -> bool:
-    """Whether a GET of `path` is answered with 200."""
+def look(port: int, path: str) -> str:
+    """What comes of a GET: `READY` when it is answered with 200."""
     try:
-        return get(port, path)[0] == 200
-    except OSError:
-        return False
+        status, body = get(port, path)
+    except OSError as error:
+        return str(error)
+    return READY if status == 200 else f"{status} {body.decode(errors='replace')}"
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:

@@ -14,10 +14,13 @@ from bench import load
 from bench.gateway import Gateway, Setup, prepare, serving
 from bench.load import Bodies, Load
 from bench.machine import SERVER_CORE
+from bench.probe import Latencies, sorted_latencies
 from bench.processes import free_port, python, running
 from bench.upstream import Events, Nginx, Upstream, check_calls, running_events, running_nginx
 
 _WARM_SECONDS = 1
+# Blocks that ask an upstream for each answer.
+_ASKING = ("forward", "stream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,14 @@ class Pace:
             for name, measure in measures.items():
                 found[name].append(measure())
         return {name: statistics.median(values) for name, values in found.items()}
+
+    def latencies(self, measures: Mapping[str, Callable[[], Latencies]]) -> dict[str, Latencies]:
+        """The same for latencies, all rounds together."""
+        found: dict[str, list[float]] = {name: [] for name in measures}
+        for _ in range(self.rounds):
+            for name, measure in measures.items():
+                found[name].extend(measure().ms)
+        return {name: sorted_latencies(values) for name, values in found.items()}
 
 
 class Servers:
@@ -84,7 +95,7 @@ class Servers:
     def block(self, name: str) -> int:
         """The port of a raw block."""
         if name not in self._blocks:
-            upstream = self.events if name == "stream" else self.nginx
+            upstream = self._upstream_of(name)
             port = free_port()
             child = self._stack.enter_context(
                 running(
@@ -101,7 +112,7 @@ class Servers:
     def block_rate(self, name: str, bodies: Bodies, connections: int) -> Callable[[], float]:
         """The measure of a block's requests a second."""
         port = self.block(name)
-        upstream = {"forward": self.nginx, "stream": self.events}.get(name)
+        upstream = self._upstream_of(name) if name in _ASKING else None
 
         def measure() -> float:
             asked = 0 if upstream is None else upstream.calls()
@@ -113,6 +124,9 @@ class Servers:
 
         load.run(Load(port, bodies, connections), _WARM_SECONDS, self.directory)
         return measure
+
+    def _upstream_of(self, name: str) -> Upstream:
+        return self.events if name == "stream" else self.nginx
 
     def rate(self, gateway: Gateway, bodies: Bodies, connections: int) -> Callable[[], float]:
         """The measure of a gateway's requests a second, every one of them accounted for."""

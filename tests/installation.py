@@ -29,6 +29,19 @@ from aieye.db.engine import Database
 SECRET_KEY = "test-installation-0123456789abcdefghijklmnop"
 ADMINISTRATOR_EMAIL = "root@example.org"
 
+# Rows that nobody sees, since they are deleted.
+_PLACEHOLDERS = {
+    "users": "(id, email, name, role, is_active, is_builtin, created_at, updated_at, deleted_at)"
+    " VALUES ({id}, 'gone', '', 'user', false, false, 0, 0, 0)",
+    "tokens": "(id, user_id, name, prefix, digest, scope, cache_namespace, cache_enabled,"
+    " created_at, updated_at, deleted_at)"
+    " VALUES ({id}, {id}, 'gone', '', '', 'proxy', 'default', false, 0, 0, 0)",
+    "providers": "(id, name, base_url, is_default, created_at, updated_at, deleted_at)"
+    " VALUES ({id}, 'gone', '', false, 0, 0, 0)",
+    "provider_keys": "(id, provider_id, name, last4, is_active, created_at, updated_at, deleted_at)"
+    " VALUES ({id}, {id}, 'gone', '', false, 0, 0, 0)",
+}
+
 Result = TypeVar("Result")
 Row = tuple[Any, ...]
 
@@ -67,14 +80,16 @@ class Installation:
         """The SQLite file."""
         return Path(make_url(self.database_url).database or "")
 
-    def add_token(self, scope: str = "proxy", *, name: str = "test", **more: Any) -> Made:
-        """A token of the administrator."""
+    def add_token(
+        self, scope: str = "proxy", *, name: str = "test", user_id: int | None = None, **more: Any
+    ) -> Made:
+        """A token, of the administrator if nobody is named."""
 
-        async def add(session: AsyncSession, cipher: Cipher, pepper: bytes) -> Made:
+        async def add(session: AsyncSession, _cipher: Cipher, pepper: bytes) -> Made:
             token, secret = await tokens.create_token(
                 session,
                 lambda text: digest(pepper, text),
-                user_id=self.administrator_id,
+                user_id=user_id or self.administrator_id,
                 name=name,
                 scope=scope,
                 actor=SYSTEM,
@@ -84,27 +99,21 @@ class Installation:
 
         return self._change(add)
 
-    def add_user_token(self, email: str, scope: str = "proxy") -> Made:
-        """A plain user's token."""
+    def add_user(self, email: str, *, role: str = "user") -> int:
+        """A user without a password; the id."""
 
-        async def add(session: AsyncSession, cipher: Cipher, pepper: bytes) -> Made:
-            user = await users.create_user(session, email=email, password_hash=None, actor=SYSTEM)
-            token, secret = await tokens.create_token(
-                session,
-                lambda text: digest(pepper, text),
-                user_id=user.id,
-                name="test",
-                scope=scope,
-                actor=SYSTEM,
+        async def add(session: AsyncSession, _cipher: Cipher, _pepper: bytes) -> int:
+            user = await users.create_user(
+                session, email=email, role=role, password_hash=None, actor=SYSTEM
             )
-            return Made(token.id, secret)
+            return user.id
 
         return self._change(add)
 
     def add_provider(self, base_url: str, key: str, *, name: str = "openai") -> int:
         """A provider with one key; its id."""
 
-        async def add(session: AsyncSession, cipher: Cipher, pepper: bytes) -> int:
+        async def add(session: AsyncSession, cipher: Cipher, _pepper: bytes) -> int:
             provider = await providers.create_provider(
                 session, name=name, base_url=base_url, actor=SYSTEM
             )
@@ -114,6 +123,15 @@ class Installation:
             return provider.id
 
         return self._change(add)
+
+    def start_ids_at(self, first: int) -> None:
+        """From now on users, tokens, providers and keys are numbered from there on."""
+        for table in ("users", "tokens", "providers", "provider_keys"):
+            if self.is_sqlite:
+                # Tables without a sequence go on from their highest id: a deleted row keeps it.
+                self.execute(f"INSERT INTO {table} {_PLACEHOLDERS[table].format(id=first)}")
+            else:
+                self.execute(f"ALTER SEQUENCE {table}_id_seq RESTART WITH {first + 1}")
 
     def query(self, statement: str, **values: Any) -> list[Row]:
         """The rows of a statement in SQL."""

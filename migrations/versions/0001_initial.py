@@ -492,3 +492,6 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_audit_actor_user_id"))
 
     op.drop_table("audit")
+    if op.get_bind().dialect.name == "postgresql":
+        for name in ("added", "removed", "resized"):
+            op.execute(f"DROP FUNCTION cache_entries_{name}()")

@@ -38,7 +38,7 @@ from aieye.gateway.admission import LedgerAdmission
 from aieye.gateway.owned import Owned
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
-from aieye.headers import SecurityHeaders
+from aieye.headers import ClientAddress, SecurityHeaders, TrustedProxies
 from aieye.ledger.book import INTERRUPTED, OPEN, Book
 from aieye.ledger.retention import keep_pruning
 from aieye.settings import Settings, load_settings
@@ -83,8 +83,9 @@ class _Service:
         self._announce = announce
         self._openai: OpenAIEndpoint | None = None
         self.fastapi = self._make_fastapi()
-        self._rest = SecurityHeaders(
-            self.fastapi, is_https=settings.base_url.startswith("https://")
+        self._rest = ClientAddress(
+            SecurityHeaders(self.fastapi, is_https=settings.base_url.startswith("https://")),
+            TrustedProxies(settings.trusted_proxies),
         )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -167,12 +168,12 @@ async def running(
         instance_id = secrets.token_hex(16)
         await _register(database, instance_id)
         metrics = Metrics()
-        metrics.knows_model = _known_models(directory)
         directory.on_change(lambda snapshot: _name_providers(metrics, snapshot))
         gateway = Gateway(
             settings, directory, cache, writer, Book(writer, instance_id),
             LedgerAdmission(writer),
         )  # fmt: skip
+        metrics.knows_model = _known_models(gateway)
         gateway.start()
         stack.push_async_callback(gateway.close)
         state = State(
@@ -208,13 +209,14 @@ async def _start_demo(stack: AsyncExitStack, directory: Directory, *, forced: bo
     await directory.refresh()
 
 
-def _known_models(directory: Directory) -> Callable[[str], bool]:
-    """Names that may be labels of metrics: aliases and what they stand for, never a client's text."""
+def _known_models(gateway: Gateway) -> Callable[[str], bool]:
+    """Names that may be labels of metrics: what has a price, and what an alias stands for."""
 
     def knows(name: str) -> bool:
-        routes = directory.current.routes
-        return name in routes or any(
-            target.model == name for route in routes.values() for target in route.targets
+        return gateway.tariff.has_charged(name) or any(
+            target.model == name
+            for route in gateway.directory.current.routes.values()
+            for target in route.targets
         )
 
     return knows

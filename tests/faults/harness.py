@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -340,6 +341,7 @@ class RawClient:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self._buffer = bytearray()
 
     async def send(self, *pieces: bytes) -> None:
         for piece in pieces:
@@ -349,12 +351,16 @@ class RawClient:
     async def read_until(self, mark: bytes) -> bytes:
         """Everything up to and including `mark`."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            return await self.reader.readuntil(mark)
-
-    async def read_to_end(self) -> bytes:
-        """Everything until the server closes."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            return await self.reader.read()
+            start = 0
+            while (at := self._buffer.find(mark, start)) < 0:
+                start = max(0, len(self._buffer) - len(mark))
+                data = await self.reader.read(2**16)
+                if not data:
+                    raise EOFError(bytes(self._buffer[-200:]))
+                self._buffer += data
+        found = bytes(self._buffer[: at + len(mark)])
+        del self._buffer[: at + len(mark)]
+        return found
 
     async def read_head(self) -> tuple[int, dict[str, str]]:
         """The status and the headers of the answer."""
@@ -380,6 +386,31 @@ class RawClient:
             await self.writer.wait_closed()
 
 
+class Rss:
+    """How much the process grew while the context was open, in bytes, at its largest."""
+
+    def __init__(self) -> None:
+        self.growth = 0
+
+    async def __aenter__(self) -> Rss:
+        self._start = _rss()
+        self._task = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            self.growth = max(self.growth, _rss() - self._start)
+            await asyncio.sleep(0.002)
+
+
+def _rss() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 async def eventually(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until it holds; TimeoutError when it does not."""
     async with asyncio.timeout(seconds):
@@ -393,7 +424,7 @@ async def gather(calls: Sequence[Awaitable[httpx.Response]]) -> list[httpx.Respo
 
 
 __all__ = [
-    "ADMINISTRATOR", "CHAT", "DONE_FRAME", "MODEL", "PROVIDER_KEY", "Gateway", "RawClient",
+    "ADMINISTRATOR", "CHAT", "DONE_FRAME", "MODEL", "PROVIDER_KEY", "Gateway", "RawClient", "Rss",
     "StartGateway", "asked", "both_databases", "both_forms", "error_code", "eventually", "gather", "payloads", "question",
     "settings_for", "streamed", "text_of",
 ]  # fmt: skip

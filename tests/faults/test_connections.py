@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
-import os
 import random
 import socket
 import time
@@ -41,6 +40,7 @@ from tests.faults.harness import (
     MODEL,
     PROVIDER_KEY,
     Gateway,
+    Rss,
     StartGateway,
     asked,
     both_forms,
@@ -490,31 +490,6 @@ async def test_a_redirect_of_a_stored_object_is_not_followed_either(
 
 
 # -- compression -----------------------------------------------------------------------------------
-
-
-class Rss:
-    """How much the process grew while the context was open, in bytes, at its largest."""
-
-    def __init__(self) -> None:
-        self.growth = 0
-
-    async def __aenter__(self) -> Rss:
-        self._start = _rss()
-        self._task = asyncio.create_task(self._watch())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-
-    async def _watch(self) -> None:
-        while True:
-            self.growth = max(self.growth, _rss() - self._start)
-            await asyncio.sleep(0.002)
-
-
-def _rss() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.parametrize("layers, status", [(1, 200), (2, 200), (1, 400)])

@@ -77,7 +77,8 @@ class Target:
         address = self.provider.base_url.removeprefix("http://").removesuffix("/v1")
         for seen in self.provider.seen[self.start :]:
             assert any(
-                seen.method == method and pattern.fullmatch(seen.path) for method, pattern in _LISTED
+                seen.method == method and pattern.fullmatch(seen.path)
+                for method, pattern in _LISTED
             ), (seen.method, seen.raw_path)
             assert b"%" not in seen.raw_path, seen.raw_path
             assert seen.header("host") == address

@@ -389,7 +389,7 @@ HEADERS: dict[str, Lines] = {
     "Cache-Control max-age=-1": _one("Cache-Control", b"max-age=-1"),
     "Cache-Control max-age=1e400": _one("Cache-Control", b"max-age=1e400"),
     "Cache-Control 5,000 digits": _one("Cache-Control", b"max-age=" + b"9" * 5_000),
-    "Cache-Control nonsense": _one("Cache-Control", b",,=;\xff no-store=\"x"),
+    "Cache-Control nonsense": _one("Cache-Control", b',,=;\xff no-store="x'),
     "Cache-Control superscript": _one("Cache-Control", b"max-age=\xb2"),
     "Cache-Control all": _one("Cache-Control", b"no-store, no-cache, max-age=0"),
     "X-Forwarded-For": _one("X-Forwarded-For", b"127.0.0.1, [::1]:x, \xff,,"),
@@ -572,7 +572,7 @@ QUERIES: dict[str, bytes] = {
     "50 KB": b"?after=" + b"x" * 50_000,
     "1,000 fields": b"?" + b"&".join(b"a%d=b" % n for n in range(1_000)),
     "backslash": b"?after=\\x",
-    "pipes and braces": b"?after=|{}^`\"<>",
+    "pipes and braces": b'?after=|{}^`"<>',
     "plus": b"?after=+++",
     "semicolons": b"?a;b;c",
 }
@@ -646,14 +646,19 @@ def framings(path: bytes, body: bytes, token: bytes) -> dict[str, bytes]:
         "no length but a body": post + b"\r\n\r\n" + body,
         "chunked": post + chunked + b"\r\n\r\n" + chunk,
         "chunked by single bytes": (
-            post + chunked + b"\r\n\r\n"
-            + b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+            post
+            + chunked
+            + b"\r\n\r\n"
+            + b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+            + b"0\r\n\r\n"
         ),
         "chunked with extension": (
             post + chunked + b"\r\n\r\n%x;a=b\r\n%s\r\n0\r\n\r\n" % (len(body), body)
         ),
         "chunked with trailers": (
-            post + chunked + b"\r\n\r\n%x\r\n%s\r\n0\r\nAuthorization: x\r\n\r\n" % (len(body), body)
+            post
+            + chunked
+            + b"\r\n\r\n%x\r\n%s\r\n0\r\nAuthorization: x\r\n\r\n" % (len(body), body)
         ),
         "chunk size no number": post + chunked + b"\r\n\r\nxyz\r\n" + body + b"\r\n0\r\n\r\n",
         "chunk size negative": post + chunked + b"\r\n\r\n-5\r\n" + body + b"\r\n0\r\n\r\n",
@@ -674,13 +679,23 @@ def framings(path: bytes, body: bytes, token: bytes) -> dict[str, bytes]:
         ),
         "GET chunked": b"GET /v1/models HTTP/1.1\r\n" + auth + chunked + b"\r\n\r\n" + chunk,
         "two Authorizations": (
-            post + b"\r\nAuthorization: Bearer other\r\nContent-Length: " + length
-            + b"\r\n\r\n" + body
+            post
+            + b"\r\nAuthorization: Bearer other\r\nContent-Length: "
+            + length
+            + b"\r\n\r\n"
+            + body
         ),
         "two Hosts": post + b"\r\nHost: evil\r\nContent-Length: " + length + b"\r\n\r\n" + body,
         "no Host": (
-            b"POST " + path + b" HTTP/1.1\r\nAuthorization: Bearer " + token + json_
-            + b"\r\nContent-Length: " + length + b"\r\n\r\n" + body
+            b"POST "
+            + path
+            + b" HTTP/1.1\r\nAuthorization: Bearer "
+            + token
+            + json_
+            + b"\r\nContent-Length: "
+            + length
+            + b"\r\n\r\n"
+            + body
         ),
         "HTTP/1.0": line(b"GET /v1/models HTTP/1.0"),
         "HTTP/0.9": b"GET /v1/models\r\n\r\n",
@@ -727,9 +742,7 @@ def framings(path: bytes, body: bytes, token: bytes) -> dict[str, bytes]:
 def multiparts() -> dict[str, tuple[bytes, bytes]]:
     """Forms by name: the Content-Type and the body."""
     kind = b"multipart/form-data; boundary=x"
-    file = (
-        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n'
-    )
+    file = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n'
     model = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n'
     end = b"--x--\r\n"
 
@@ -753,7 +766,10 @@ def multiparts() -> dict[str, tuple[bytes, bytes]]:
         "JSON as form": (kind, b'{"model":"whisper-1"}'),
         "no file": (kind, model + end),
         "no model": (kind, file + end),
-        "two models": (kind, model + model.replace(b"whisper-1", b"gpt-4o-transcribe") + file + end),
+        "two models": (
+            kind,
+            model + model.replace(b"whisper-1", b"gpt-4o-transcribe") + file + end,
+        ),
         "empty model": (kind, model.replace(b"whisper-1", b"") + file + end),
         "long model": (kind, model.replace(b"whisper-1", b"m" * 5_000) + file + end),
         "NUL model": (kind, model.replace(b"whisper-1", b"a\0b") + file + end),
@@ -789,7 +805,9 @@ def multiparts() -> dict[str, tuple[bytes, bytes]]:
         "nested": (
             kind,
             b"--x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\n--y--\r\n"
-            + file + model + end,
+            + file
+            + model
+            + end,
         ),
         "boundary in the content": (kind, named(b'form-data; name="file"', b"--x--") + model + end),
     }

@@ -104,7 +104,11 @@ def test_no_text_field_takes_the_server_down(target: Target, name: str) -> None:
             body = corpus.with_text(template, place, text)
             with findings.collect(), quickly(path):
                 answer = check(post(target, path, body), (path, place, name), path=path)
-                assert name not in corpus.SURROGATES or answer.status == 400, (path, place, str(answer))
+                assert name not in corpus.SURROGATES or answer.status == 400, (
+                    path,
+                    place,
+                    str(answer),
+                )
     findings.assert_none()
 
 
@@ -188,6 +192,17 @@ def test_headers_of_every_kind_are_answered(target: Target, name: str) -> None:
         assert "x-injected" not in answer.headers
 
 
+@pytest.mark.parametrize("length", [1, 150, 190, 200])
+@pytest.mark.parametrize("path", ["/v1/uploads/{id}/cancel", "/v1/vector_stores/{id}/files/{id}"])
+def test_an_idempotency_key_goes_with_a_path_of_any_length(
+    target: Target, path: str, length: int
+) -> None:
+    headers = {"Idempotency-Key": f"key-{length}"}
+    for _ in range(2):
+        answer = target.ask("POST", path.replace("{id}", "f" * length), b"{}", headers=headers)
+        assert check(answer, path).status == 404
+
+
 def test_only_if_cached_is_the_one_5xx_and_says_why(target: Target) -> None:
     body = corpus.with_fields(corpus.TEMPLATES[CHAT], '{"messages":[],"seed":424242}')
     answer = target.ask("POST", CHAT, body, headers={"Cache-Control": "only-if-cached"})
@@ -227,7 +242,7 @@ def test_of_two_authorizations_none_widens_the_other(target: Target) -> None:
         for method, path in (("GET", "/v1/models"), ("GET", "/api/v1/users")):
             lines = [("Authorization", first), ("Authorization", second)]
             answer = exchange(target.port, request(method, path, lines))
-            check(answer, (path, first))
+            check(answer, (path, first), path=path)
 
 
 @pytest.mark.parametrize("name", corpus.HOSTS)

@@ -64,6 +64,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.Mon
     monkeypatch.setenv("AIEYE_SECRET_KEY", OLD_KEY)
     # What `serve` does to its whole process must not be done to that of the tests.
     monkeypatch.setattr("aieye.telemetry.configure_logs", lambda: None)
+    monkeypatch.setattr("aieye.collector.rest_while_starting", lambda: None)
     handler = signal.getsignal(signal.SIGTERM)
     yield monkeypatch
     signal.signal(signal.SIGTERM, handler)

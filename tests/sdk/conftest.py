@@ -47,8 +47,8 @@ def gateway(
     with databases.migrated(request.param) as url, RecordedDemo() as provider:
         installation = Installation(url)
         installation.add_provider(provider.base_url, PROVIDER_KEY)
-        token = installation.add_user_token("ada@example.org")
-        another = installation.add_user_token("ben@example.org")
+        token = installation.add_token(user_id=installation.add_user("ada@example.org"))
+        another = installation.add_token(user_id=installation.add_user("ben@example.org"))
         try:
             server = servers(installation.environment)
             yield Gateway(server, installation, provider, token, another)

@@ -152,9 +152,7 @@ def test_a_streamed_response_is_retrieved_by_its_id(client: OpenAI, question: st
 
 def test_a_response_goes_on_from_an_earlier_one(client: OpenAI, question: str) -> None:
     first = client.responses.create(model=MODEL, input=question)
-    second = client.responses.create(
-        model=MODEL, input="And why?", previous_response_id=first.id
-    )
+    second = client.responses.create(model=MODEL, input="And why?", previous_response_id=first.id)
     assert second.previous_response_id == first.id
 
 
@@ -247,9 +245,7 @@ def test_a_file_is_made_listed_read_and_deleted(client: OpenAI, question: str) -
 
 def test_a_file_is_nobody_elses(gateway: Gateway, client: OpenAI) -> None:
     made = client.files.create(file=("mine.txt", b"mine"), purpose="user_data")
-    with OpenAI(
-        base_url=gateway.base_url, api_key=gateway.another.secret, max_retries=0
-    ) as other:
+    with OpenAI(base_url=gateway.base_url, api_key=gateway.another.secret, max_retries=0) as other:
         assert made.id not in [file.id for file in other.files.list()]
         for read in (other.files.retrieve, other.files.content, other.files.delete):
             with pytest.raises(openai.NotFoundError):
@@ -451,9 +447,7 @@ def test_a_failing_provider_is_a_server_error(client: OpenAI, question: str) -> 
     assert caught.value.status_code == 503
 
 
-def test_the_providers_refusal_of_our_key_is_not_the_clients(
-    client: OpenAI, question: str
-) -> None:
+def test_the_providers_refusal_of_our_key_is_not_the_clients(client: OpenAI, question: str) -> None:
     with pytest.raises(openai.InternalServerError) as caught:
         client.chat.completions.create(model="sim-error-401", messages=_said(question))
     assert caught.value.status_code == 502
@@ -482,9 +476,7 @@ def test_a_server_that_is_not_there_is_a_connection_error() -> None:
         client.models.list()
 
 
-def test_a_call_that_takes_too_long_for_the_client_times_out(
-    client: OpenAI, question: str
-) -> None:
+def test_a_call_that_takes_too_long_for_the_client_times_out(client: OpenAI, question: str) -> None:
     with pytest.raises(openai.APITimeoutError):
         client.with_options(timeout=0.3).chat.completions.create(
             model="sim-delay-3000", messages=_said(question)

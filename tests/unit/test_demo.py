@@ -27,20 +27,20 @@ from openai import AsyncOpenAI
 
 from aieye.demo import (
     MODELS,
-    Behaviour,
     DemoProvider,
     DemoServer,
-    ProviderError,
-    Shelf,
     count_tokens,
     demo_app,
-    embed,
-    parse_form,
-    png,
     read_model,
     serve_demo,
-    split_tokens,
 )
+from aieye.demo.accounts import Shelf
+from aieye.demo.behaviour import Behaviour
+from aieye.demo.embeddings import embed
+from aieye.demo.errors import ProviderError
+from aieye.demo.forms import parse_form
+from aieye.demo.images import png
+from aieye.demo.tokens import split_tokens
 
 Json = dict[str, Any]
 CHAT = "/v1/chat/completions"
@@ -191,7 +191,7 @@ async def test_a_body_that_is_no_json_object_is_400(client: httpx.AsyncClient) -
 async def test_a_body_above_the_limit_is_413(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aieye.demo.MAX_BODY_BYTES", 100)
+    monkeypatch.setattr("aieye.demo.app.MAX_BODY_BYTES", 100)
     response = await client.post(CHAT, content=b"x" * 101)
     assert response.status_code == 413
 
@@ -884,7 +884,7 @@ async def test_each_key_sees_only_what_it_stored() -> None:
 
 
 def test_a_shelf_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aieye.demo.MAX_KEPT_OBJECTS", 2)
+    monkeypatch.setattr("aieye.demo.accounts.MAX_KEPT_OBJECTS", 2)
     shelf: Shelf[int] = Shelf()
     for number in range(3):
         shelf.put(str(number), number)
@@ -894,7 +894,7 @@ def test_a_shelf_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_file_bytes_are_bounded_too(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aieye.demo.MAX_KEPT_FILE_BYTES", 10)
+    monkeypatch.setattr("aieye.demo.accounts.MAX_KEPT_FILE_BYTES", 10)
     old = await upload(client, b"x" * 6)
     new = await upload(client, b"y" * 6)
     assert (await client.get(f"/v1/files/{old['id']}")).status_code == 404

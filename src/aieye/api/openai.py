@@ -74,6 +74,7 @@ class OpenAIEndpoint:
             log.info("answer_broken_off", request_id=record.request_id, error=record.error)
         except AieyeError as error:
             await _send_error(send, error, record)
+            record.status = record.status or error.status
         except asyncio.CancelledError:
             # The client left: there is nobody to answer. Anything else goes on its way.
             if not connection.client_left:

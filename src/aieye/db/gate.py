@@ -60,7 +60,7 @@ class WriteGate:
     @asynccontextmanager
     async def held_async(self) -> AsyncIterator[None]:
         """Hold the gate in a coroutine; the event loop never waits for it."""
-        while not self.try_acquire():
+        while not self.try_acquire():  # noqa: ASYNC110 - another process's lock has no event
             # A writer holds the gate for a millisecond or so: asking again beats a thread.
             await asyncio.sleep(0.001)
         try:

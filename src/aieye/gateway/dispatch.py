@@ -113,8 +113,8 @@ class Dispatcher:
     ) -> Outcome:
         """The first answer to deliver, or the last failure's.
 
-        Appends what was tried to `attempts`, `most_attempts` at most. Raises `UpstreamError` and its kin when there is no
-        answer at all.
+        Appends what was tried to `attempts`, `most_attempts` at most. Raises `UpstreamError` and
+        its kin when there is no answer at all.
         """
         deadline = time.monotonic() + self._total_seconds
         last: Outcome | UpstreamError = AllCircuitsOpen(

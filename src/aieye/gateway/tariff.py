@@ -24,6 +24,7 @@ class Charge:
     price_id: str | None
 
 
+_MOST_CHARGED = 1_000
 NOTHING = Charge(0, EXACT, None)
 
 
@@ -33,6 +34,8 @@ class Tariff:
     def __init__(self, book: Book) -> None:
         self._book = book
         self._prices = PriceBook(())
+        # Models that were answered and priced: names that are more than a client's text.
+        self._charged: set[str] = set()
         self._loading: asyncio.Task[None] | None = None
 
     def follow(self, snapshot: Snapshot) -> None:
@@ -49,8 +52,12 @@ class Tariff:
         if self._loading is not None and not self._loading.done():
             await asyncio.shield(self._loading)
 
+    def has_charged(self, model: str) -> bool:
+        """Whether the model has answered and has a price."""
+        return model in self._charged
+
     def charge(self, provider: ProviderInfo, model: str | None, usage: Usage | None) -> Charge:
-        """What `usage` costs at `provider`. Where price or usage are not known, neither is the cost."""
+        """What `usage` costs at `provider`; unknown where the price or the usage is."""
         if usage is None or model is None or provider.is_simulated:
             return Charge(None, UNKNOWN, None)
         price = self._prices.price_for(
@@ -61,6 +68,8 @@ class Tariff:
         cost = price.cost_nano(usage)
         if cost is None:
             return Charge(None, UNKNOWN, None)
+        if len(self._charged) < _MOST_CHARGED:
+            self._charged.add(model)
         state = ESTIMATED if usage.estimated or usage.anomaly else EXACT
         return Charge(cost, state, self._book.keep_price(price))
 

@@ -7,6 +7,7 @@ import gc
 import re
 import time
 from dataclasses import dataclass, field
+from typing import cast
 
 import httptools
 import uvloop
@@ -50,13 +51,20 @@ class Crowd:
 
 
 def watch(
-    port: int, bodies: Bodies, *, streams: int, events: int, token: str = "sk-bench"
+    port: int,
+    bodies: Bodies,
+    *,
+    streams: int,
+    events: int,
+    token: str = "sk-bench",
+    prefix: str = "",
 ) -> Crowd:
     """Hold `streams` streams of `events` timed events each. Raises `NotMeasured`."""
+    head = request_head(bodies.template, token, prefix)
     gc.collect()
     gc.disable()
     try:
-        seen = uvloop.run(_watch(port, bodies, streams, events, token))
+        seen = uvloop.run(_watch(port, head, bodies, streams, events))
     finally:
         gc.enable()
     return Crowd(
@@ -65,8 +73,9 @@ def watch(
     )
 
 
-async def _watch(port: int, bodies: Bodies, streams: int, events: int, token: str) -> list[Watched]:
-    head = request_head(bodies.template, token)
+async def _watch(
+    port: int, head: bytes, bodies: Bodies, streams: int, events: int
+) -> list[Watched]:
     nonces = bodies.nonces()
     clients: list[_Client] = []
     loop = asyncio.get_running_loop()
@@ -93,9 +102,9 @@ class _Client(asyncio.Protocol):
         self._now = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-            transport.write(self._request)
+        # uvloop's own class, which is no subclass of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._now = time.monotonic_ns()
