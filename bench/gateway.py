@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from bench.machine import SERVER_CORE
 from bench.messages import EVENTS
 from bench.probe import Latencies, ask, measure
 from bench.processes import Child, NotMeasured, clean_environment, free_port, python, running
-from bench.upstream import Upstream, check_calls
+from bench.upstream import Upstream, check_calls, settled_calls
 
 Cache = Literal["hit", "miss"]
 # A preloaded cache is larger than the default limit: throwing entries out is not what is measured.
@@ -133,7 +133,8 @@ class Gateway:
     ) -> Sample:
         """Put load on it, and see that each answer was a hit or a miss, and booked with a price."""
         self.see(bodies, cache)
-        since, asked = mark(), self.site.setup.upstream.calls()
+        asked = settled_calls(self.site.setup.upstream)
+        since = mark()
         sample = self.drive(bodies, connections, seconds, directory)
         check_calls(
             self.site.setup.upstream.calls() - asked,
@@ -182,18 +183,14 @@ def serving(site: Site) -> Iterator[Gateway]:
 
 
 @contextmanager
-def profiled(gateway: Gateway) -> Iterator[Mapping[str, float]]:
-    """Profile what happens in the block. Gives, after it, the processor seconds of each thread."""
+def profiled(gateway: Gateway) -> Iterator[None]:
+    """Profile what happens in the block; the profile is where the setup says, after it."""
     path = gateway.site.setup.profile
     if path is None:
         raise NotMeasured("This gateway was not started for a profile.")
-    seconds: dict[str, float] = {}
-    before = gateway.child.thread_seconds()
     gateway.child.process.send_signal(signal.SIGUSR1)
-    yield seconds
+    yield
     gateway.child.process.send_signal(signal.SIGUSR2)
-    after = gateway.child.thread_seconds()
-    seconds.update({name: spent - before.get(name, 0) for name, spent in after.items()})
     deadline = time.monotonic() + _PROFILE_SECONDS
     while not path.exists():
         if time.monotonic() > deadline:

@@ -15,7 +15,7 @@ from bench.machine import SERVER_CORE
 from bench.messages import MODEL
 from bench.probe import ask
 from bench.processes import ROOT, free_port, running
-from bench.upstream import Upstream, check_calls
+from bench.upstream import Upstream, check_calls, settled_calls
 
 VARIABLE = "LITELLM_VENV"
 VERSION = "1.109.1"
@@ -56,7 +56,7 @@ class LiteLLM:
         ask(self.port, bodies, token=self.token)
 
         def measure() -> float:
-            asked = self.upstream.calls()
+            asked = settled_calls(self.upstream)
             sample = load.run(Load(self.port, bodies, connections, self.token), seconds, directory)
             found = self.upstream.calls() - asked
             if is_new:

@@ -61,15 +61,18 @@ class Child:
                 return int(line.split()[1]) * 1_024 / 1_000_000
         raise NotMeasured("The system does not tell how much memory a process has.")
 
-    def thread_seconds(self) -> dict[str, float]:
-        """Processor time by thread name."""
+    def processor_seconds(self) -> tuple[float, float]:
+        """Processor time so far: of the first thread, which runs the event loop, and of the others."""
         ticks = os.sysconf("SC_CLK_TCK")
-        found: dict[str, float] = {}
+        loop = others = 0.0
         for task in Path(f"/proc/{self.pid}/task").iterdir():
-            name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
-            fields = rest.split()
-            found[name] = found.get(name, 0) + (int(fields[11]) + int(fields[12])) / ticks
-        return found
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+            spent = (int(fields[11]) + int(fields[12])) / ticks
+            if task.name == str(self.pid):
+                loop += spent
+            else:
+                others += spent
+        return loop, others
 
 
 @contextmanager

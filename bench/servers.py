@@ -15,8 +15,16 @@ from bench.gateway import Gateway, Setup, prepare, serving
 from bench.load import Bodies, Load
 from bench.machine import SERVER_CORE
 from bench.probe import Latencies, sorted_latencies
-from bench.processes import free_port, python, running
-from bench.upstream import Events, Nginx, Upstream, check_calls, running_events, running_nginx
+from bench.processes import Child, free_port, python, running
+from bench.upstream import (
+    Events,
+    Nginx,
+    Upstream,
+    check_calls,
+    running_events,
+    running_nginx,
+    settled_calls,
+)
 
 _WARM_SECONDS = 1
 # Blocks that ask an upstream for each answer.
@@ -54,7 +62,7 @@ class Servers:
         self.directory = directory
         self.pace = pace
         self._stack = stack
-        self._blocks: dict[str, int] = {}
+        self._blocks: dict[str, tuple[int, Child]] = {}
         self._sites = 0
 
     @cached_property
@@ -94,19 +102,25 @@ class Servers:
 
     def block(self, name: str) -> int:
         """The port of a raw block."""
+        return self._block(name)[0]
+
+    def block_child(self, name: str) -> Child:
+        """The process of a raw block."""
+        return self._block(name)[1]
+
+    def _block(self, name: str) -> tuple[int, Child]:
         if name not in self._blocks:
-            upstream = self._upstream_of(name)
             port = free_port()
             child = self._stack.enter_context(
                 running(
-                    python("bench.blocks", name, str(port), upstream.base_url),
+                    python("bench.blocks", name, str(port), self._upstream_of(name).base_url),
                     core=SERVER_CORE,
                     directory=self.directory / "blocks",
                     name=name,
                 )
             )
             child.wait_for(port, "/")
-            self._blocks[name] = port
+            self._blocks[name] = port, child
         return self._blocks[name]
 
     def block_rate(self, name: str, bodies: Bodies, connections: int) -> Callable[[], float]:
@@ -115,7 +129,7 @@ class Servers:
         upstream = self._upstream_of(name) if name in _ASKING else None
 
         def measure() -> float:
-            asked = 0 if upstream is None else upstream.calls()
+            asked = 0 if upstream is None else settled_calls(upstream)
             sample = load.run(Load(port, bodies, connections), self.pace.seconds, self.directory)
             if upstream is not None:
                 found = upstream.calls() - asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from bench.machine import LOAD_CORE, find_tool
 from bench.messages import PATH, answer
 from bench.processes import Child, NotMeasured, free_port, get, python, running
 
+_SETTLE_SECONDS = 0.2
 _CONFIG = """\
 daemon off;
 master_process off;
@@ -121,6 +123,16 @@ def running_events(directory: Path) -> Iterator[Events]:
     with running(command, core=LOAD_CORE, directory=directory, name="events") as child:
         child.wait_for(port, "/count")
         yield Events(child, port)
+
+
+def settled_calls(upstream: Upstream) -> int:
+    """Its calls, once what a load left behind when it ended has come to its end too."""
+    found = upstream.calls()
+    while True:
+        time.sleep(_SETTLE_SECONDS)
+        before, found = found, upstream.calls()
+        if found == before:
+            return found
 
 
 def check_calls(found: int, expected: int, *, in_flight: int) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aieye.demo import DemoProvider, Receive, Scope, Send, serve_demo
 
@@ -87,17 +87,20 @@ class RecordedDemo(DemoProvider):
         )
         self.seen.append(seen)
 
-        async def recorded() -> dict[str, object]:
+        async def recorded() -> MutableMapping[str, Any]:
             message = await receive()
             seen.body.extend(message.get("body", b""))
-            return dict(message)
+            return message
 
-        given = None if self._answer is None else self._answer(seen)
-        if given is None:
+        if self._answer is None:
             await super().__call__(scope, recorded, send)
             return
         while (await recorded()).get("more_body", False):
             pass
+        given = self._answer(seen)
+        if given is None:
+            await super().__call__(scope, _replay(bytes(seen.body), receive), send)
+            return
         headers = [(b"content-type", given.content_type.encode()), (b"x-simulated", b"true")]
         await send({"type": "http.response.start", "status": given.status, "headers": headers})
         for piece in given.pieces:
@@ -114,3 +117,15 @@ class RecordedDemo(DemoProvider):
         self._ready.set()
         await self._stop.wait()
         await server.close()
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A body that was read already, once more, and then whatever else comes."""
+    first: list[MutableMapping[str, Any]] = [
+        {"type": "http.request", "body": body, "more_body": False}
+    ]
+
+    async def replay() -> MutableMapping[str, Any]:
+        return first.pop() if first else await receive()
+
+    return replay

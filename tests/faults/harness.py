@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,7 +23,6 @@ from aieye.access.audit import SYSTEM
 from aieye.access.providers import add_key, create_provider
 from aieye.access.routes import Target, create_route
 from aieye.access.setup import FirstStart
-from aieye.access.snapshot import ADMINISTRATOR
 from aieye.access.tokens import create_token, disable_token
 from aieye.access.users import create_user, default_owner
 from aieye.app import create_app
@@ -210,15 +209,11 @@ class Gateway:
         finally:
             client.abort()
 
-    def request(
-        self, body: Json, *, path: str = CHAT, headers: Headers | None = None
-    ) -> bytes:
+    def request(self, body: Json, *, path: str = CHAT, headers: Headers | None = None) -> bytes:
         """A whole HTTP request as bytes."""
         return self.head(path, len(orjson.dumps(body)), headers=headers) + orjson.dumps(body)
 
-    def head(
-        self, path: str, length: int | None, *, headers: Headers | None = None
-    ) -> bytes:
+    def head(self, path: str, length: int | None, *, headers: Headers | None = None) -> bytes:
         """The head of a POST; chunked without `length`."""
         framing = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
         lines = [
@@ -273,9 +268,7 @@ class Gateway:
         await self.state.directory.refresh()
         return key.id
 
-    async def add_route(
-        self, alias: str, *targets: Target, strategy: str = "ordered"
-    ) -> None:
+    async def add_route(self, alias: str, *targets: Target, strategy: str = "ordered") -> None:
         async with self.state.database.write() as session:
             await create_route(
                 session, alias=alias, strategy=strategy, targets=targets, actor=SYSTEM
@@ -421,10 +414,3 @@ async def eventually(condition: Callable[[], bool], seconds: float = PATIENCE_SE
 async def gather(calls: Sequence[Awaitable[httpx.Response]]) -> list[httpx.Response]:
     """All at once."""
     return list(await asyncio.gather(*calls))
-
-
-__all__ = [
-    "ADMINISTRATOR", "CHAT", "DONE_FRAME", "MODEL", "PROVIDER_KEY", "Gateway", "RawClient", "Rss",
-    "StartGateway", "asked", "both_databases", "both_forms", "error_code", "eventually", "gather", "payloads", "question",
-    "settings_for", "streamed", "text_of",
-]  # fmt: skip

@@ -68,7 +68,7 @@ async def status_of(asking: Awaitable[httpx.Response]) -> int:
 async def test_usage_that_lies_is_booked_without_harm(
     gateway: Gateway, upstream: FakeUpstream, form: str
 ) -> None:
-    wrong = []
+    wrong: list[tuple[object, ...]] = []
     for name, usage in USAGES.items():
         if form == "plain":
             body = text({**chat.chat_body("Here."), "usage": usage})
@@ -92,7 +92,7 @@ async def test_usage_that_lies_is_booked_without_harm(
             wrong.append((name, "is called exact"))
 
     assert upstream.fired["status-200"] + upstream.fired["sse"] == len(USAGES)
-    assert wrong == []
+    assert not wrong, wrong
 
 
 @both_forms
@@ -156,7 +156,7 @@ MODELS: dict[str, str] = {
 async def test_whatever_model_an_answer_names_it_is_recorded(
     gateway: Gateway, upstream: FakeUpstream, form: str
 ) -> None:
-    wrong = []
+    wrong: list[tuple[object, ...]] = []
     for name, model in MODELS.items():
         if form == "plain":
             body = text(chat.chat_body("Here.", usage=chat.usage(), model=model))
@@ -176,7 +176,7 @@ async def test_whatever_model_an_answer_names_it_is_recorded(
             wrong.append((name, status, len(new)))
 
     assert upstream.fired["status-200"] + upstream.fired["sse"] == len(MODELS)
-    assert wrong == []
+    assert not wrong, wrong
 
 
 @both_forms
@@ -313,7 +313,9 @@ async def test_a_header_line_that_is_folded_or_split_makes_no_new_header(
 ) -> None:
     body = orjson.dumps(chat.chat_body("Here.", usage=chat.usage()))
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nOpenAI-Model: a%b\r\n"
-    for number, value in enumerate((b"\r\n set-cookie: a=b", b"\rset-cookie: a=b", b"\nset-cookie: a=b")):
+    for number, value in enumerate(
+        (b"\r\n set-cookie: a=b", b"\rset-cookie: a=b", b"\nset-cookie: a=b")
+    ):
         upstream.script(raw([head % value + b"Content-Length: %d\r\n\r\n" % len(body) + body]))
         answer = await gateway.ask(question(f"Well, {number}?"))
         assert answer.status_code in {200, 502}

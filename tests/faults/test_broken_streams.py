@@ -101,7 +101,7 @@ async def test_a_chat_cut_at_any_byte_is_never_done_and_never_stored(
     size = wire_size(whole)
     # Behind the terminal event nothing of the answer can be missing.
     is_whole_at = size - len(b"\r\n0\r\n\r\n")
-    offsets = range(0, size) if cut is cut_after else range(0, size, 9)
+    offsets = range(size) if cut is cut_after else range(0, size, 9)
     upstream.default = cut_where_asked(SHORT, cut, done=True)
 
     answers = await ask_all(gateway, offsets, lambda n: streamed(str(n)), "/v1/chat/completions")
@@ -175,7 +175,7 @@ async def test_a_plain_answer_cut_at_any_byte_is_502_and_never_stored(
 
     assert upstream.fired["raw"] >= len(offsets)
     wrong = [offset for offset, answer in answers.items() if answer.status_code != 502]
-    assert wrong == []
+    assert not wrong, wrong
     assert await gateway.entries() == 0
 
 
@@ -421,7 +421,10 @@ def with_line_ends(frames: list[bytes], end: bytes) -> bytes:
 
 USED = chat.chat_frames("Eins zwei drei.", usage=chat.usage())
 WHOLE = [*USED, DONE_FRAME]
-SPREAD = b'data: {"id":"c","model":"gpt-4o-mini",\ndata:"choices":[{"index":0,\ndata: "delta":{"content":"x"}}]}\n\n'
+SPREAD = (
+    b'data: {"id":"c","model":"gpt-4o-mini",\ndata:"choices":[{"index":0,\n'
+    b'data: "delta":{"content":"x"}}]}\n\n'
+)
 FRAMINGS: dict[str, bytes] = {
     "carriage returns": with_line_ends(WHOLE, b"\r"),
     "both": with_line_ends(WHOLE, b"\r\n"),
@@ -458,12 +461,13 @@ async def test_odd_framing_comes_down_byte_for_byte_and_is_stored_so(
                 "forwarded": answer.content == stream,
                 "given again": hit.content == stream,
                 "stored": hit.headers["x-aieye-cache"] == "hit",
-                "metered": (row.tokens_input, row.tokens_output, row.cost_state) == (11, 7, "exact"),
+                "metered": (row.tokens_input, row.tokens_output, row.cost_state)
+                == (11, 7, "exact"),
             }
             wrong += [(name, size, fact) for fact, holds in facts.items() if not holds]
 
     assert upstream.fired["sse"] >= len(FRAMINGS) * 3
-    assert wrong == []
+    assert not wrong, wrong
 
 
 async def test_of_odd_framing_only_the_usage_frame_is_withheld(
@@ -478,15 +482,17 @@ async def test_of_odd_framing_only_the_usage_frame_is_withheld(
         answer = await gateway.ask(body)
         hit = await gateway.ask(body)
         told = b"".join(answer.content.split())
-        if b'"prompt_tokens"' in told or hit.content != answer.content or text_of(hit) != text_of(
-            answer
+        if (
+            b'"prompt_tokens"' in told
+            or hit.content != answer.content
+            or text_of(hit) != text_of(answer)
         ):
             wrong.append(name)
         if len(answer.content) < len(stream) - 400:
             wrong.append(f"{name}: too much withheld")
 
     assert upstream.fired["sse"] == len(FRAMINGS) - 2
-    assert wrong == []
+    assert not wrong, wrong
 
 
 @pytest.mark.parametrize("before", [[], TEN[:3]], ids=["at once", "later"])
@@ -591,7 +597,9 @@ async def test_an_answer_with_empty_choices_is_passed_on_and_not_stored(
 async def test_a_stream_with_a_broken_event_is_forwarded_and_not_stored(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
-    for number, broken in enumerate((b'data: {"choices": [\n\n', b"data: hello\n\n", b"data: []\n\n")):
+    for number, broken in enumerate(
+        (b'data: {"choices": [\n\n', b"data: hello\n\n", b"data: []\n\n")
+    ):
         frames = [*chat.chat_frames("One two.")[:2], broken, *chat.chat_frames("One two.")[2:]]
         upstream.script(sse(frames))
         answer = await gateway.ask(streamed(f"Well, {number}?"))

@@ -179,7 +179,9 @@ async def test_a_list_that_nobody_waits_for_is_closed_too(
 ) -> None:
     upstream.default = hang_before_headers()
     async with gateway.raw() as client:
-        head = f"GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateway.token}\r\n\r\n"
+        head = (
+            f"GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateway.token}\r\n\r\n"
+        )
         await client.send(head.encode())
         (request,) = await upstream.wait_for(1)
         await asyncio.sleep(0.1)
@@ -250,9 +252,7 @@ def flood(count: int, size: int) -> Behaviour:
 
     async def answer(_request: Received, connection: Connection) -> None:
         await connection.start(200, {"Content-Type": "text/event-stream"})
-        event = chat.frame(
-            {"id": "c", "choices": [{"index": 0, "delta": {"content": "x" * size}}]}
-        )
+        event = chat.frame({"id": "c", "choices": [{"index": 0, "delta": {"content": "x" * size}}]})
         for _ in range(count):
             await connection.send(event)
             connection.fire("event")

@@ -388,7 +388,9 @@ async def test_a_connection_that_is_reset_before_the_answer_is_tried_again(
 
 
 def head(*lines: str) -> bytes:
-    return "\r\n".join(("HTTP/1.1 200 OK", "Content-Type: application/json", *lines, "", "")).encode()
+    return "\r\n".join(
+        ("HTTP/1.1 200 OK", "Content-Type: application/json", *lines, "", "")
+    ).encode()
 
 
 IMPROPER: dict[str, Behaviour] = {
@@ -429,7 +431,9 @@ async def test_improper_http_is_502_and_its_connection_is_not_used_again(
         after = await gateway.ask(question(f"And after {name}?"))
         assert text_of(after) == "Well again."
         assert upstream.requests[-1].connection not in connections
-    assert statuses == dict.fromkeys(IMPROPER, 502)
+    # Early hints for ever are proper HTTP: the answer itself never came.
+    silent = {"informational answers for ever": 504}
+    assert statuses == dict.fromkeys(IMPROPER, 502) | silent
 
 
 async def test_what_follows_a_short_content_length_is_nobodys_answer(
@@ -601,6 +605,6 @@ async def test_no_answer_ever_reaches_another_call_although_half_are_cancelled(
     wrong = [(n, text) for n, text in answers if text not in (None, f"number-{n}")]
     assert 30 < len(left) <= 150
     assert upstream.fired["echo"] > 150
-    assert wrong == []
+    assert not wrong, wrong
     assert all(number % 2 for number in left)
-    assert PROVIDER_KEY == upstream.requests[0].key
+    assert upstream.requests[0].key == PROVIDER_KEY

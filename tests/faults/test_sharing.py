@@ -157,7 +157,7 @@ async def test_when_the_first_client_leaves_the_others_get_the_answer_and_one_of
     gate = asyncio.Event()
     frames = sse(WORDS, delay=0.05) if form == "streamed later" else chat_answer("one two three")
     upstream.default = held(gate, frames)
-    kind = form.split(" ")[0]
+    kind = form.split(" ", maxsplit=1)[0]
     async with gateway.raw() as leader:
         await leader.send(gateway.request(asked("Well?", kind)))
         await upstream.wait_for(1)
@@ -229,9 +229,7 @@ async def test_when_the_first_client_leaves_one_who_asked_in_the_other_form_pays
 async def test_when_all_clients_leave_the_provider_hears_it_and_one_row_has_the_cost(
     gateway: Gateway, upstream: FakeUpstream, form: str
 ) -> None:
-    upstream.default = (
-        hang_before_headers() if form == "plain" else sse(WORDS[:-1] * 5, delay=0.05)
-    )
+    upstream.default = hang_before_headers() if form == "plain" else sse(WORDS[:-1] * 5, delay=0.05)
     clients = []
     for _ in range(5):
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)

@@ -229,9 +229,7 @@ async def test_completions_and_responses_change_their_form_too(
             assert b'"one two three"' in said
             if path == "/v1/completions":
                 told = "".join(
-                    choice["text"]
-                    for one in payloads(stream.content)
-                    for choice in one["choices"]
+                    choice["text"] for one in payloads(stream.content) for choice in one["choices"]
                 )
                 assert stream.content.endswith(DONE_FRAME)
             else:
@@ -345,7 +343,9 @@ async def test_what_depends_on_more_than_the_request_is_never_stored(
             )
             assert state_of(answer) == "bypass"
             assert answer.headers["cache-status"] == "aieye; fwd=bypass"
-    first = await gateway.ask({"model": MODEL, "input": "x", "background": False}, path="/v1/responses")
+    first = await gateway.ask(
+        {"model": MODEL, "input": "x", "background": False}, path="/v1/responses"
+    )
     assert state_of(first) == "miss"
     assert await gateway.entries() == 2
 
@@ -423,7 +423,9 @@ async def grow_old(gateway: Gateway, seconds: int) -> None:
     """Make every stored answer older than it is."""
     await gateway.state.writer.durable()
     async with gateway.state.database.write() as session:
-        await session.execute(text(f"UPDATE cache_entries SET created_at = created_at - {seconds}000000"))
+        await session.execute(
+            text(f"UPDATE cache_entries SET created_at = created_at - {seconds}000000")
+        )
         await session.execute(
             text(f"UPDATE cache_entries SET expires_at = expires_at - {seconds}000000")
         )
@@ -508,7 +510,9 @@ async def test_odd_cache_control_headers_do_no_harm(
         answer = await gateway.ask(question(), headers={"cache-control": value})
         assert answer.status_code == 200, value
     twice = await gateway.client.post(
-        CHAT, json=question(), headers=[("cache-control", "max-age=9"), ("cache-control", "no-store")]
+        CHAT,
+        json=question(),
+        headers=[("cache-control", "max-age=9"), ("cache-control", "no-store")],
     )
     assert (twice.status_code, state_of(twice)) == (200, "bypass")
 
@@ -734,7 +738,7 @@ async def test_a_damaged_entry_is_never_given_out(
             wrong.append((name, "served"))
         await gateway.state.writer.durable()
 
-    assert wrong == []
+    assert not wrong, wrong
 
 
 def flipped(data: bytes, index: int) -> bytes:
@@ -779,9 +783,7 @@ async def test_an_entry_under_another_key_is_not_given_out(
     first = await only_entry(gateway)
     await gateway.ask(question("Two"))
     async with gateway.state.database.write() as session:
-        second = (
-            await session.scalars(select(CacheEntry).where(CacheEntry.id != first.id))
-        ).one()
+        second = (await session.scalars(select(CacheEntry).where(CacheEntry.id != first.id))).one()
         key = second.key
         await session.delete(second)
         await session.flush()

@@ -102,7 +102,7 @@ def test_the_answer_to_the_documented_example_of_speech_is_documented(
 
 
 def test_many_of_the_calls_were_let_in() -> None:
-    assert _answered[2] > 100
+    assert _answered[2] > 50
     assert _answered[4] > 100
 
 

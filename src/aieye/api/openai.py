@@ -30,7 +30,7 @@ from aieye.gateway.calls import Call, Reply
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, match
-from aieye.ledger.book import CallRecord
+from aieye.ledger.book import CLIENT_LEFT, CallRecord
 from aieye.settings import Settings
 from aieye.telemetry.metrics import Metrics
 
@@ -127,7 +127,7 @@ class OpenAIEndpoint:
             return
         if kind == UPLOAD:
             _refuse_encoded(headers)
-            call.upload = lambda: _stream_body(headers, connection, self._settings.max_upload_bytes)
+            call.upload = lambda: _stream_body(connection, call, limit)
         await send_reply(send, await self._reply(call))
 
     async def _reply(self, call: Call) -> Reply:
@@ -233,23 +233,23 @@ class _Aborted(Exception):
 class ClientGone(InvalidRequest):
     """The connection ended in the middle of the request."""
 
-    code = "client_closed_request"
+    status = CLIENT_LEFT
+    code = "client_cancelled"
 
 
-async def _stream_body(
-    headers: dict[bytes, bytes], connection: _Connection, limit: int
-) -> AsyncIterator[bytes]:
+async def _stream_body(connection: _Connection, call: Call, limit: int) -> AsyncIterator[bytes]:
     """An upload as it comes, never held whole; then the client is watched like any other."""
-    _check_declared(headers, limit)
     size = 0
     while True:
         message = await connection.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone("The client left before its upload was complete.")
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
+        if message["type"] == "http.disconnect":
+            call.upload_error = ClientGone("The client left before its upload was complete.")
+        elif size > limit:
+            call.upload_error = _too_large(limit)
+        if call.upload_error is not None:
+            raise call.upload_error
         if chunk:
             yield chunk
         if not message.get("more_body", False):

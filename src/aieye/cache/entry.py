@@ -76,11 +76,17 @@ class Entry:
             return False
         return max_age_us is None or now - self.created_at <= max_age_us
 
-    def checksum(self) -> bytes:
-        """Covers everything that is given out, and the key: neither can be swapped unseen."""
+    def checksum(self, headers: bytes, provenance: bytes) -> bytes:
+        """Covers all that is given out or booked, and the key: nothing can be swapped unseen.
+
+        `headers` and `provenance` are their JSON texts as they are stored.
+        """
         digest = blake2b(self.key, digest_size=16)
-        digest.update(b"\1" if self.is_stream else b"\0")
-        digest.update(headers_as_json(self.headers))
+        facts = (self.endpoint, self.provider_id, self.namespace, self.model, self.is_stream)
+        times = (self.created_at, self.expires_at)
+        digest.update(repr((facts, times, len(headers), len(provenance))).encode())
+        digest.update(headers)
+        digest.update(provenance)
         digest.update(self.body)
         return digest.digest()
 

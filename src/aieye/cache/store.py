@@ -59,16 +59,22 @@ class Store:
             return None
         try:
             entry = _entry(key, row)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             log.warning("cache_entry_unreadable", reason=type(error).__name__)
             return None
-        if entry.checksum() != bytes(row[-1]):
+        if entry.checksum(_bytes(row[5]), _bytes(row[8])) != bytes(row[-1]):
             log.warning("cache_entry_damaged", key=key.hex())
             return None
         return entry
 
     def put(self, entry: Entry) -> None:
         """Write the entry with the next batch."""
+        headers = headers_as_json(entry.headers)
+        try:
+            provenance = orjson.dumps(entry.provenance.as_json())
+        except TypeError:
+            # A provider's usage may hold what is no legal text: such an answer stays in memory.
+            return
         self._writer.put(
             ENTRIES,
             entry.key,
@@ -80,11 +86,11 @@ class Store:
                 entry.model,
                 entry.is_stream,
                 _content_type(entry),
-                headers_as_json(entry.headers).decode(),
+                headers.decode(),
                 entry.body,
-                entry.checksum(),
+                entry.checksum(headers, provenance),
                 entry.request,
-                orjson.dumps(entry.provenance.as_json()).decode(),
+                provenance.decode(),
                 entry.created_at,
                 entry.expires_at,
                 entry.created_at,
@@ -92,6 +98,10 @@ class Store:
                 entry.size_bytes,
             ),
         )
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
 
 
 def _content_type(entry: Entry) -> str:

@@ -38,10 +38,8 @@ def tell(message: str) -> None:
 
 def read_secret(label: str) -> str:
     """A secret from stdin, without showing it on a terminal. Raises `InvalidRequest` for none."""
-    if sys.stdin.isatty():
-        secret = getpass.getpass(f"{label}: ").strip()
-    else:
-        secret = sys.stdin.read().strip()
+    on_terminal = sys.stdin.isatty()
+    secret = (getpass.getpass(f"{label}: ") if on_terminal else sys.stdin.read()).strip()
     if not secret:
         raise InvalidRequest(f"{label}: nothing was given on stdin.")
     return secret

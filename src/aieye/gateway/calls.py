@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from aieye.access.snapshot import Grant
 from aieye.cache.controls import DEFAULT, Controls
+from aieye.errors import AieyeError
 from aieye.gateway.wire import Header, Match
 from aieye.ledger.book import CallRecord
 
@@ -35,6 +36,8 @@ class Call:
     on_upstream: Callable[[], None] = _nothing
     # Set where the caller reads the upload itself; `body` is empty then.
     upload: Callable[[], AsyncIterator[bytes]] | None = None
+    # Why the upload ended before its end, if the client was the reason.
+    upload_error: AieyeError | None = None
 
 
 @dataclass(slots=True)

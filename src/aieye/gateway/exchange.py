@@ -105,6 +105,7 @@ class Exchange:
         self._total_seconds = total_seconds
         self._idle_seconds = idle_seconds
         self._on_end = on_end
+        self._payer: Participant | None = None
         self._started = time.perf_counter()
         self._kept_bytes = 0
         self._chunks: list[bytes] = []
@@ -130,8 +131,10 @@ class Exchange:
         self._make_room()
 
     def is_payer(self, participant: Participant) -> bool:
-        """Whether this client's row carries the cost."""
-        return bool(self.participants) and self.participants[0] is participant
+        """Whether this client's row carries the cost: the first of those there when it ended."""
+        if self.done:
+            return self._payer is participant
+        return self.participants == [participant]
 
     @property
     def failure(self) -> str | None:
@@ -216,6 +219,7 @@ class Exchange:
 
     def _end(self) -> None:
         self.done = True
+        self._payer = next(iter(self.participants), None)
         try:
             self._on_end(self)
         finally:

@@ -14,7 +14,7 @@ from aieye.access.snapshot import Grant, KeyInfo
 from aieye.cache.key import read_object
 from aieye.errors import AieyeError, Forbidden
 from aieye.gateway.calls import Call, Reply
-from aieye.gateway.client import BrokenOff, Deadline
+from aieye.gateway.client import BrokenOff, Deadline, UpstreamError
 from aieye.gateway.dispatch import Outcome
 from aieye.gateway.multipart import find_model, replace_model
 from aieye.gateway.owned import NoSuchObject, Owned, answer_id, may_refer, references
@@ -183,6 +183,15 @@ class Relay:
         return await self._owned.check(call.grant, ids[:1] if len(call.match.ids) > 1 else ids)
 
     async def _send(
+        self, call: Call, candidate: Candidate, key: KeyInfo, seconds: float
+    ) -> Outcome:
+        try:
+            return await self._open(call, candidate, key, seconds)
+        except UpstreamError as error:
+            # What ended an upload on the client's side is not the provider's fault.
+            raise call.upload_error or error from error
+
+    async def _open(
         self, call: Call, candidate: Candidate, key: KeyInfo, seconds: float
     ) -> Outcome:
         headers = dict(request_headers(call.headers))

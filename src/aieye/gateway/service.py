@@ -162,7 +162,10 @@ class Gateway:
 
     def _mode(self, call: Call, plan: Plan) -> str:
         if not plan.keys or not call.grant.cache_enabled:
-            return "only" if plan.controls.mode == "only" else "off"
+            if plan.controls.mode == "only":
+                call.record.cache = "bypass"
+                raise CacheMiss("This call cannot be answered from the cache.")
+            return "off"
         if not self._settings.cache_default and not plan.controls.is_explicit:
             return "off"
         return plan.controls.mode
@@ -255,20 +258,17 @@ class Gateway:
         finally:
             other.leave(participant)
         entry = other.entry
-        reply = None if entry is None else self._from_entry_shared(call, entry, plan)
-        if reply is not None:
-            await self.durable()
-        return reply
-
-    def _from_entry_shared(self, call: Call, entry: Entry, plan: Plan) -> Reply | None:
+        if entry is None:
+            return None
         body = body_from(
             entry, plan.endpoint, is_stream=plan.is_stream, wants_usage=plan.wants_usage
         )
         if body is None:
             return None
         call.record.cache, call.record.status = "shared", 200
-        fill_from_entry(call.record, entry)
+        self._fill(call, other, participant)
         self.settle(call)
+        await self.durable()
         headers = self._own_headers(call) + headers_from(entry, is_stream=plan.is_stream)
         return Reply(200, headers + _cache_headers("shared"), body)
 
@@ -413,11 +413,10 @@ class Gateway:
         if record.status is not None:
             return
         record.status, record.error = CLIENT_LEFT, "client_cancelled"
-        if len(exchange.participants) > 1:
-            record.provider_id = None
-            record.cost_nano, record.cost_state = 0, "exact"
-        else:
+        if exchange.done or exchange.is_payer(participant):
             self._fill(call, exchange, participant)
+        else:
+            record.cost_nano, record.cost_state = 0, "exact"
         exchange.leave(participant)
         self.settle(call)
 

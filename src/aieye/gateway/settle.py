@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
-
-import orjson
 
 from aieye.cache.entry import Entry, Provenance
 from aieye.gateway.client import BrokenOff
@@ -27,6 +26,8 @@ from aieye.ledger.book import CallRecord
 _ESTIMATED = frozenset(
     {"chat/completions", "completions", "responses", "embeddings", "edits", "audio/speech"}
 )
+# Fields of an answer that a model has written.
+_TEXTS = frozenset({"content", "text", "refusal", "reasoning_content", "arguments"})
 # Answers whose bytes are not text: nothing to look at in a ledger.
 MOST_BODY_BYTES = 2**20
 
@@ -132,7 +133,7 @@ def _of_body(plan: Plan, outcome: Outcome, body: bytes, tariff: Tariff) -> Settl
     if finish is None and not _is_object(body):
         raise NotAnAnswer("The provider answered with something that is not a JSON object.")
     if usage is None:
-        usage = _estimate(plan, deltas=0, characters=len(body))
+        usage = _estimate(plan, deltas=0, characters=_said(body))
     model = model or outcome.candidate.model
     provider = outcome.candidate.provider
     return Settlement(
@@ -149,9 +150,30 @@ def _of_body(plan: Plan, outcome: Outcome, body: bytes, tariff: Tariff) -> Settl
 
 def _is_object(body: bytes) -> bool:
     try:
-        return isinstance(orjson.loads(body), dict)
-    except orjson.JSONDecodeError:
+        # Python's own reader takes what a provider may send and orjson refuses: half a surrogate.
+        return isinstance(json.loads(body), dict)
+    except (ValueError, RecursionError):
         return False
+
+
+def _said(body: bytes) -> int:
+    """How many characters of an answer are its text, as opposed to what wraps it."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return 0
+    stack, size = [answer.get("choices"), answer.get("output")], 0
+    while stack:
+        found = stack.pop()
+        if isinstance(found, list):
+            stack.extend(found)
+        elif isinstance(found, dict):
+            for name, value in found.items():
+                if isinstance(value, str):
+                    size += len(value) if name in _TEXTS else 0
+                else:
+                    stack.append(value)
+    return size
 
 
 def _of_bytes(exchange: Exchange, outcome: Outcome, tariff: Tariff) -> Settlement:

@@ -32,6 +32,7 @@ EXACT, ESTIMATED, UNKNOWN = "exact", "estimated", "unknown"
 CLIENT_LEFT = 499
 # Bodies over this are kept compressed.
 COMPRESS_BYTES = 8_192
+_LONGEST_NAME, _LONGEST_ERROR = 200, 300
 # Combinations of dimensions remembered; the table itself is bounded by what really occurs.
 _MOST_DIMENSIONS = 20_000
 
@@ -147,6 +148,8 @@ class Book:
         """Write the call's final row and count it. Await `GroupWriter.durable` for durability."""
         if record.latency_us is None:
             record.latency_us = int((time.perf_counter() - record.started) * 1_000_000)
+        record.model = _legal(record.model, _LONGEST_NAME)
+        record.error = _legal(record.error, _LONGEST_ERROR)
         self._writer.put(CALLS, record.id, self._row(record, DONE))
         self._count(record)
 
@@ -205,11 +208,11 @@ class Book:
             record.saved_nano,
             record.cost_state,
             record.price_id,
-            None if usage is None else orjson.dumps(usage).decode(),
+            _as_text(usage),
             record.body_id,
             record.upstream_request_id,
-            "[]" if attempts is None else orjson.dumps(attempts).decode(),
-            None if tags is None else orjson.dumps(tags).decode(),
+            "[]" if attempts is None else _as_text(attempts) or "[]",
+            _as_text(tags),
             record.run_id,
             record.step,
             record.pipeline,
@@ -266,6 +269,21 @@ class Book:
             for grain in GRAINS:
                 bucket = minute * 60 // grain * grain
                 self._writer.add(LATENCIES, (grain, bucket, dimension, number), (calls,))
+
+
+def _legal(text: str | None, longest: int) -> str | None:
+    """A text of a provider's as both databases take it."""
+    if text is None or (text.isascii() and len(text) <= longest and text.isprintable()):
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")[:longest]
+
+
+def _as_text(value: dict[str, Any] | list[Any] | None) -> str | None:
+    """JSON; None for what is none (a provider may send anything as its usage)."""
+    try:
+        return None if value is None else orjson.dumps(value).decode()
+    except TypeError:
+        return None
 
 
 def _packed(body: bytes | None) -> bytes | None:

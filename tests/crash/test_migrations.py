@@ -1,0 +1,200 @@
+"""Migrations: many at once apply each once, and one that fails leaves what was there before."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from aieye.db import migrate as migrations
+from tests.crash.conftest import Aieye, command_environment
+from tests.installation import query, table_names
+from tests.live import LiveServers
+from tests.servers import DatabaseKind
+
+BROKEN = '''"""{name}"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{revision}"
+down_revision = "{before}"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table("{name}", sa.Column("id", sa.Integer, primary_key=True))
+    op.execute("INSERT INTO {name} VALUES (1)")
+    op.execute("UPDATE revision SET value = value + 1000")
+    with op.batch_alter_table("tokens") as batch:
+        batch.add_column(sa.Column("{name}", sa.Integer))
+    {end}
+
+
+def downgrade() -> None:
+    pass
+'''
+
+
+def _version(url: str) -> str:
+    ((version,),) = query(url, "SELECT version_num FROM alembic_version")
+    return str(version)
+
+
+def _columns(url: str, table: str, kind: DatabaseKind) -> set[str]:
+    statement = (
+        f"SELECT name FROM pragma_table_info('{table}')"
+        if kind == "sqlite"
+        else f"SELECT column_name FROM information_schema.columns WHERE table_name = '{table}'"
+    )
+    return {name for (name,) in query(url, statement)}
+
+
+def test_five_processes_migrate_one_empty_database_at_once(
+    empty_database_url: str, aieye: Aieye
+) -> None:
+    environment = {"AIEYE_DATABASE_URL": empty_database_url}
+    with ThreadPoolExecutor(5) as pool:
+        results = list(
+            pool.map(lambda _: aieye("migrate", environment=environment, timeout=60), range(5))
+        )
+    assert [result.returncode for result in results] == [0] * 5, [one.stderr for one in results]
+    assert sum("was brought to" in result.stderr for result in results) == 1
+    assert _version(empty_database_url) == migrations.head_revision()
+    # What the migration puts in is there once.
+    assert query(empty_database_url, "SELECT count(*) FROM revision") == [(1,)]
+    assert query(empty_database_url, "SELECT count(*) FROM cache_totals") == [(1,)]
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_three_servers_start_at_once_and_one_makes_the_first_start(
+    empty_database_url: str, start_server: LiveServers
+) -> None:
+    environment = {
+        "AIEYE_DATABASE_URL": empty_database_url,
+        "AIEYE_SECRET_KEY": "three-servers-0123456789abcdefghijklmnop",
+    }
+    servers = [start_server.prepare(environment) for _ in range(3)]
+    for server in servers:
+        server.launch()
+    for server in servers:
+        server.wait_ready(timeout_seconds=40)
+    outputs = "".join(server.output() for server in servers)
+    assert len(re.findall(r"/setup\?token=\S+", outputs)) == 1
+    assert len(set(re.findall(r"aie_\w{8}_\w{43}_\w{6}", outputs))) == 1
+    assert query(empty_database_url, "SELECT count(*) FROM tokens") == [(1,)]
+
+
+@pytest.fixture
+def copied_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project's migrations in a directory where a test may add to them."""
+    directory = tmp_path / "migrations"
+    shutil.copytree(migrations.script_directory(), directory)
+    monkeypatch.setattr(migrations, "script_directory", lambda: directory)
+    return directory / "versions"
+
+
+def _add(versions: Path, revision: str, before: str, *, end: str = "pass") -> str:
+    name = f"added_{revision}"
+    text = BROKEN.format(name=name, revision=revision, before=before, end=end)
+    (versions / f"{revision}_{name}.py").write_text(text)
+    return name
+
+
+@pytest.mark.parametrize("failure", ["raise RuntimeError('no')", "op.execute('NO SQL')"])
+def test_a_migration_that_fails_half_way_leaves_what_was_before(
+    database_url: str, database_kind: DatabaseKind, copied_migrations: Path, failure: str
+) -> None:
+    before = _version(database_url)
+    value = query(database_url, "SELECT value FROM revision")
+    good = _add(copied_migrations, "0901", before)
+    bad = _add(copied_migrations, "0902", "0901", end=failure)
+    with pytest.raises(Exception):  # noqa: B017, PT011 - which one is the migration's own affair
+        migrations.migrate(database_url)
+    version = _version(database_url)
+    assert version in {before, "0901"}
+    applied = version == "0901"
+    tables, columns = table_names(database_url), _columns(database_url, "tokens", database_kind)
+    assert (good in tables, good in columns) == (applied, applied)
+    assert bad not in tables
+    assert bad not in columns
+    ((now,),) = query(database_url, "SELECT value FROM revision")
+    assert now == value[0][0] + 1000 * applied
+    # Put right, it goes on from there.
+    _add(copied_migrations, "0902", "0901")
+    assert migrations.migrate(database_url)
+    assert _version(database_url) == "0902"
+    assert {good, bad} <= _columns(database_url, "tokens", database_kind)
+
+
+def test_a_first_migration_that_fails_leaves_an_empty_database(
+    empty_database_url: str, copied_migrations: Path
+) -> None:
+    (first,) = copied_migrations.glob("0001_*.py")
+    text = first.read_text()
+    first.write_text(
+        text.replace("\n\ndef downgrade", "    raise RuntimeError('no')\n\n\ndef downgrade")
+    )
+    with pytest.raises(RuntimeError):
+        migrations.migrate(empty_database_url)
+    assert [name for name in table_names(empty_database_url) if name != "alembic_version"] == []
+    first.write_text(text)
+    assert migrations.migrate(empty_database_url)
+    assert _version(empty_database_url) == migrations.head_revision()
+
+
+def test_a_migration_that_is_killed_is_begun_again(
+    empty_database_url: str, tmp_path: Path, aieye: Aieye
+) -> None:
+    environment = {"AIEYE_DATABASE_URL": empty_database_url}
+    for _ in range(6):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "aieye", "migrate"],
+            cwd=tmp_path,
+            env=command_environment(tmp_path, environment),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        # As soon as anything of it is there.
+        deadline = time.monotonic() + 20
+        while process.poll() is None and time.monotonic() < deadline:
+            if _has_begun(empty_database_url):
+                break
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    result = aieye("migrate", environment=environment)
+    assert result.returncode == 0, result.stderr
+    assert _version(empty_database_url) == migrations.head_revision()
+    assert query(empty_database_url, "SELECT count(*) FROM revision") == [(1,)]
+
+
+def _has_begun(url: str) -> bool:
+    if not url.startswith("sqlite"):
+        return bool(table_names(url))
+    directory = Path(url.removeprefix("sqlite+aiosqlite:///")).parent
+    return any(file.stat().st_size > 20_000 for file in directory.glob("aieye.db*"))
+
+
+def test_a_database_of_a_newer_version_is_left_alone(
+    database_url: str, aieye: Aieye, start_server: LiveServers
+) -> None:
+    query(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    environment = {"AIEYE_DATABASE_URL": database_url}
+    result = aieye("migrate", environment=environment)
+    assert result.returncode not in {0, 1}
+    assert "9999" in result.stderr
+    assert "Traceback" not in result.stderr
+    server = start_server.prepare(environment)
+    server.launch()
+    assert server.wait() not in {0, 1}
+    assert "Traceback" not in server.output()
+    assert _version(database_url) == "9999"

@@ -1,0 +1,387 @@
+"""Files, batches, vector stores and stored answers: whose they are, and which key they live with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fakes import chat
+from tests.fakes.upstream import (
+    Behaviour,
+    Connection,
+    FakeUpstream,
+    Received,
+    by_key,
+    json_answer,
+    sse,
+)
+from tests.faults.harness import (
+    MODEL,
+    PROVIDER_KEY,
+    Gateway,
+    both_databases,
+)
+
+pytestmark = pytest.mark.live
+
+SECOND_KEY = "sk-canary-second-8e02bb65a1"
+OTHER_KEY = "sk-canary-other-17b0c2d4e5"
+
+
+@dataclass
+class Account:
+    """What one provider key owns at the provider: another key does not see it."""
+
+    objects: dict[str, chat.Json]
+    # Stop making objects: the next key is tried.
+    is_limited: bool = False
+
+    def behaviour(self, prefix: str) -> Behaviour:
+        async def answer(request: Received, connection: Connection) -> None:
+            connection.fire("account")
+            await self._answer(request, prefix)(request, connection)
+
+        return answer
+
+    def _answer(self, request: Received, prefix: str) -> Behaviour:
+        parts = request.path.removeprefix("/v1/").split("/")
+        if request.method == "POST" and (len(parts) == 1 or request.path.endswith("completions")):
+            if self.is_limited:
+                return json_answer(429, chat.error_body("Full.", code="insufficient_quota"))
+            kind = parts[0].rstrip("s")
+            id_ = f"{prefix}-{kind}-{len(self.objects)}".replace("response", "resp")
+            id_ = id_ if kind != "response" else f"resp_{prefix}{len(self.objects)}"
+            if parts[0] == "chat":
+                made = chat.chat_body("Here.", usage=chat.usage(), id_=f"chatcmpl-{prefix}")
+            elif parts[0] == "responses":
+                made = chat.response_body("Here.", usage=chat.response_usage(), id_=id_)
+                if request.streamed:
+                    self.objects[id_] = made
+                    frames = chat.response_frames("Here.", usage=chat.response_usage(), id_=id_)
+                    return sse(frames, done=False)
+            else:
+                made = {"id": id_, "object": kind}
+            self.objects[str(made["id"])] = made
+            return json_answer(200, made)
+        if request.method == "GET" and len(parts) == 1:
+            data = list(self.objects.values())
+            return json_answer(200, {"object": "list", "data": data, "has_more": False})
+        found = next((self.objects[part] for part in parts if part in self.objects), None)
+        if found is None:
+            return json_answer(404, chat.error_body("No such object."))
+        if request.path.endswith("/content"):
+            return json_answer(200, b"one\ntwo\n", {"Content-Type": "application/octet-stream"})
+        return json_answer(200, {**found, "seen": request.method})
+
+
+@dataclass
+class World:
+    """Two keys at one provider and two users beside the owner."""
+
+    gateway: Gateway
+    upstream: FakeUpstream
+    first: Account
+    second: Account
+    ada: str
+    ben: str
+    ada_too: str
+
+    async def make(self, path: str, token: str, **body: Any) -> str:
+        answer = await self.gateway.ask(body or {"x": 1}, path=path, token=token)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id"])
+
+    async def call(self, method: str, path: str, token: str) -> httpx.Response:
+        return await self.gateway.client.request(
+            method, path, headers={"authorization": f"Bearer {token}"}
+        )
+
+
+@pytest.fixture
+async def world(gateway: Gateway, upstream: FakeUpstream) -> World:
+    await gateway.add_key(1, SECOND_KEY)
+    first, second = Account({}), Account({})
+    upstream.default = by_key(
+        {PROVIDER_KEY: first.behaviour("a"), SECOND_KEY: second.behaviour("b")}
+    )
+    ada = await gateway.add_user("ada@example.org")
+    ben = await gateway.add_user("ben@example.org")
+    return World(
+        gateway, upstream, first, second,
+        await gateway.add_token(user_id=ada), await gateway.add_token(user_id=ben),
+        await gateway.add_token(user_id=ada),
+    )  # fmt: skip
+
+
+KINDS = ["/v1/batches", "/v1/vector_stores", "/v1/uploads", "/v1/responses"]
+
+
+@both_databases
+@pytest.mark.parametrize("path", KINDS)
+async def test_an_object_is_its_users_alone_and_lives_with_the_key_it_was_made_with(
+    world: World, path: str
+) -> None:
+    world.first.is_limited = path != "/v1/batches"
+    body = {"model": MODEL, "input": "x"} if path == "/v1/responses" else {"x": 1}
+    id_ = await world.make(path, world.ada, **body)
+    world.first.is_limited = False
+    maker = PROVIDER_KEY if path == "/v1/batches" else SECOND_KEY
+    assert world.upstream.requests[-1].key == maker
+    seen = len(world.upstream.requests)
+
+    method = "POST" if path == "/v1/uploads" else "GET"
+    tail = "/cancel" if path == "/v1/uploads" else ""
+    theirs = await world.call(method, f"{path}/{id_}{tail}", world.ben)
+    assert theirs.status_code == 404
+    assert theirs.json()["error"]["code"] == "object_not_found"
+    assert len(world.upstream.requests) == seen, "the provider was asked"
+
+    for token in (world.ada, world.ada_too):
+        own = await world.call(method, f"{path}/{id_}{tail}", token)
+        assert (own.status_code, own.json()["id"]) == (200, id_)
+    assert [request.key for request in world.upstream.requests[seen:]] == [maker, maker]
+
+
+async def test_no_verb_reaches_the_object_of_another(world: World) -> None:
+    store = await world.make("/v1/vector_stores", world.ada)
+    batch = await world.make("/v1/batches", world.ada)
+    response = await world.make("/v1/responses", world.ada, model=MODEL, input="x")
+    upload = await world.make("/v1/uploads", world.ada)
+    seen = len(world.upstream.requests)
+    calls = [
+        ("GET", f"/v1/vector_stores/{store}"), ("POST", f"/v1/vector_stores/{store}"),
+        ("DELETE", f"/v1/vector_stores/{store}"), ("POST", f"/v1/vector_stores/{store}/search"),
+        ("GET", f"/v1/vector_stores/{store}/files"), ("POST", f"/v1/vector_stores/{store}/files"),
+        ("POST", f"/v1/vector_stores/{store}/file_batches"),
+        ("GET", f"/v1/vector_stores/{store}/files/file-1"),
+        ("DELETE", f"/v1/vector_stores/{store}/files/file-1"),
+        ("GET", f"/v1/batches/{batch}"), ("POST", f"/v1/batches/{batch}/cancel"),
+        ("GET", f"/v1/responses/{response}"), ("DELETE", f"/v1/responses/{response}"),
+        ("POST", f"/v1/responses/{response}/cancel"),
+        ("GET", f"/v1/responses/{response}/input_items"),
+        ("POST", f"/v1/uploads/{upload}/complete"), ("POST", f"/v1/uploads/{upload}/cancel"),
+        ("POST", f"/v1/uploads/{upload}/parts"),
+        ("GET", "/v1/files/file-unknown"), ("GET", "/v1/files/file-unknown/content"),
+    ]  # fmt: skip
+    for method, path in calls:
+        answer = await world.gateway.client.request(
+            method, path, headers={"authorization": f"Bearer {world.ben}"},
+            content=b"{}" if method == "POST" else None,
+        )  # fmt: skip
+        assert answer.status_code == 404, (method, path, answer.text)
+    assert len(world.upstream.requests) == seen
+    assert [row.status for row in await world.gateway.rows()][4:] == [404] * len(calls)
+
+
+async def test_lists_hold_ones_own_objects_only(world: World) -> None:
+    mine = await world.make("/v1/batches", world.ada)
+    theirs = await world.make("/v1/batches", world.ben)
+    world.first.objects["old"] = {"id": "old", "object": "batch"}
+
+    for token, expected in ((world.ada, [mine]), (world.ben, [theirs])):
+        answer = await world.call("GET", "/v1/batches", token)
+        assert [one["id"] for one in answer.json()["data"]] == expected
+        assert answer.json()["has_more"] is False
+
+
+async def test_an_object_older_than_the_gateway_is_for_administrators(world: World) -> None:
+    world.first.objects["batch_old"] = {"id": "batch_old", "object": "batch"}
+
+    assert (await world.call("GET", "/v1/batches/batch_old", world.ada)).status_code == 404
+    answer = await world.call("GET", "/v1/batches/batch_old", world.gateway.token)
+
+    assert (answer.status_code, answer.json()["id"]) == (200, "batch_old")
+
+
+async def test_a_file_goes_up_with_one_key_and_is_used_and_read_with_it(world: World) -> None:
+    world.first.is_limited = True
+    form = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+    headers = {
+        "content-type": "multipart/form-data; boundary=b",
+        "authorization": f"Bearer {world.ada}",
+    }
+    # An upload is sent once only: the first key's refusal is the answer, and rests the key.
+    refused = await world.gateway.client.post("/v1/files", content=form, headers=headers)
+    assert refused.status_code == 429
+    made = await world.gateway.client.post("/v1/files", content=form, headers=headers)
+    assert made.status_code == 200, made.text
+    file_id = made.json()["id"]
+    world.first.is_limited = False
+    world.gateway.state.gateway.circuits.of(
+        world.gateway.state.directory.current.keys[1]
+    ).succeeded()
+    seen = len(world.upstream.requests)
+
+    content = await world.call("GET", f"/v1/files/{file_id}/content", world.ada)
+    batch = await world.gateway.ask({"input_file_id": file_id}, path="/v1/batches", token=world.ada)
+    theirs = await world.gateway.ask(
+        {"input_file_id": file_id}, path="/v1/batches", token=world.ben
+    )
+
+    assert content.content == b"one\ntwo\n"
+    assert (batch.status_code, theirs.status_code) == (200, 404)
+    assert [request.key for request in world.upstream.requests[seen:]] == [SECOND_KEY] * 2
+
+
+async def test_a_body_that_names_anothers_object_is_404(world: World) -> None:
+    response = await world.make("/v1/responses", world.ada, model=MODEL, input="x")
+    store = await world.make("/v1/vector_stores", world.ada)
+    seen = len(world.upstream.requests)
+    bodies: list[chat.Json] = [
+        {"previous_response_id": response},
+        {"tools": [{"type": "file_search", "vector_store_ids": [store]}]},
+        {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-9"}]}]},
+        {"tools": [{"type": "code_interpreter", "container": {"file_ids": ["file-9"]}}]},
+    ]
+    for body in bodies:
+        answer = await world.gateway.ask(
+            {"model": MODEL, "input": "y", **body}, path="/v1/responses", token=world.ben
+        )
+        assert answer.status_code == 404, body
+    assert len(world.upstream.requests) == seen
+    own = await world.gateway.ask(
+        {"model": MODEL, "input": "y", "previous_response_id": response},
+        path="/v1/responses", token=world.ada,
+    )  # fmt: skip
+    assert own.status_code == 200
+
+
+async def test_a_body_that_names_anothers_object_in_other_letters_is_404_too(world: World) -> None:
+    response = await world.make("/v1/responses", world.ada, model=MODEL, input="x")
+    seen = len(world.upstream.requests)
+    statuses = []
+    for name in (
+        b"previous_response\\u005fid",
+        b"\\u0070revious_response_id",
+        b"previous_response_i\\u0064",
+    ):
+        body = b'{"model":"gpt-4o-mini","input":"y","%b":"%b"}' % (name, response.encode())
+        answer = await world.gateway.ask(body, path="/v1/responses", token=world.ben)
+        statuses.append(answer.status_code)
+
+    assert statuses == [404] * 3
+    assert len(world.upstream.requests) == seen
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_next_turn_of_a_conversation_uses_the_key_of_the_one_before(
+    world: World, stream: bool
+) -> None:
+    world.first.is_limited = True
+    first = await world.gateway.ask(
+        {"model": MODEL, "input": "x", "stream": stream}, path="/v1/responses", token=world.ada
+    )
+    assert first.status_code == 200
+    (response,) = world.second.objects
+    assert response in first.text
+    world.first.is_limited = False
+    world.gateway.state.gateway.circuits.of(
+        world.gateway.state.directory.current.keys[1]
+    ).succeeded()
+
+    body = {"model": MODEL, "input": "y", "previous_response_id": response}
+    second = await world.gateway.ask(body, path="/v1/responses", token=world.ada)
+
+    assert second.status_code == 200
+    assert world.upstream.requests[-1].key == SECOND_KEY
+
+
+async def test_who_got_a_stored_answer_from_the_cache_reaches_it_with_the_right_key(
+    world: World,
+) -> None:
+    body = {"model": MODEL, "input": "x"}
+    world.first.is_limited = True
+    made = await world.gateway.ask(body, path="/v1/responses", token=world.ada)
+    world.first.is_limited = False
+    world.gateway.state.gateway.circuits.of(
+        world.gateway.state.directory.current.keys[1]
+    ).succeeded()
+    hit = await world.gateway.ask(body, path="/v1/responses", token=world.ben)
+    assert (hit.headers["x-aieye-cache"], hit.content) == ("hit", made.content)
+
+    answer = await world.call("GET", f"/v1/responses/{made.json()['id']}", world.ben)
+
+    assert world.upstream.requests[-1].key == SECOND_KEY
+    assert answer.status_code == 200
+
+
+async def test_the_next_turn_goes_to_the_provider_that_has_the_one_before(
+    world: World, other: FakeUpstream
+) -> None:
+    await world.gateway.add_provider("second", other, OTHER_KEY)
+    account = Account({})
+    other.default = account.behaviour("o")
+    first = await world.gateway.ask(
+        {"model": f"second/{MODEL}", "input": "x"}, path="/v1/responses", token=world.ada
+    )
+    response = first.json()["id"]
+
+    explicit = await world.gateway.ask(
+        {"model": f"second/{MODEL}", "input": "y", "previous_response_id": response},
+        path="/v1/responses", token=world.ada,
+    )  # fmt: skip
+    plain = await world.gateway.ask(
+        {"model": MODEL, "input": "z", "previous_response_id": response},
+        path="/v1/responses", token=world.ada,
+    )  # fmt: skip
+
+    assert explicit.status_code == 200
+    # Either it goes where the response is, or it is said that it is not here: no outage.
+    assert plain.status_code in {200, 404}, plain.text
+    assert len(other.requests) == 2 + (plain.status_code == 200)
+
+
+async def test_an_object_whose_key_is_gone_is_404(world: World) -> None:
+    world.first.is_limited = True
+    store = await world.make("/v1/vector_stores", world.ada)
+    world.first.is_limited = False
+    async with world.gateway.state.database.write() as session:
+        from aieye.access.audit import SYSTEM  # noqa: PLC0415 - used here alone
+        from aieye.access.providers import delete_key  # noqa: PLC0415
+
+        await delete_key(session, key_id=2, actor=SYSTEM)
+    await world.gateway.state.directory.refresh()
+    seen = len(world.upstream.requests)
+
+    answer = await world.call("GET", f"/v1/vector_stores/{store}", world.ada)
+
+    assert answer.status_code == 404
+    assert len(world.upstream.requests) == seen
+
+
+async def test_what_a_batch_brings_is_its_owners(world: World) -> None:
+    batch = await world.make("/v1/batches", world.ada)
+    world.first.objects[batch] |= {"output_file_id": "file-out", "error_file_id": "file-err"}
+    world.first.objects["file-out"] = {"id": "file-out"}
+    await world.call("GET", f"/v1/batches/{batch}", world.ada)
+
+    own = await world.call("GET", "/v1/files/file-out/content", world.ada)
+    theirs = await world.call("GET", "/v1/files/file-out/content", world.ben)
+
+    assert (own.status_code, theirs.status_code) == (200, 404)
+
+
+async def test_a_token_pinned_to_another_key_still_reaches_the_object(world: World) -> None:
+    batch = await world.make("/v1/batches", world.ada)
+    owner = world.gateway.state.directory.find_grant(world.ada)
+    assert owner is not None
+    pinned = await world.gateway.add_token(user_id=owner.user_id, provider_key_id=2)
+
+    answer = await world.call("GET", f"/v1/batches/{batch}", pinned)
+
+    assert answer.status_code == 200
+    assert world.upstream.requests[-1].key == PROVIDER_KEY
+
+
+async def test_stored_chats_are_owned_as_well(world: World) -> None:
+    body = {"model": MODEL, "messages": [], "store": True}
+    made = await world.gateway.ask(body, token=world.ada)
+    id_ = made.json()["id"]
+
+    own = await world.call("GET", f"/v1/chat/completions/{id_}", world.ada)
+    theirs = await world.call("GET", f"/v1/chat/completions/{id_}", world.ben)
+
+    assert (own.status_code, theirs.status_code) == (200, 404)
