@@ -43,6 +43,16 @@ def downgrade() -> None:
     pass
 '''
 
+FAILING = """
+
+whole_upgrade = upgrade
+
+
+def upgrade() -> None:
+    whole_upgrade()
+    raise RuntimeError("no")
+"""
+
 
 def _version(url: str) -> str:
     ((version,),) = query(url, "SELECT version_num FROM alembic_version")
@@ -140,9 +150,7 @@ def test_a_first_migration_that_fails_leaves_an_empty_database(
 ) -> None:
     (first,) = copied_migrations.glob("0001_*.py")
     text = first.read_text()
-    first.write_text(
-        text.replace("\n\ndef downgrade", "    raise RuntimeError('no')\n\n\ndef downgrade")
-    )
+    first.write_text(text + FAILING)
     with pytest.raises(RuntimeError):
         migrations.migrate(empty_database_url)
     assert [name for name in table_names(empty_database_url) if name != "alembic_version"] == []
@@ -155,7 +163,7 @@ def test_a_migration_that_is_killed_is_begun_again(
     empty_database_url: str, tmp_path: Path, aieye: Aieye
 ) -> None:
     environment = {"AIEYE_DATABASE_URL": empty_database_url}
-    for _ in range(6):
+    for size in (1_000, 10_000, 40_000, 80_000, 120_000, 160_000):
         process = subprocess.Popen(
             [sys.executable, "-m", "aieye", "migrate"],
             cwd=tmp_path,
@@ -163,12 +171,12 @@ def test_a_migration_that_is_killed_is_begun_again(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        # As soon as anything of it is there.
+        # As soon as that much of it is there.
         deadline = time.monotonic() + 20
         while process.poll() is None and time.monotonic() < deadline:
-            if _has_begun(empty_database_url):
+            if _has_begun(empty_database_url, size):
                 break
-            time.sleep(0.002)
+            time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
         process.wait()
     result = aieye("migrate", environment=environment)
@@ -177,11 +185,11 @@ def test_a_migration_that_is_killed_is_begun_again(
     assert query(empty_database_url, "SELECT count(*) FROM revision") == [(1,)]
 
 
-def _has_begun(url: str) -> bool:
+def _has_begun(url: str, size: int) -> bool:
     if not url.startswith("sqlite"):
         return bool(table_names(url))
     directory = Path(url.removeprefix("sqlite+aiosqlite:///")).parent
-    return any(file.stat().st_size > 20_000 for file in directory.glob("aieye.db*"))
+    return sum(file.stat().st_size for file in directory.glob("aieye.db*")) > size
 
 
 def test_a_database_of_a_newer_version_is_left_alone(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from aieye import app
 from aieye.gateway import dispatch, retry
 from aieye.ledger.pricing import PriceBook
 from tests.fakes.upstream import FakeUpstream
@@ -21,6 +22,14 @@ from tests.servers import DatabaseKind
 def price_list() -> None:
     """The price list takes a while to load, which no test's timing should depend on."""
     PriceBook.load()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_starts() -> Iterator[None]:
+    """The check of all routes' policies at each start takes half of its time; others test it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "assert_every_route_has_a_policy", lambda _app: None)
+        yield
 
 
 @pytest.fixture

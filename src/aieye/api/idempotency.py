@@ -77,7 +77,7 @@ class Idempotency:
             await self._replay(call, stored, send)
             return
         self._own.add(place)
-        recorder = _Recorder(send, self._store(place, digest, call))
+        recorder = _Recorder(send, self._store(place, digest, call), call)
         try:
             # Imported where it is used once: the endpoint itself imports this module.
             from aieye.api.openai import send_reply  # noqa: PLC0415
@@ -168,7 +168,8 @@ class Idempotency:
 class _Recorder:
     """Passes an answer on and stores it before its last message."""
 
-    def __init__(self, send: Any, store: Callable[..., Awaitable[None]]) -> None:
+    def __init__(self, send: Any, store: Callable[..., Awaitable[None]], call: Call) -> None:
+        self._call = call
         self._send = send
         self._store = store
         self._status = 500
@@ -191,6 +192,9 @@ class _Recorder:
         await self._send(message)
 
     def _is_final(self) -> bool:
+        if self._status < 300 and self._call.record.error is not None:
+            # A stream that broke off after its beginning.
+            return False
         return self._status < 500 and self._status != 429 and self._size <= MOST_STORED_BYTES
 
 

@@ -126,7 +126,9 @@ class OpenAIEndpoint:
             await self._idempotency.answer(call, scope["path"], key, send, self._reply)
             return
         if kind == UPLOAD:
+            limit = self._settings.max_upload_bytes
             _refuse_encoded(headers)
+            _check_declared(headers, limit)
             call.upload = lambda: _stream_body(connection, call, limit)
         await send_reply(send, await self._reply(call))
 

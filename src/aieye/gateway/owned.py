@@ -40,7 +40,8 @@ class NoSuchObject(NotFound):
 
 def may_refer(body: bytes) -> bool:
     """Whether a body may name such objects: a quick look that errs towards yes."""
-    return b'_id"' in body or b'_ids"' in body
+    # An escape may stand for any letter of a field's name.
+    return b'_id"' in body or b'_ids"' in body or b"\\u00" in body
 
 
 def references(value: Any) -> Iterator[str]:

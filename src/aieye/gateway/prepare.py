@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,11 +10,12 @@ from aieye.access.snapshot import Grant, Snapshot
 from aieye.cache.controls import Controls, from_field
 from aieye.cache.key import cache_key, canonical, read_object, write_json
 from aieye.errors import InvalidRequest
-from aieye.gateway.routing import Candidate, resolve, with_key
+from aieye.gateway.routing import Candidate, ModelNotAllowed, NoRoute, bound_to, resolve
 from aieye.gateway.wire import Endpoint, Match
 
 # Responses that go on by themselves or lean on what the provider remembers cannot be given again.
 _STATEFUL = ("background", "conversation", "previous_response_id")
+_MODEL_FIELD = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _LONGEST_NAME = 200
 _MOST_TAGS = 16
 
@@ -47,6 +49,8 @@ class Plan:
         document = self.document
         renamed = candidate.model is not None and candidate.model != self.model
         inject = inject_usage and self.is_stream and not self.wants_usage
+        if renamed and not inject and "cache" not in document:
+            return _with_model(self.raw, document, candidate.model or "")
         if not renamed and "cache" not in document:
             if not inject or self.endpoint.dialect not in {"chat", "completions"}:
                 return self.raw
@@ -82,7 +86,14 @@ def prepare(
     """
     document = read_object(raw)
     model = _model(document)
-    candidates = tuple(with_key(candidate, key_id) for candidate in resolve(snapshot, grant, model))
+    if model is None and grant.models is not None:
+        raise ModelNotAllowed("This token is limited to models: name one of them.", param="model")
+    found = resolve(snapshot, grant, model)
+    if key_id is not None:
+        found = bound_to(snapshot, found, model, key_id)
+        if not found:
+            raise NoRoute("The key that the object was made with is not in use any more.")
+    candidates = tuple(found)
     endpoint = match.endpoint
     is_stream = _is_stream(endpoint, document)
     canonicals: tuple[bytes, ...] = ()
@@ -109,6 +120,17 @@ def prepare(
         controls=from_field(document.get("cache"), header),
         tags=_tags(document.get("metadata")),
     )
+
+
+def _with_model(raw: bytes, document: dict[str, Any], model: str) -> bytes:
+    """The body with another model, every other byte as the client wrote it."""
+    wanted = {**document, "model": model}
+    for found in _MODEL_FIELD.finditer(raw):
+        spliced = raw[: found.start(1)] + write_json(model) + raw[found.end(1) :]
+        # The same letters may stand deeper within, or inside a text: only one place is right.
+        if read_object(spliced) == wanted:
+            return spliced
+    return write_json(wanted)
 
 
 def _model(document: dict[str, Any]) -> str | None:

@@ -19,7 +19,7 @@ from aieye.gateway.dispatch import Outcome
 from aieye.gateway.multipart import find_model, replace_model
 from aieye.gateway.owned import NoSuchObject, Owned, answer_id, may_refer, references
 from aieye.gateway.prepare import check_model
-from aieye.gateway.routing import Candidate, resolve, with_key
+from aieye.gateway.routing import Candidate, ModelNotAllowed, is_allowed, resolve, with_key
 from aieye.gateway.service import Gateway
 from aieye.gateway.sse import error_frame
 from aieye.gateway.upstream import MOST_ANSWER_BYTES, without_key
@@ -172,6 +172,10 @@ class Relay:
             return call.match.path.removeprefix("/models/")
         if endpoint.kind == MULTIPART:
             found = find_model(_content_type(call), call.body)
+            if found is None and call.grant.models is not None:
+                raise ModelNotAllowed(
+                    "This token is limited to models: name one of them.", param="model"
+                )
             return None if found is None else check_model(found[0])
         return None
 
@@ -399,7 +403,7 @@ class Relay:
             return body
         data = [one for one in answer["data"] + extra if isinstance(one, dict)]
         if allowed is not None:
-            data = [one for one in data if one.get("id") in allowed]
+            data = [one for one in data if is_allowed(str(one.get("id")), allowed)]
         return orjson.dumps({**answer, "data": data})
 
 

@@ -63,7 +63,7 @@ def hit_headers(entry: Entry) -> list[Header]:
 def fill_from_entry(record: CallRecord, entry: Entry) -> None:
     """Book a hit: nothing paid, what it saved, the tokens of the answer that is given again."""
     made = entry.provenance
-    record.provider_id = entry.provider_id
+    record.provider_id, record.key_id = entry.provider_id, made.key_id
     record.model = made.model
     record.tokens_input, record.tokens_output = made.tokens_input, made.tokens_output
     record.tokens_cached, record.tokens_reasoning = made.tokens_cached, made.tokens_reasoning

@@ -42,7 +42,7 @@ def resolve(snapshot: Snapshot, grant: Grant, model: str | None) -> list[Candida
 
     Raises `ModelNotFound`, `ModelNotAllowed`, `NoRoute`.
     """
-    if model is not None and grant.models is not None and not _is_allowed(model, grant.models):
+    if model is not None and grant.models is not None and not is_allowed(model, grant.models):
         raise ModelNotAllowed(f"This token may not use the model {model[:100]!r}.", param="model")
     route = None if model is None else snapshot.routes.get(model)
     if route is not None:
@@ -61,7 +61,8 @@ def resolve(snapshot: Snapshot, grant: Grant, model: str | None) -> list[Candida
     return usable
 
 
-def _is_allowed(model: str, allowed: frozenset[str]) -> bool:
+def is_allowed(model: str, allowed: frozenset[str]) -> bool:
+    """Whether `model` is among `allowed`, whose names may end in `*`."""
     return model in allowed or any(
         name.endswith("*") and model.startswith(name[:-1]) for name in allowed
     )
@@ -115,6 +116,25 @@ def _pinned(snapshot: Snapshot, key_id: int, candidates: Sequence[Candidate]) ->
     if candidates and not kept and key is not None:
         raise ModelNotFound("This token's provider does not serve that model.", param="model")
     return kept
+
+
+def bound_to(
+    snapshot: Snapshot, candidates: Sequence[Candidate], model: str | None, key_id: int
+) -> list[Candidate]:
+    """`candidates` as they are for what belongs to one key: that key at its provider, or nothing.
+
+    Where no candidate is of that provider, `model` itself is asked for there.
+    """
+    key = snapshot.keys.get(key_id)
+    if key is None:
+        return []
+    provider = snapshot.providers_by_id[key.provider_id]
+    fitting = [
+        Candidate(provider, (key,), candidate.model)
+        for candidate in candidates
+        if candidate.provider.id == provider.id
+    ]
+    return fitting or [Candidate(provider, (key,), model)]
 
 
 def with_key(candidate: Candidate, key_id: int | None) -> Candidate:

@@ -9,6 +9,7 @@ nothing: a stream that was cut, a provider without usage.
 from __future__ import annotations
 
 import importlib
+import json
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final, Protocol, cast
@@ -120,10 +121,7 @@ def usage_of_body(body: bytes) -> tuple[Usage | None, str | None, str | None]:
     """
     answer = _outline(body) if len(body) > _OUTLINE_BYTES else None
     if answer is None:
-        try:
-            answer = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            return None, None, None
+        answer = _load(body)
         if not isinstance(answer, dict):
             return None, None, None
     model = answer.get("model")
@@ -131,6 +129,17 @@ def usage_of_body(body: bytes) -> tuple[Usage | None, str | None, str | None]:
     if usage is None and "duration" in answer:
         usage = _usage_of_duration(answer)
     return usage, model if isinstance(model, str) and model else None, _finish(answer)
+
+
+def _load(body: bytes) -> Any:
+    """The JSON value; Python's own reader takes half a surrogate pair, which some providers send."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            return None
 
 
 def is_complete(finish: str | None) -> bool:

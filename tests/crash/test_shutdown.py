@@ -1,0 +1,122 @@
+"""SIGTERM: what is under way is finished, everything is recorded, and the exit is a good one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import aiohttp
+import pytest
+
+from tests.crash.ledger import assert_recorded, assert_sums_agree, states
+from tests.crash.load import DONE, Load, chat
+from tests.installation import Installation, call_id
+from tests.live import LiveServer, LiveServers
+
+CHAT = "/v1/chat/completions"
+STREAMS = 20
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    received = b""
+    try:
+        async for piece in response.content.iter_any():
+            received += piece
+    except aiohttp.ClientError:
+        received += b"<broken off>"
+    return received
+
+
+async def _is_closed_to_newcomers(server: LiveServer) -> bool:
+    try:
+        async with (
+            aiohttp.ClientSession(server.base_url) as session,
+            session.get("/readyz") as response,
+        ):
+            return response.status == 503
+    except aiohttp.ClientError:
+        return True
+
+
+def test_streams_and_calls_under_way_are_finished_and_recorded(
+    installation: Installation, start_server: LiveServers
+) -> None:
+    token = installation.add_token()
+    server = start_server(installation.environment)
+
+    async def stop_meanwhile() -> tuple[int, bool, list[bytes], list[bytes], set[str]]:
+        async with aiohttp.ClientSession(server.base_url, headers=token.headers) as session:
+            body = chat("events", model="sim-slow-60-long-40", stream=True)
+            streams = [
+                await session.post(CHAT, json=body | {"seed": number}) for number in range(STREAMS)
+            ]
+            plain = [
+                asyncio.create_task(
+                    session.post(CHAT, json=chat("slow", model="sim-delay-1500", seed=number))
+                )
+                for number in range(3)
+            ]
+            reading = [asyncio.create_task(_read(stream)) for stream in streams]
+            await asyncio.sleep(0.4)
+            stopping = asyncio.create_task(asyncio.to_thread(server.terminate))
+            await asyncio.sleep(0.4)
+            is_closed = await _is_closed_to_newcomers(server)
+            answers = await asyncio.gather(*plain)
+            bodies = [await answer.read() for answer in answers]
+            received = list(await asyncio.gather(*reading))
+            ids = {call_id(answer.headers) for answer in [*answers, *streams]}
+            return await stopping, is_closed, received, bodies, ids
+
+    code, is_closed, received, bodies, ids = asyncio.run(stop_meanwhile())
+    assert code == 0
+    assert is_closed, "it went on taking calls"
+    assert all(one.endswith(DONE) for one in received)
+    assert all(b"chat.completion" in body for body in bodies)
+    assert states(installation) == {"done": STREAMS + 3}
+    assert_recorded(installation, ids)
+    assert_sums_agree(installation)
+
+
+def test_a_stop_under_load_loses_nothing(
+    installation: Installation, start_server: LiveServers
+) -> None:
+    token = installation.add_token()
+    server = start_server(installation.environment)
+    with Load(server.base_url, token) as load:
+        while len(load.seen.kinds) < 6:
+            time.sleep(0.02)
+        time.sleep(0.4)
+        code = server.terminate()
+    assert code == 0
+    assert_recorded(installation, set(load.seen.finished))
+    assert set(states(installation)) == {"done"}
+    assert_sums_agree(installation)
+    assert "Traceback" not in server.output()
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_an_idle_server_stops_at_once(
+    installation: Installation, start_server: LiveServers
+) -> None:
+    server = start_server(installation.environment)
+    started = time.monotonic()
+    assert server.terminate() == 0
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_client_that_keeps_its_connection_does_not_hold_the_stop_up(
+    installation: Installation, start_server: LiveServers
+) -> None:
+    token = installation.add_token()
+    server = start_server(installation.environment)
+
+    async def keep_and_stop() -> float:
+        async with aiohttp.ClientSession(server.base_url, headers=token.headers) as session:
+            async with session.get("/v1/models") as response:
+                await response.read()
+            started = time.monotonic()
+            assert await asyncio.to_thread(server.terminate) == 0
+            return time.monotonic() - started
+
+    assert asyncio.run(keep_and_stop()) < 3
