@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from tests.installation import Made, call_id
 
 DONE = b"data: [DONE]\n\n"
 CLIENTS = 12
+KINDS = 6
 _number = count(1)
 
 
@@ -56,6 +58,13 @@ class Load:
         self._stop.set()
         self._thread.join(30)
         assert not self._thread.is_alive(), "the clients hang"
+
+    def wait_for_each_kind(self, seconds: float = 20) -> None:
+        """Until one call of each kind was seen finished; fails when that does not come."""
+        deadline = time.monotonic() + seconds
+        while len(self.seen.kinds) < KINDS:
+            assert time.monotonic() < deadline, f"only {self.seen.kinds} were finished"
+            time.sleep(0.02)
 
     def _run(self) -> None:
         asyncio.run(self._call_all())

@@ -83,8 +83,7 @@ def test_a_stop_under_load_loses_nothing(
     token = installation.add_token()
     server = start_server(installation.environment)
     with Load(server.base_url, token) as load:
-        while len(load.seen.kinds) < 6:
-            time.sleep(0.02)
+        load.wait_for_each_kind()
         time.sleep(0.4)
         code = server.terminate()
     assert code == 0

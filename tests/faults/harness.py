@@ -203,7 +203,12 @@ class Gateway:
     @contextlib.asynccontextmanager
     async def raw(self) -> AsyncIterator[RawClient]:
         """A client that sends any bytes and leaves whenever it likes."""
-        client = RawClient(*await asyncio.open_connection("127.0.0.1", self.port, limit=2**16))
+        sock = socket.socket()
+        # What the kernel holds for a client that does not read is bounded, and known.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        client = RawClient(*await asyncio.open_connection(sock=sock, limit=2**16))
         try:
             yield client
         finally:

@@ -298,7 +298,7 @@ async def test_a_client_that_reads_slowly_gets_everything(
 ) -> None:
     # Longer than the time between events: the wait is the client's, not the provider's.
     gateway = await start_gateway(idle_timeout=0.3)
-    size, count = 64 * 1024, 200
+    size, count = 64 * 1024, 384
     upstream.default = flood(count, size)
     async with gateway.raw() as client:
         await client.send(gateway.request(streamed()))

@@ -159,7 +159,8 @@ class Idempotency:
             for name, value in stored.headers or ()
         ]
         body = stored.body or b""
-        headers = [pair for pair in headers if pair[0] != b"content-length"]
+        headers = [pair for pair in headers if pair[0] not in {b"content-length", b"x-request-id"}]
+        headers.append((b"x-request-id", record.request_id.encode()))
         headers += [(b"content-length", b"%d" % len(body)), (b"idempotency-replayed", b"true")]
         await send({"type": "http.response.start", "status": stored.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -391,6 +391,9 @@ class Relay:
         name = call.match.path.removeprefix("/models/")
         if call.match.endpoint.method != "GET":
             return None
+        allowed = call.grant.models
+        if allowed is not None and not is_allowed(name, allowed):
+            raise ModelNotAllowed("This token may not use that model.", param="model")
         return next((one for one in self._extra(call.grant) if one["id"] == name), None)
 
     def _with_own_models(self, call: Call, body: bytes) -> bytes:
