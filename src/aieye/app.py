@@ -9,12 +9,11 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import timedelta
 from typing import Any
 
 import structlog
 from fastapi import FastAPI
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, update
 
 from aieye import __version__
 from aieye.access.cipher import Cipher
@@ -32,13 +31,13 @@ from aieye.collector import rest_while_starting, watch_what_comes
 from aieye.db.engine import Database
 from aieye.db.group_writer import GroupWriter
 from aieye.db.migrate import migrate
+from aieye.db.presence import Presence
 from aieye.db.tables import Call, Instance
-from aieye.db.types import now
 from aieye.gateway.admission import LedgerAdmission
 from aieye.gateway.owned import Owned
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
-from aieye.headers import ClientAddress, SecurityHeaders, TrustedProxies
+from aieye.headers import BodyLimit, ClientAddress, SecurityHeaders, TrustedProxies
 from aieye.ledger.book import INTERRUPTED, OPEN, Book
 from aieye.ledger.retention import keep_pruning
 from aieye.settings import Settings, load_settings
@@ -50,9 +49,8 @@ from aieye.ui import auth, home, static
 
 log = structlog.get_logger()
 
+MOST_FORM_BYTES = 2**20
 HEARTBEAT_SECONDS = 5.0
-# A process that has not been seen for this long is dead: what it left open is marked.
-DEAD_SECONDS = 30.0
 LONGEST_LAG_SECONDS = 1.0
 
 Announce = Callable[[FirstStart, bool], None]
@@ -84,9 +82,18 @@ class _Service:
         self._openai: OpenAIEndpoint | None = None
         self.fastapi = self._make_fastapi()
         self._rest = ClientAddress(
-            SecurityHeaders(self.fastapi, is_https=settings.base_url.startswith("https://")),
+            SecurityHeaders(
+                BodyLimit(self.fastapi, self._longest_body),
+                is_https=settings.base_url.startswith("https://"),
+            ),
             TrustedProxies(settings.trusted_proxies),
         )
+
+    def _longest_body(self, path: str) -> int:
+        """The originals' routes take what `/v1` does; forms and administrators' JSON are small."""
+        if path.startswith(("/api/openai/", "/api/cache/")):
+            return self._settings.max_json_bytes
+        return MOST_FORM_BYTES
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if (
@@ -165,12 +172,14 @@ async def running(
         )
         await cache.start()
         stack.push_async_callback(cache.close)
-        instance_id = secrets.token_hex(16)
-        await _register(database, instance_id)
+        presence = Presence(database, secrets.token_hex(16))
+        await presence.start()
+        stack.push_async_callback(presence.close)
+        await _mark_interrupted(database, presence)
         metrics = Metrics()
         directory.on_change(lambda snapshot: _name_providers(metrics, snapshot))
         gateway = Gateway(
-            settings, directory, cache, writer, Book(writer, instance_id),
+            settings, directory, cache, writer, Book(writer, presence.instance_id),
             LedgerAdmission(writer),
         )  # fmt: skip
         metrics.knows_model = _known_models(gateway)
@@ -194,7 +203,7 @@ async def running(
                 cache.maintain(),
                 state.lag.watch(),
                 keep_pruning(database, settings),
-                _beat(database, instance_id),
+                _beat(database, presence),
             )
         )
         yield state, first
@@ -287,39 +296,26 @@ def _report(task: asyncio.Task[None]) -> None:
 # -- this process among others ----------------------------------------------------------------
 
 
-async def _register(database: Database, instance_id: str) -> None:
-    """Note that this process lives, and mark what dead ones left open."""
+async def _mark_interrupted(database: Database, presence: Presence) -> None:
+    """Mark what dead processes left open, and forget them."""
     async with database.write() as session:
-        await session.execute(insert(Instance).values(id=instance_id))
-    await _mark_interrupted(database, is_start=True, own=instance_id)
-
-
-async def _mark_interrupted(database: Database, *, is_start: bool, own: str) -> None:
-    async with database.write() as session:
-        living = select(Instance.id)
-        if database.is_sqlite and is_start:
-            # One process serves a SQLite file: all others that ever did are gone.
-            living = living.where(Instance.id == own)
-        else:
-            living = living.where(Instance.seen_at >= now() - timedelta(seconds=DEAD_SECONDS))
+        dead = await presence.dead(session)
+        if not dead:
+            return
         await session.execute(
             update(Call)
-            .where(Call.state == OPEN, Call.instance_id.not_in(living))
+            .where(Call.state == OPEN, Call.instance_id.in_(dead))
             .values(state=INTERRUPTED, error="interrupted: the process ended")
         )
+        await session.execute(delete(Instance).where(Instance.id.in_(dead)))
 
 
-async def _beat(database: Database, instance_id: str) -> None:
-    beats = 0
+async def _beat(database: Database, presence: Presence) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_SECONDS)
-        beats += 1
         try:
-            async with database.write() as session:
-                await session.execute(
-                    update(Instance).where(Instance.id == instance_id).values(seen_at=now())
-                )
-            if beats % 6 == 0:
-                await _mark_interrupted(database, is_start=False, own=instance_id)
+            await presence.beat()
+            if not database.is_sqlite:
+                await _mark_interrupted(database, presence)
         except Exception as error:  # noqa: BLE001 - a worker loop: the database may be away
             log.warning("heartbeat_missed", reason=type(error).__name__)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
+
+import orjson
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -132,3 +135,69 @@ def _parse(text: str) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+class BodyLimit:
+    """Refuses bodies over a size, as soon as that is known, before anybody holds them.
+
+    `longest` gives the limit in bytes for a path. What `app` reads in excess of a declared length
+    does not exist; a body without one is counted as it comes.
+    """
+
+    def __init__(self, app: App, longest: Callable[[str], int]) -> None:
+        self._app = app
+        self._longest = longest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._longest(scope["path"])
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
+            await _refuse(send, limit)
+            return
+        size = 0
+        is_over = is_begun = False
+
+        async def counted() -> Message:
+            nonlocal size, is_over
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > limit:
+                is_over = True
+                raise _TooLargeError
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal is_begun
+            # Whatever the application makes of the broken reading, 413 is what it was.
+            if not is_over or is_begun:
+                is_begun = True
+                await send(message)
+
+        with suppress(_TooLargeError):
+            await self._app(scope, counted, noted)
+        if is_over and not is_begun:
+            await _refuse(send, limit)
+
+
+class _TooLargeError(Exception):
+    """The body has outgrown the limit."""
+
+
+async def _refuse(send: Send, limit: int) -> None:
+    error = {
+        "message": f"The body is larger than the {limit} bytes allowed here.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "request_too_large",
+    }
+    body = orjson.dumps({"error": error})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -19,7 +19,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     SecretStr,
     ValidationError,
@@ -78,6 +77,7 @@ def _empty_is_none(value: object) -> object:
 
 ByteCount = Annotated[PositiveInt, BeforeValidator(_parse_bytes)]
 Switch = Annotated[bool, BeforeValidator(_parse_switch)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Optional_ = BeforeValidator(_empty_is_none)
 
 
@@ -115,10 +115,10 @@ class Settings(BaseSettings):
     ledger_retention_days: NonNegativeInt = 30
     stream_usage: Literal["inject", "leave"] = "inject"
 
-    connect_timeout: PositiveFloat = 5
-    first_byte_timeout: PositiveFloat = 600
-    idle_timeout: PositiveFloat = 120
-    upstream_timeout: PositiveFloat = 600
+    connect_timeout: Seconds = 5
+    first_byte_timeout: Seconds = 600
+    idle_timeout: Seconds = 120
+    upstream_timeout: Seconds = 600
 
     max_json_bytes: ByteCount = 50 * 2**20
     max_upload_bytes: ByteCount = 512 * 2**20
@@ -152,8 +152,12 @@ class Settings(BaseSettings):
     @classmethod
     def _are_networks(cls, value: str) -> str:
         for part in filter(None, (part.strip() for part in value.split(","))):
-            if part != "*":
-                ipaddress.ip_network(part, strict=False)
+            try:
+                if part != "*":
+                    ipaddress.ip_network(part, strict=False)
+            except ValueError:
+                # Its own message would repeat the value.
+                raise ValueError("should be addresses or networks such as 10.0.0.0/8") from None
         return value
 
     @field_validator("secret_key")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,3 +90,17 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_circuit(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key is ever left alone, so that every call reaches the provider."""
     monkeypatch.setattr(dispatch, "Circuit", partial(retry.Circuit, threshold=10**9))
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    """A port that neither accepts nor refuses: its queue is full."""
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        port: int = listening.getsockname()[1]
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        time.sleep(0.05)
+        yield port

@@ -405,6 +405,45 @@ async def test_what_the_client_wrote_goes_up_as_it_was_written(
     assert first.header("content-length") == str(len(plain))
 
 
+async def test_the_clients_stream_options_are_kept_and_only_usage_is_added(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    for number, (given, sent) in enumerate(
+        (
+            (None, {"include_usage": True}),
+            ({}, {"include_usage": True}),
+            ({"include_usage": False}, {"include_usage": True}),
+            ({"include_obfuscation": False}, {"include_obfuscation": False, "include_usage": True}),
+            ({"include_usage": True, "x": 1.0}, {"include_usage": True, "x": 1.0}),
+        )
+    ):
+        answer = await gateway.ask(streamed(f"Well, {number}?", stream_options=given))
+        assert upstream.requests[-1].json["stream_options"] == sent
+        wanted = bool(given and given.get("include_usage"))
+        assert (b'"prompt_tokens"' in answer.content) == wanted
+        row = (await gateway.rows())[-1]
+        assert (row.tokens_output, row.cost_state) == (7, "exact")
+
+
+async def test_usage_that_comes_with_the_last_words_is_booked_and_not_withheld(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    frames = chat.chat_frames("one two")
+    last = chat.frame(
+        {
+            "id": "c", "usage": chat.usage(),
+            "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+        }
+    )  # fmt: skip
+    upstream.default = sse([*frames[:-1], last])
+
+    answer = await gateway.ask(streamed())
+
+    assert answer.content == b"".join([*frames[:-1], last, DONE_FRAME])
+    row = await gateway.row()
+    assert (row.tokens_input, row.tokens_output, row.cost_state) == (11, 7, "exact")
+
+
 async def test_only_our_key_and_no_header_of_the_client_goes_up(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:

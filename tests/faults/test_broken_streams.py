@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 import httpx
+import openai
 import orjson
 import pytest
 
@@ -284,7 +285,7 @@ async def test_a_stream_that_fails_before_its_first_event_goes_to_the_next_targe
     start_gateway: StartGateway, upstream: FakeUpstream, other: FakeUpstream,
     quick_retries: None, fault: Behaviour,
 ) -> None:  # fmt: skip
-    gateway = await start_gateway(first_byte_timeout=0.3)
+    gateway = await start_gateway(first_byte_timeout=0.5)
     await gateway.add_provider("second", other, "sk-second-0123456789")
     await gateway.add_route(
         "fast", {"model": MODEL, "provider": "openai"}, {"model": "other", "provider": "second"}
@@ -632,3 +633,20 @@ async def test_a_plain_answer_to_a_call_for_a_stream_is_passed_on(
 
     assert (answer.status_code, answer.content) == (200, BODY)
     assert (await gateway.row()).cost_state == "exact"
+
+
+async def test_openais_sdk_raises_when_a_stream_breaks_off(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    upstream.default = cut_after(900, sse(TEN))
+    said = ""
+    async with gateway.sdk() as sdk:
+        stream = await sdk.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": "Count."}], stream=True
+        )
+        with pytest.raises(openai.APIError, match="broke off"):
+            async for chunk in stream:
+                said += chunk.choices[0].delta.content or ""
+
+    assert upstream.fired["cut"] == 1
+    assert said.startswith("one two")

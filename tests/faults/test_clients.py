@@ -539,15 +539,36 @@ async def test_a_transcription_keeps_its_form_byte_for_byte_but_for_the_model(
     assert (await gateway.row()).endpoint == "audio/transcriptions"
 
 
-async def test_a_slow_request_does_not_hold_up_others(
+async def test_many_slow_requests_do_not_hold_up_others(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
     upstream.default = chat_answer("Here.")
     whole = gateway.request(question())
-    async with gateway.raw() as client:
-        await client.send(whole[:100])
-        answers = await asyncio.gather(*(gateway.ask(question(f"Number {n}")) for n in range(10)))
-        assert {answer.status_code for answer in answers} == {200}
-        await client.send(whole[100:])
-        status, _ = await client.read_head()
+    async with contextlib.AsyncExitStack() as stack:
+        slow = [await stack.enter_async_context(gateway.raw()) for _ in range(200)]
+        for number, client in enumerate(slow):
+            await client.send(whole[: 10 + number % (len(whole) - 20)])
+        times = []
+        for number in range(10):
+            started = time.monotonic()
+            assert (await gateway.ask(question(f"Number {number}"))).status_code == 200
+            times.append(time.monotonic() - started)
+        assert min(times) < 0.1
+        await slow[0].send(whole[10:])
+        status, _ = await slow[0].read_head()
     assert status == 200
+
+
+async def test_a_client_that_leaves_before_its_request_went_up_pays_nothing(
+    start_gateway: StartGateway, full_port: int
+) -> None:
+    gateway = await start_gateway(connect_timeout=5)
+    await gateway.add_provider("down", f"http://127.0.0.1:{full_port}/v1", "sk-down-0123456789")
+    async with gateway.raw() as client:
+        await client.send(gateway.request(question(model="down/gpt-4o-mini")))
+        await asyncio.sleep(0.3)
+        client.abort()
+
+    row = await gateway.row()
+    assert (row.status, row.error) == (499, "client_cancelled")
+    assert (row.cost_nano, row.cost_state) == (0, "exact")

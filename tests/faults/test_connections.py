@@ -9,7 +9,7 @@ import random
 import socket
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -153,20 +153,6 @@ async def test_a_server_that_does_not_shake_hands_ends_at_the_connect_timeout(
     assert (answer.status_code, error_code(answer)) == (502, "upstream_unreachable")
 
 
-@pytest.fixture
-def full_port() -> Iterator[int]:
-    """A port that neither accepts nor refuses: its queue is full."""
-    with contextlib.ExitStack() as stack:
-        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        port: int = listening.getsockname()[1]
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(("127.0.0.1", port))
-        time.sleep(0.05)
-        yield port
-
-
 async def test_a_connection_that_is_not_accepted_ends_at_the_connect_timeout(
     start_gateway: StartGateway, quick_retries: None, full_port: int
 ) -> None:
@@ -295,8 +281,8 @@ async def test_a_provider_that_never_answers_is_504_and_hears_that_nobody_waits(
 async def test_the_whole_of_a_plain_answer_is_not_held_to_the_time_for_the_first_byte(
     start_gateway: StartGateway, upstream: FakeUpstream
 ) -> None:
-    gateway = await start_gateway(first_byte_timeout=0.3, idle_timeout=0.3, upstream_timeout=5)
-    upstream.default = slowly(BODY, pieces=6, pause=0.1)
+    gateway = await start_gateway(first_byte_timeout=0.5, idle_timeout=0.5, upstream_timeout=5)
+    upstream.default = slowly(BODY, pieces=8, pause=0.1)
 
     answer = await gateway.ask(question())
 
@@ -408,7 +394,9 @@ IMPROPER: dict[str, Behaviour] = {
     "half a head": raw([b"HTTP/1.1 200 OK\r\nContent-Ty"]),
     "a head without an end": raw([b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000], close=False),
     "a header with a NUL": raw([head("X-Nul: a\0b", f"Content-Length: {len(BODY)}") + BODY]),
-    "informational answers for ever": raw([b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2_000]),
+    "informational answers for ever": raw(
+        [b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2_000], close=False
+    ),
 }  # fmt: skip
 
 

@@ -169,7 +169,7 @@ async def test_after_a_failure_the_same_key_may_be_used_again(
     start_gateway: StartGateway, upstream: FakeUpstream, quick_retries: None, no_circuit: None,
     form: str,
 ) -> None:  # fmt: skip
-    gateway = await start_gateway(first_byte_timeout=0.3, idle_timeout=0.3)
+    gateway = await start_gateway(first_byte_timeout=0.5, idle_timeout=0.5)
     wrong: list[tuple[object, ...]] = []
     for name, failure in FAILURES.items():
         if form == "plain" and "stream" in name:

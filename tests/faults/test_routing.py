@@ -62,7 +62,7 @@ async def test_an_ordered_route_goes_on_to_the_next_target_when_one_fails(
     start_gateway: StartGateway, upstream: FakeUpstream, other: FakeUpstream,
     quick_retries: None, no_circuit: None, form: str,
 ) -> None:  # fmt: skip
-    gateway = await start_gateway(first_byte_timeout=0.3)
+    gateway = await start_gateway(first_byte_timeout=0.5)
     await gateway.add_provider("second", other, SECOND_KEY)
     await gateway.add_route(
         "fast", {"model": MODEL, "provider": "openai"}, {"model": "big", "provider": "second"}

@@ -13,6 +13,7 @@ from aieye.db.tables import Call
 from tests.fakes import chat
 from tests.fakes.upstream import (
     FakeUpstream,
+    by_key,
     chat_answer,
     cut_after,
     delay,
@@ -416,3 +417,24 @@ async def test_a_slow_reader_does_not_hold_up_those_who_share_with_it(
         assert rest.count(b'"content":"xxx') == 100
     assert len(upstream.requests) == 1
     await eventually(lambda: gateway.state.gateway._flights == {})
+
+
+@both_forms
+async def test_a_token_is_not_drawn_into_the_failure_of_anothers_pinned_key(
+    gateway: Gateway, upstream: FakeUpstream, form: str
+) -> None:
+    key_id = await gateway.add_key(1, "sk-second-0123456789")
+    pinned = await gateway.add_token(provider_key_id=key_id)
+    gate = asyncio.Event()
+    refused = held(gate, json_answer(401, chat.error_body()))
+    upstream.default = by_key({"sk-second-0123456789": refused}, chat_answer("Here."))
+    body = asked("Well?", form)
+    theirs = asyncio.create_task(gateway.ask(body, token=pinned))
+    await upstream.wait_for(1)
+    own = asyncio.create_task(gateway.ask(body))
+    await asyncio.sleep(0.15)
+    gate.set()
+
+    assert (await theirs).status_code == 502
+    answer = await own
+    assert (answer.status_code, text_of(answer)) == (200, "Here.")

@@ -502,12 +502,23 @@ async def test_odd_cache_control_headers_do_no_harm(
                   'max-age="5"', "private, foo=bar", "NO-STORE", "no-store=x"):  # fmt: skip
         answer = await gateway.ask(question(), headers={"cache-control": value})
         assert answer.status_code == 200, value
-    twice = await gateway.client.post(
-        CHAT,
-        json=question(),
-        headers=[("cache-control", "max-age=9"), ("cache-control", "no-store")],
-    )
-    assert (twice.status_code, state_of(twice)) == (200, "bypass")
+    wishes = [("cache-control", "max-age=9"), ("cache-control", "no-store")]
+    for headers in (wishes, wishes[::-1]):
+        twice = await gateway.client.post(CHAT, json=question(), headers=headers)
+        assert (twice.status_code, state_of(twice)) == (200, "bypass"), headers
+
+
+async def test_hits_are_given_while_the_provider_is_down(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None
+) -> None:
+    first = await gateway.ask(question())
+    upstream.default = json_answer(500, chat.error_body())
+    for number in range(3):
+        assert (await gateway.ask(question(f"Number {number}"))).status_code >= 500
+
+    hit = await gateway.ask(question())
+
+    assert (hit.status_code, hit.content, state_of(hit)) == (200, first.content, "hit")
 
 
 # -- how long --------------------------------------------------------------------------------------

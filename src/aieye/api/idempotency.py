@@ -27,6 +27,7 @@ from aieye.gateway.service import Gateway
 LIFETIME_SECONDS = 24 * 3600
 MOST_STORED_BYTES = 16 * 2**20
 _LONGEST_KEY = 255
+_LONGEST_PATH = 200
 _COLUMNS = (
     "token_id", "path", "key", "body_digest", "call_id", "status", "headers", "body", "created_at",
 )  # fmt: skip
@@ -70,7 +71,7 @@ class Idempotency:
 
         Raises `KeyReused`, `KeyInFlight`, and whatever `answer` does.
         """
-        place = (call.grant.token_id, path.removesuffix("/"), _checked(key))
+        place = (call.grant.token_id, _short(path.removesuffix("/")), _checked(key))
         digest = sha256(call.body).hexdigest()
         stored = await self._claim(place, digest, call.record.id)
         if stored is not None:
@@ -197,6 +198,11 @@ class _Recorder:
             # A stream that broke off after its beginning.
             return False
         return self._status < 500 and self._status != 429 and self._size <= MOST_STORED_BYTES
+
+
+def _short(path: str) -> str:
+    """The path as the column takes it; a long one by its hash."""
+    return path if len(path) <= _LONGEST_PATH else sha256(path.encode()).hexdigest()
 
 
 def _checked(key: bytes) -> str:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -88,11 +89,12 @@ def _run(settings: Settings, listener: socket.socket, *, demo: bool) -> None:
     import asyncio
 
     from aieye.cli.first import prepare
+    from aieye.cli.waiting import until_there
     from aieye.db.migrate import migrate
     from aieye.telemetry import configure_logs
 
     configure_logs()
-    migrate(settings.database)
+    until_there(partial(migrate, settings.database), listener)
     # Before any worker starts, so that one process makes and tells what a first start makes, and
     # so that a wrong setting is one line here and not a failed start over there.
     first, is_demo = asyncio.run(prepare(settings))

@@ -176,8 +176,10 @@ class GroupWriter:
             self._durable = _Durable(loop=self._loop)
             if not self._wake.is_set():
                 self._wake.set()
-            if not self.is_healthy and self._loop is not None:
-                self._loop.call_later(WAIT_SECONDS, self._durable.give_up)
+            if self._loop is not None:
+                # From now on, and not from when its batch is begun: the one before may be stuck.
+                timer = self._loop.call_later(WAIT_SECONDS, self._durable.give_up)
+                self._durable.add_done_callback(lambda _: timer.cancel())
         return self._durable
 
     async def close(self) -> None:
@@ -205,25 +207,16 @@ class GroupWriter:
             durable, self._durable = self._durable, None
             self._rows = 0
             if batch:
-                await self._write(batch, rows, durable)
+                await self._write(batch, rows)
             if durable is not None and not durable.done():
                 durable.set_result(None)
             if self._closing and not self._batch:
                 return
 
-    async def _write(self, batch: Batch, rows: int, durable: _Durable | None) -> None:
+    async def _write(self, batch: Batch, rows: int) -> None:
         groups = [(target, _rows_of(target, kept)) for target, kept in batch.items()]
         started = time.perf_counter()
-        give_up = (
-            asyncio.get_running_loop().call_later(WAIT_SECONDS, durable.give_up)
-            if durable is not None
-            else None
-        )
-        try:
-            await self._write_until_done(groups, rows)
-        finally:
-            if give_up is not None:
-                give_up.cancel()
+        await self._write_until_done(groups, rows)
         self.stats.batches += 1
         self.stats.rows += rows
         self.stats.last_commit_seconds = time.perf_counter() - started

@@ -9,12 +9,13 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from aieye.db.engine import DatabaseUnavailable
 from aieye.db.gate import WriteGate
 from aieye.errors import AieyeError
 
@@ -58,10 +59,12 @@ def _migrate_sqlite(path: Path) -> bool:
         if _sqlite_revision(path) == head_revision():
             return False
         with gate.held():
+            _use_wal(path)
             engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+            # Python's driver would commit before each CREATE TABLE: a revision is all or nothing.
+            event.listen(engine, "connect", _leave_transactions_alone)
+            event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
             with engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-                connection.rollback()
                 return _upgrade(connection)
     except (sqlite3.DatabaseError, DatabaseError) as error:
         raise MigrationError(
@@ -70,6 +73,18 @@ def _migrate_sqlite(path: Path) -> bool:
         ) from error
     finally:
         gate.close()
+
+
+def _use_wal(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()
+
+
+def _leave_transactions_alone(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
 
 
 def _sqlite_revision(path: Path) -> str | None:
@@ -97,7 +112,9 @@ async def _migrate_postgresql(url: str) -> bool:
                 await connection.rollback()
                 await connection.execute(text(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})"))
                 await connection.commit()
-    except (DatabaseError, OSError) as error:
+    except (OSError, TimeoutError, InterfaceError, OperationalError) as error:
+        raise DatabaseUnavailable("The database does not answer.") from error
+    except DatabaseError as error:
         reason = str(error).splitlines()[0]
         raise MigrationError(f"The database cannot be migrated: {reason}") from error
     finally:

@@ -41,6 +41,12 @@ MOST_LEDGER_BYTES = 2**20
 LAST_BYTES_SECONDS = 0.05
 
 
+def without_key(body: bytes, key: KeyInfo) -> bytes:
+    """An answer, its provider's key taken out where a provider repeats it (in errors, some do)."""
+    secret = key.secret.encode()
+    return body.replace(secret, b"[redacted]") if secret in body else body
+
+
 class Opener(Protocol):
     """Sends one attempt; `aieye.gateway.upstream.Upstream.open`."""
 
@@ -273,6 +279,8 @@ class Exchange:
 
     def _end_events(self, meter: StreamMeter) -> None:
         self.tail = meter.end()
+        if self.outcome is not None:
+            self.tail = without_key(self.tail, self.outcome.key)
         if not meter.finished and meter.error is None:
             raise BrokenOff("The provider's stream ended before it was complete.")
         if meter.error is not None and not meter.failed:
@@ -291,6 +299,9 @@ class Exchange:
         self.tail = held
 
     def _take(self, raw: bytes, forward: bytes) -> None:
+        if self.outcome is not None:
+            # Some providers repeat the key in an error, also in the middle of a stream.
+            forward = without_key(forward, self.outcome.key)
         if raw and self.raw is not None:
             self._kept_bytes += len(raw)
             if self._kept_bytes > (MOST_KEPT_BYTES if self.keeps else MOST_LEDGER_BYTES):

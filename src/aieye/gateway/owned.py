@@ -29,6 +29,7 @@ OWNED = Target(
 # Fields of request bodies that name such objects.
 _ONE = frozenset({"file_id", "input_file_id", "previous_response_id", "vector_store_id"})
 _MANY = frozenset({"file_ids", "vector_store_ids"})
+_LONGEST_ID = 200
 _ANSWER_ID = re.compile(rb'"id"\s*:\s*"((?:resp|chatcmpl)[A-Za-z0-9_\-]{1,190})"')
 
 
@@ -67,6 +68,10 @@ def answer_id(body: bytes) -> str | None:
     return None if found is None else found[1].decode()
 
 
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isprintable() and 0 < len(text) <= _LONGEST_ID
+
+
 class Owned:
     """Reads and writes who owns what."""
 
@@ -90,6 +95,9 @@ class Owned:
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             return None
+        for external_id in wanted:
+            if not _is_id(external_id):
+                raise NoSuchObject("There is no object of that id.")
         # What was made a moment ago may still be on its way to the database.
         await self._writer.durable()
         async with self._database.read() as session:

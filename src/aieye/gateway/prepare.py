@@ -8,7 +8,7 @@ from typing import Any
 
 from aieye.access.snapshot import Grant, Snapshot
 from aieye.cache.controls import Controls, from_field
-from aieye.cache.key import cache_key, canonical, read_object, write_json
+from aieye.cache.key import NOT_IN_KEY, cache_key, canonical, read_object, write_json
 from aieye.errors import InvalidRequest
 from aieye.gateway.routing import Candidate, ModelNotAllowed, NoRoute, bound_to, resolve
 from aieye.gateway.wire import Endpoint, Match
@@ -99,6 +99,8 @@ def prepare(
     canonicals: tuple[bytes, ...] = ()
     keys: tuple[bytes, ...] = ()
     if endpoint.cacheable and not _is_stateful(endpoint, document):
+        # What the key leaves out has to be legal text all the same.
+        write_json([document[name] for name in NOT_IN_KEY if name in document])
         canonicals = _canonicals(document, candidates)
         name = _key_name(endpoint, is_stream=is_stream)
         keys = tuple(

@@ -16,13 +16,14 @@ from aieye.errors import AieyeError, Forbidden
 from aieye.gateway.calls import Call, Reply
 from aieye.gateway.client import BrokenOff, Deadline, UpstreamError
 from aieye.gateway.dispatch import Outcome
+from aieye.gateway.exchange import without_key
 from aieye.gateway.multipart import find_model, replace_model
 from aieye.gateway.owned import NoSuchObject, Owned, answer_id, may_refer, references
 from aieye.gateway.prepare import check_model
 from aieye.gateway.routing import Candidate, ModelNotAllowed, is_allowed, resolve, with_key
 from aieye.gateway.service import Gateway
 from aieye.gateway.sse import error_frame
-from aieye.gateway.upstream import MOST_ANSWER_BYTES, without_key
+from aieye.gateway.upstream import MOST_ANSWER_BYTES
 from aieye.gateway.usage import usage_of_body
 from aieye.gateway.wire import (
     MULTIPART,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from aieye.access.snapshot import KeyInfo
 from aieye.gateway.client import BrokenOff, Deadline, UpstreamClient, UpstreamResponse
 from aieye.gateway.dispatch import Outcome
+from aieye.gateway.exchange import without_key
 from aieye.gateway.prepare import Plan
 from aieye.gateway.routing import Candidate
 from aieye.gateway.sse import EventTooLarge, StreamMeter
@@ -108,12 +109,6 @@ class Upstream:
             outcome.is_failed_stream = True
         if not raw:
             raise BrokenOff("The provider's stream ended before it began.")
-
-
-def without_key(body: bytes, key: KeyInfo) -> bytes:
-    """An answer, its provider's key taken out where a provider repeats it (in errors, some do)."""
-    secret = key.secret.encode()
-    return body.replace(secret, b"[redacted]") if secret in body else body
 
 
 async def _first_events(chunks: AsyncIterator[bytes], meter: StreamMeter) -> tuple[bytes, bytes]:

@@ -1,0 +1,248 @@
+"""Calls that are passed on, not cached: their faults are handled as those of all others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import httpx
+import pytest
+
+from tests.fakes import chat
+from tests.fakes.upstream import (
+    Behaviour,
+    Connection,
+    FakeUpstream,
+    Received,
+    by_key,
+    cut_after,
+    hang_before_headers,
+    json_answer,
+    raw,
+    sse,
+    stream_then_silence,
+)
+from tests.faults.harness import (
+    PROVIDER_KEY,
+    Gateway,
+    StartGateway,
+    error_code,
+    payloads,
+)
+
+pytestmark = pytest.mark.live
+
+SECOND_KEY = "sk-second-0123456789"
+CONTENT = "/v1/files/file-1/content"
+DATA = bytes(range(256)) * 2_000
+FORM = {"content-type": "multipart/form-data; boundary=b"}
+SOUND = (
+    b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n'
+    b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+)
+HEARD = [
+    chat.frame({"type": "transcript.text.delta", "delta": "One "}),
+    chat.frame({"type": "transcript.text.delta", "delta": "two."}),
+    chat.frame({"type": "transcript.text.done", "text": "One two."}),
+]
+
+
+def download(pause: float = 0) -> Behaviour:
+    """The content of a file in pieces."""
+
+    async def send(_request: Received, connection: Connection) -> None:
+        connection.fire("download")
+        await connection.start(200, {"Content-Type": "application/octet-stream"})
+        for start in range(0, len(DATA), 2**15):
+            await connection.send(DATA[start : start + 2**15])
+            await asyncio.sleep(pause)
+        await connection.end()
+
+    return send
+
+
+async def listen(gateway: Gateway) -> httpx.Response:
+    return await gateway.client.post("/v1/audio/transcriptions", content=SOUND, headers=FORM)
+
+
+async def test_a_failure_is_tried_again_and_the_last_one_passed_on(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, no_circuit: None
+) -> None:
+    upstream.script(json_answer(503, chat.error_body()), json_answer(200, chat.models_body()))
+    assert (await gateway.get("/v1/models")).status_code == 200
+    assert len(upstream.requests) == 2
+    upstream.default = json_answer(503, chat.error_body("Busy."))
+
+    answer = await gateway.get("/v1/models")
+
+    assert (answer.status_code, answer.json()) == (503, chat.error_body("Busy."))
+    assert len(upstream.requests) <= 5
+    assert [row.status for row in await gateway.rows(2)] == [200, 503]
+
+
+async def test_a_refused_key_gives_way_to_the_next_and_is_never_shown(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    refused = json_answer(401, chat.error_body(f"Incorrect API key provided: {PROVIDER_KEY}."))
+    upstream.default = refused
+    alone = await gateway.get("/v1/models")
+    await gateway.add_key(1, SECOND_KEY)
+    upstream.default = by_key({PROVIDER_KEY: refused})
+
+    answer = await gateway.get("/v1/models")
+
+    assert (alone.status_code, error_code(alone)) == (502, "provider_auth")
+    assert "canary" not in alone.text
+    assert answer.status_code == 200
+
+
+async def test_a_provider_that_is_silent_is_504(
+    start_gateway: StartGateway, upstream: FakeUpstream
+) -> None:
+    gateway = await start_gateway(first_byte_timeout=0.3)
+    upstream.default = hang_before_headers()
+
+    answer = await gateway.get("/v1/models")
+
+    assert upstream.fired["hang"] == 1
+    assert (answer.status_code, error_code(answer)) == (504, "upstream_timeout")
+    await upstream.requests[0].wait_closed()
+    assert (await gateway.row()).error == "upstream_timeout"
+
+
+async def test_a_file_comes_down_byte_for_byte(gateway: Gateway, upstream: FakeUpstream) -> None:
+    upstream.default = download()
+
+    answer = await gateway.get(CONTENT)
+
+    assert upstream.fired["download"] == 1
+    assert answer.content == DATA
+    assert answer.headers["content-type"] == "application/octet-stream"
+    row = await gateway.row()
+    assert (row.status, row.error, row.endpoint) == (200, None, "files/{id}/content")
+
+
+async def test_a_file_that_is_cut_ends_abnormally(gateway: Gateway, upstream: FakeUpstream) -> None:
+    upstream.default = cut_after(200_000, download())
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        await gateway.get(CONTENT)
+
+    assert upstream.fired["cut"] == 1
+    row = await gateway.row()
+    assert (row.status, row.error) == (200, "upstream_broken")
+
+
+async def test_a_file_that_stops_half_way_ends_at_the_idle_timeout(
+    start_gateway: StartGateway, upstream: FakeUpstream
+) -> None:
+    gateway = await start_gateway(idle_timeout=0.3, first_byte_timeout=1)
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 9999\r\n\r\n"
+    )
+    upstream.default = raw([head + b"x" * 100], close=False)
+    started = time.monotonic()
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        async with asyncio.timeout(3):
+            await gateway.get(CONTENT)
+
+    assert time.monotonic() - started < 2
+    assert upstream.fired["raw"] == 1
+    await upstream.requests[0].wait_closed()
+    assert (await gateway.row()).error == "upstream_timeout"
+
+
+async def test_a_file_that_dribbles_ends_at_the_total_deadline(
+    start_gateway: StartGateway, upstream: FakeUpstream
+) -> None:
+    gateway = await start_gateway(upstream_timeout=0.6, idle_timeout=0.3)
+    upstream.default = download(pause=0.1)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        async with asyncio.timeout(3):
+            await gateway.get(CONTENT)
+
+    await upstream.requests[0].wait_closed()
+    assert (await gateway.row()).error == "upstream_timeout"
+
+
+async def test_a_file_that_is_read_slowly_comes_whole(
+    start_gateway: StartGateway, upstream: FakeUpstream
+) -> None:
+    gateway = await start_gateway(idle_timeout=0.3)
+    size = 384
+
+    async def send(_request: Received, connection: Connection) -> None:
+        await connection.start(200, {"Content-Type": "application/octet-stream"})
+        for _ in range(size):
+            await connection.send(b"x" * 2**16)
+            connection.fire("piece")
+        await connection.send(b"THE END")
+        await connection.end()
+
+    upstream.default = send
+    async with gateway.raw() as client:
+        head = f"GET {CONTENT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateway.token}\r\n\r\n"
+        await client.send(head.encode())
+        await client.read_head()
+        await asyncio.sleep(1)
+        assert upstream.fired["piece"] < size
+        rest = await client.read_until(b"THE END")
+
+    assert rest.count(b"x") == size * 2**16
+    assert (await gateway.row()).error is None
+
+
+async def test_a_streamed_transcription_comes_down_byte_for_byte(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    upstream.default = sse(HEARD, done=False)
+
+    answer = await listen(gateway)
+
+    assert upstream.requests[0].body == SOUND
+    assert answer.content == b"".join(HEARD)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
+@pytest.mark.parametrize("fault", ["cut", "silence"])
+async def test_a_streamed_transcription_that_breaks_off_ends_with_an_error(
+    start_gateway: StartGateway, upstream: FakeUpstream, fault: str
+) -> None:
+    gateway = await start_gateway(idle_timeout=0.3)
+    broken = cut_after(90, sse(HEARD)) if fault == "cut" else stream_then_silence(HEARD[:1])
+    upstream.default = broken
+
+    async with asyncio.timeout(3):
+        answer = await listen(gateway)
+
+    assert upstream.fired[fault] == 1
+    assert answer.content.startswith(HEARD[0])
+    # An event that was cut is not glued to the error.
+    last = payloads(answer.content)[-1]
+    assert last["error"]["code"] in {"upstream_broken", "upstream_timeout"}
+    assert b"transcript.text.done" not in answer.content
+    assert (await gateway.row()).error == last["error"]["code"]
+
+
+async def test_two_answers_to_one_upload_are_never_asked_for(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None
+) -> None:
+    upstream.default = json_answer(503, chat.error_body())
+
+    answer = await gateway.client.post("/v1/files", content=SOUND, headers=FORM)
+
+    assert answer.status_code == 503
+    assert len(upstream.requests) == 1
+
+
+async def test_a_model_list_that_is_cut_is_502(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None
+) -> None:
+    upstream.default = cut_after(40, json_answer(200, chat.models_body()))
+
+    answer = await gateway.get("/v1/models")
+
+    assert upstream.fired["cut"] >= 1
+    assert (answer.status_code, error_code(answer)) == (502, "upstream_broken")
