@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench import load
-from bench.ledger import check_booked, mark
+from bench.ledger import booked, check_booked, mark
 from bench.load import Bodies, Load, Sample
 from bench.machine import SERVER_CORE
 from bench.messages import EVENTS
@@ -146,6 +146,8 @@ class Gateway:
                 self.site.database_url, since, cache=cache, calls=sample.requests,
                 in_flight=connections,
             )  # fmt: skip
+        elif booked(self.site.database_url, since).total:
+            raise NotMeasured("The ledger was to be off and has booked calls.")
         self.see(bodies, cache)
         return sample
 

@@ -121,7 +121,10 @@ def sizes(servers: Servers) -> Iterator[Result]:
             for size, gateway in gateways.items()
         }
         yield _compared(
-            "cache hits from the database, 64 connections", servers.pace.medians(measures), "/s"
+            f"cache hits from the database, {connections(HIT_CONNECTIONS)}",
+            servers.pace.medians(measures),
+            "/s",
+            _AS_FAST,
         )
 
 
@@ -137,7 +140,7 @@ def _rates(
     rates = servers.pace.medians(
         {str(size): servers.rate(gateway, bodies, count) for size, gateway in gateways.items()}
     )
-    return _compared(f"{name}, {connections(count)}", rates, "/s")
+    return _compared(f"{name}, {connections(count)}", rates, "/s", _AS_FAST)
 
 
 def _latencies(
@@ -151,15 +154,17 @@ def _latencies(
     )
     for percentile, share in (("p50", 0.5), ("p99", 0.99)):
         by_size = {size: latencies.percentile(share) for size, latencies in taken.items()}
-        yield _compared(f"latency of {name}, {percentile}", by_size, "ms")
+        # What little the slowest hundredth is made of differs from run to run.
+        target = _AS_SOON if percentile == "p50" else None
+        yield _compared(f"latency of {name}, {percentile}", by_size, "ms", target)
 
 
-def _compared(name: str, by_size: Mapping[str, float], unit: str) -> Row:
+def _compared(name: str, by_size: Mapping[str, float], unit: str, target: Target | None) -> Row:
     return Row(
         f"{name}, {_MANY:,} stored",
         by_size[str(_MANY)],
         unit,
         by_size[str(_FEW)],
         f"{_FEW:,} stored",
-        _AS_SOON if unit == "ms" else _AS_FAST,
+        target,
     )

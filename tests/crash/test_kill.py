@@ -97,6 +97,7 @@ async def _post(session: aiohttp.ClientSession, body: dict[str, object]) -> None
         await response.read()
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_an_answer_that_was_stored_before_the_crash_is_a_hit_after_it(
     installation: Installation, start_server: LiveServers, provider: RecordedDemo
 ) -> None:
@@ -119,30 +120,3 @@ def test_an_answer_that_was_stored_before_the_crash_is_a_hit_after_it(
     assert (first[0], second[0]) == ("miss", "hit")
     assert first[1] == second[1]
     assert len(provider.seen) == 1
-
-
-@pytest.mark.parametrize("kind", ["kill at once", "kill while migrating"])
-def test_a_first_start_that_is_killed_is_begun_again(
-    empty_database_url: str, start_server: LiveServers, kind: str
-) -> None:
-    environment = {"AIEYE_DATABASE_URL": empty_database_url}
-    server = start_server.prepare(environment)
-    for number in range(4):
-        server.launch()
-        time.sleep(0.15 + 0.2 * number if kind == "kill while migrating" else 0.02)
-        server.kill()
-    server.start()
-    assert_serves(server)
-
-
-def assert_serves(server: LiveServer) -> None:
-    """A call is let in or not, by the server itself."""
-
-    async def ask() -> int:
-        async with (
-            aiohttp.ClientSession(server.base_url) as session,
-            session.get("/v1/models") as response,
-        ):
-            return response.status
-
-    assert asyncio.run(ask()) == 401

@@ -110,7 +110,7 @@ class Decoy:
 
 
 @pytest.fixture(scope="package", params=DATABASE_KINDS)
-def _running(
+def running(
     request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Target]:
     servers = LiveServers(tmp_path_factory.mktemp("hostile"))
@@ -130,9 +130,9 @@ def _running(
 
 
 @pytest.fixture
-def target(_running: Target) -> Iterator[Target]:
+def target(running: Target) -> Iterator[Target]:
     """The server; after each test it must be unharmed."""
-    _running.start = len(_running.provider.seen)
-    _running.log_start = len(_running.server.output())
-    yield _running
-    _running.assert_unharmed()
+    running.start = len(running.provider.seen)
+    running.log_start = len(running.server.output())
+    yield running
+    running.assert_unharmed()

@@ -22,6 +22,9 @@ JSON = (("Content-Type", "application/json"),)
 SLOW_SECONDS = 5.0
 RELAYED = {"/v1/uploads", "/v1/batches", "/v1/vector_stores"}
 
+# Where what comes from the database makes no difference, one of the two is enough.
+on_sqlite = pytest.mark.parametrize("running", ["sqlite"], indirect=True)
+
 # What the HTTP parser itself refuses, since it is no HTTP: then a bare 400 is as good as any.
 NOT_HTTP_HEADERS = {
     *("control character", "NUL", "delete", "no name", "space in name", "space before colon"),
@@ -161,6 +164,7 @@ def test_a_body_that_grows_over_the_limit_is_refused_before_its_end(
     assert answer.status == 413, answer
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", corpus.multiparts())
 @pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/v1/images/edits", "/v1/files"])
 def test_forms_of_every_kind_are_answered(target: Target, path: str, name: str) -> None:
@@ -173,6 +177,7 @@ def test_forms_of_every_kind_are_answered(target: Target, path: str, name: str) 
 # ---------------------------------------------------------------------------------------- headers
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", corpus.HEADERS)
 def test_headers_of_every_kind_are_answered(target: Target, name: str) -> None:
     lines = [(key, value) for key, value in corpus.HEADERS[name]]
@@ -210,6 +215,7 @@ def test_only_if_cached_is_the_one_5xx_and_says_why(target: Target) -> None:
     assert answer.error["code"] == "cache_miss"
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", corpus.CREDENTIALS)
 def test_credentials_of_every_kind_are_refused_alike(target: Target, name: str) -> None:
     lines = [*JSON, *corpus.CREDENTIALS[name]]
@@ -245,6 +251,7 @@ def test_of_two_authorizations_none_widens_the_other(target: Target) -> None:
             check(answer, (path, first), path=path)
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", corpus.HOSTS)
 def test_a_host_header_opens_no_door(target: Target, name: str) -> None:
     host = corpus.HOSTS[name]
@@ -276,6 +283,7 @@ def test_a_host_header_opens_no_door(target: Target, name: str) -> None:
 # ------------------------------------------------------------------------------------------ paths
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", corpus.PATHS)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_paths_of_every_kind_lead_nowhere(target: Target, method: str, name: str) -> None:
@@ -294,6 +302,7 @@ def test_paths_of_every_kind_lead_nowhere(target: Target, method: str, name: str
     assert answer.error["message"]
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", corpus.ENDPOINTS)
 @pytest.mark.parametrize("route", ["/api/openai/", "/api/cache/"])
 def test_the_originals_routes_know_three_endpoints(target: Target, route: str, name: str) -> None:
@@ -359,6 +368,7 @@ REFUSED = {
 }
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", FRAMINGS)
 def test_framings_of_every_kind_end_in_one_answer_or_none(target: Target, name: str) -> None:
     data = aimed(FRAMINGS[name].replace(b"TOKEN", target.proxy.secret.encode()), target)
@@ -375,6 +385,7 @@ def test_framings_of_every_kind_end_in_one_answer_or_none(target: Target, name: 
         assert name.startswith("HEAD") or answer.error["message"]
 
 
+@on_sqlite
 def test_nothing_behind_a_refused_request_is_taken_for_another(target: Target) -> None:
     before = len(target.provider.seen)
     for name in ("length and chunked", "chunked and length"):
@@ -385,6 +396,7 @@ def test_nothing_behind_a_refused_request_is_taken_for_another(target: Target) -
     assert len(target.provider.seen) == before
 
 
+@on_sqlite
 def test_500_half_open_connections_leave_a_normal_client_alone(target: Target) -> None:
     with ExitStack() as stack:
         for number in range(500):

@@ -204,6 +204,12 @@ _PARAMETER_TEXTS = {
     ),
 }
 
+# By `response_format`: mp3, wav, opus, aac, flac, pcm; and what other providers say of any.
+_SPEECH_TYPES = (
+    "audio/mpeg", "audio/wav", "audio/ogg", "audio/opus", "audio/aac", "audio/flac", "audio/pcm",
+    "application/octet-stream",
+)  # fmt: skip
+
 
 def _inference(name: str) -> dict[str, Any]:
     required, request, answer = _INFERENCE[name]
@@ -213,7 +219,7 @@ def _inference(name: str) -> dict[str, Any]:
         properties["stream"] = {"type": "boolean", "default": False}
         content["text/event-stream"] = {"schema": _ANY, "example": _CHUNK_EXAMPLE}
     if name == "audio/speech":
-        content = {"application/octet-stream": {"schema": _BINARY}}
+        content = {media_type: {"schema": _BINARY} for media_type in _SPEECH_TYPES}
     schema = {**_ANY, "required": ["model", *required], "properties": properties}
     return {
         "tags": ["openai"],

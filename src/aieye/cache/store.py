@@ -26,6 +26,9 @@ _READ = (
 )  # fmt: skip
 ENTRIES = Target(CacheEntry.__table__, _COLUMNS, ("key",), "replace")  # type: ignore[arg-type] # declared as FromClause, is a Table
 
+# A database slower than this is passed by: the call goes to the provider.
+LOOKUP_SECONDS = 0.5
+
 
 class Lookup(Protocol):
     """Reads one row by its key."""
@@ -164,7 +167,7 @@ class _PostgresLookup:
         import asyncpg  # noqa: PLC0415 - installations on SQLite never load it
 
         self._pool = await asyncpg.create_pool(
-            self._dsn, min_size=1, max_size=4, timeout=5, command_timeout=2
+            self._dsn, min_size=1, max_size=4, timeout=2, command_timeout=LOOKUP_SECONDS
         )
 
     async def row(self, key: bytes) -> Any:

@@ -1,0 +1,150 @@
+"""Over any mixture of calls, faults and leaving clients: money adds up, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+
+import pytest
+
+from aieye.db.tables import Call
+from tests.fakes import chat
+from tests.fakes.upstream import (
+    Behaviour,
+    Connection,
+    FakeUpstream,
+    Received,
+    chat_answer,
+    cut_after,
+    json_answer,
+    sse,
+)
+from tests.faults.harness import (
+    Gateway,
+    asked,
+    both_databases,
+    eventually,
+    payloads,
+    text_of,
+)
+
+pytestmark = pytest.mark.live
+
+
+def price(usage: chat.Json) -> int:
+    """What gpt-4o-mini costs, in nano-dollars."""
+    return int(usage["prompt_tokens"]) * 150 + int(usage["completion_tokens"]) * 600
+
+
+def troubled(chance: random.Random) -> Behaviour:
+    """An answer, a failure or a broken stream, each with a usage of its own."""
+
+    async def answer(request: Received, connection: Connection) -> None:
+        usage = chat.usage(chance.randrange(1, 500), chance.randrange(1, 500))
+        text = chat.last_user_text(request.json)
+        await asyncio.sleep(chance.random() * 0.03)
+        kind = chance.choices(["whole", "slow", "503", "400", "cut"], [6, 4, 1, 1, 1])[0]
+        connection.fire(kind)
+        if kind in {"503", "400"}:
+            await json_answer(int(kind), chat.error_body())(request, connection)
+        elif kind == "cut":
+            await cut_after(700, chat_answer(text, usage=usage))(request, connection)
+        elif kind == "slow" and request.streamed:
+            await sse(chat.chat_frames(text, usage=usage), delay=0.01)(request, connection)
+        else:
+            await chat_answer(text, usage=usage)(request, connection)
+
+    return answer
+
+
+async def call(gateway: Gateway, chance: random.Random) -> None:
+    body = asked(f"number {chance.randrange(40)} of forty", chance.choice(["plain", "streamed"]))
+    if chance.random() < 0.25:
+        body["cache"] = {"mode": chance.choice(["off", "refresh"])}
+    if chance.random() < 0.7:
+        with contextlib.suppress(TimeoutError):
+            await gateway.ask(body)
+        return
+    async with gateway.raw() as client:
+        await client.send(gateway.request(body))
+        await asyncio.sleep(chance.random() * 0.08)
+        client.abort()
+
+
+@both_databases
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_every_attempt_is_in_one_row_and_every_usage_is_paid_once(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, no_circuit: None, seed: int
+) -> None:
+    chance = random.Random(seed)
+    upstream.default = troubled(chance)
+    free = asyncio.Semaphore(12)
+
+    async def one() -> None:
+        async with free:
+            await call(gateway, chance)
+
+    await asyncio.gather(*(one() for _ in range(250)))
+    await eventually(lambda: gateway.state.gateway._flights == {})
+    await asyncio.sleep(0.2)
+    rows = await gateway.rows()
+
+    assert min(upstream.fired[kind] for kind in ("whole", "slow", "503", "400", "cut")) > 0
+    assert {row.state for row in rows} == {"done"}
+    assert sum(len(row.attempts) for row in rows) == len(upstream.requests)
+    assert {row.cache for row in rows} >= {"miss", "hit", "shared", "bypass", "refresh"}
+    assert not [row.id for row in rows if row.cache == "hit" and row.cost_nano]
+    paid = [row for row in rows if row.cost_nano and row.cost_state == "exact"]
+    by_request = Counter(row.upstream_request_id for row in paid)
+    assert max(by_request.values()) == 1, "a usage was paid twice"
+    for row in paid:
+        usage = upstream.requests[number_of(row)].usage
+        assert usage is not None
+        assert row.cost_nano == price(usage)
+    told = {
+        f"req_fake_{request.number}"
+        for request in upstream.requests
+        if request.finished_at is not None and request.usage is not None
+    }
+    left = {f"req_fake_{r.number}" for r in upstream.requests if r.closed_at is not None}
+    assert told - left <= set(by_request), "a usage was not paid"
+    assert all(row.cost_state != "unknown" for row in rows if row.status in {200, 499})
+
+
+def number_of(row: Call) -> int:
+    assert row.upstream_request_id is not None
+    return int(row.upstream_request_id.removeprefix("req_fake_"))
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+async def test_a_client_gets_the_same_answers_with_the_cache_and_without(
+    gateway: Gateway, upstream: FakeUpstream, seed: int
+) -> None:
+    chance = random.Random(seed)
+    without = await gateway.add_token(cache_enabled=False)
+    states: Counter[str] = Counter()
+    for _ in range(80):
+        form = chance.choice(["plain", "streamed"])
+        body = asked(f"number {chance.randrange(10)} of ten", form)
+        if chance.random() < 0.5:
+            body["temperature"] = chance.choice([0, 1])
+        if form == "streamed" and chance.random() < 0.5:
+            body["stream_options"] = {"include_usage": chance.random() < 0.7}
+        cached = await gateway.ask(body)
+        fresh = await gateway.ask(body, token=without)
+        states[cached.headers["x-aieye-cache"]] += 1
+        assert cached.status_code == fresh.status_code == 200
+        assert cached.headers["content-type"] == fresh.headers["content-type"]
+        assert text_of(cached) == text_of(fresh)
+        if form == "plain":
+            assert cached.json() == fresh.json()
+        else:
+            usages = [
+                [chunk["usage"] for chunk in payloads(answer.content) if chunk.get("usage")]
+                for answer in (cached, fresh)
+            ]
+            assert usages[0] == usages[1]
+    assert min(states["hit"], states["miss"]) > 10
+    assert len(upstream.requests) == 80 + states["miss"]
