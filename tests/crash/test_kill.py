@@ -13,7 +13,7 @@ from tests.crash.ledger import assert_intact, assert_recorded, assert_sums_agree
 from tests.crash.load import Load, chat
 from tests.fakes.recorded import RecordedDemo
 from tests.installation import Installation, call_id
-from tests.live import LiveServer, LiveServers
+from tests.live import LiveServers
 
 ROUNDS = 3
 SEED = 20261120

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from sqlalchemy import text as text_clause
 
 from aieye.access.audit import SYSTEM
 from aieye.ledger.overrides import create_override
@@ -93,6 +94,28 @@ async def test_usage_that_lies_is_booked_without_harm(
 
     assert upstream.fired["status-200"] + upstream.fired["sse"] == len(USAGES)
     assert not wrong, wrong
+
+
+@both_databases
+async def test_usage_that_lies_does_not_overflow_the_sums(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    lie = chat.chat_body("Here.", usage=chat.usage(2**40, 2**40), model="o1-pro")
+    upstream.default = json_answer(200, lie)
+    for number in range(16):
+        answer = await gateway.ask(question(f"Well, {number}?", model="o1-pro"))
+        assert answer.status_code == 200
+
+    assert upstream.fired["status-200"] == len(await gateway.rows()) == 16
+    async with gateway.state.database.read() as session:
+        sums = (
+            await session.execute(
+                text_clause("SELECT calls, cost_nano FROM usage_rollups WHERE grain = 86400")
+            )
+        ).all()
+    assert sum(calls for calls, _ in sums) == 16
+    assert all(isinstance(cost, int) and 0 < cost < HUGE for _, cost in sums)
+    assert gateway.state.writer.stats.refused == 0
 
 
 @both_forms

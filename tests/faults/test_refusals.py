@@ -281,6 +281,23 @@ async def test_a_key_that_the_provider_repeats_does_not_reach_the_client(
 
 
 @both_forms
+async def test_a_key_that_an_answer_repeats_is_neither_shown_nor_stored(
+    gateway: Gateway, upstream: FakeUpstream, form: str
+) -> None:
+    upstream.default = chat_answer(f"Your key is {PROVIDER_KEY} indeed.")
+
+    answers = [await gateway.ask(asked("Well?", form)) for _ in range(2)]
+    gateway.state.cache.memory.clear()
+    answers.append(await gateway.ask(asked("Well?", form)))
+
+    assert upstream.fired["chat"] == len(upstream.requests) >= 1
+    for answer in answers:
+        assert answer.status_code == 200
+        assert PROVIDER_KEY not in answer.text
+    assert PROVIDER_KEY.encode() not in await gateway.stored()
+
+
+@both_forms
 @pytest.mark.parametrize("status", [401, 403])
 async def test_the_next_key_is_tried_when_one_is_refused(
     gateway: Gateway, upstream: FakeUpstream, form: str, status: int

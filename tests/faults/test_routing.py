@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import orjson
 import pytest
@@ -206,6 +207,22 @@ async def test_of_a_body_for_another_model_only_the_model_changes(
     assert b"123456789012345678901234567890" in other.requests[0].body
     assert other.requests[0].body == ODD.replace(b'"fast"', b'"big"', 1)
     assert other.requests[1].body == ODD.replace(b'"fast"', b'"large"', 1)
+
+
+async def test_a_body_full_of_models_is_not_slow_to_change(
+    two: Gateway, other: FakeUpstream
+) -> None:
+    await two.add_route("fast", {"model": "big", "provider": "second"})
+    inner = b",".join(b'{"model":"fast"}' for _ in range(5_000))
+    text = b'\\"model\\":\\"fast\\"' * 5_000
+    body = b'{"x":[%b],"y":"%b","messages":[],"model":"fast"}' % (inner, text)
+    started = time.monotonic()
+
+    answer = await two.ask(body)
+
+    assert answer.status_code == 200
+    assert time.monotonic() - started < 1
+    assert other.requests[0].body == body[: -len(b'"fast"}')] + b'"big"}'
 
 
 async def test_of_a_body_with_a_cache_field_only_that_field_goes(

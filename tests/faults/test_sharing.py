@@ -226,6 +226,30 @@ async def test_when_the_first_client_leaves_one_who_asked_in_the_other_form_pays
         assert (rows[1].cost_nano, rows[1].cost_state) == (COST, "exact")
 
 
+async def test_what_cannot_be_given_in_the_other_form_is_paid_all_the_same(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    gate = asyncio.Event()
+    parts = chat.chat_body("", usage=chat.usage())
+    parts["choices"][0]["message"]["content"] = [{"type": "text", "text": "one"}]
+    upstream.script(held(gate, json_answer(200, parts)))
+    async with gateway.raw() as leader:
+        await leader.send(gateway.request(asked("Well?", "plain")))
+        await upstream.wait_for(1)
+        asking = asyncio.create_task(gateway.ask(asked("Well?", "streamed")))
+        await asyncio.sleep(0.15)
+        leader.abort()
+        await asyncio.sleep(0.1)
+        gate.set()
+        answer = await asking
+
+    assert text_of(answer) == "Well?"
+    assert [request.usage for request in upstream.requests] == [chat.usage()] * 2
+    rows = await gateway.rows(2)
+    assert sum(row.cost_nano or 0 for row in rows) == 2 * COST
+    assert sum(len(row.attempts) for row in rows) == 2
+
+
 @both_forms
 async def test_when_all_clients_leave_the_provider_hears_it_and_one_row_has_the_cost(
     gateway: Gateway, upstream: FakeUpstream, form: str

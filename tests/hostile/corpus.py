@@ -793,7 +793,7 @@ def multiparts() -> dict[str, tuple[bytes, bytes]]:
         ),
         "file name non-ASCII": (
             kind,
-            named("form-data; name=\"file\"; filename*=utf-8''%ff%fe".encode()) + model + end,
+            named(b"form-data; name=\"file\"; filename*=utf-8''%ff%fe") + model + end,
         ),
         "part head of 100 KB": (
             kind,

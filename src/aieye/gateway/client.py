@@ -166,6 +166,12 @@ class UpstreamResponse:
 
         Raises `BrokenOff`, also for a body over `most_bytes`.
         """
+        content = self._response.content
+        if self._encoding() is None and content.is_eof() and content.exception() is None:
+            # A small answer is here with its head.
+            whole: bytes = content.read_nowait()
+            if len(whole) <= most_bytes:
+                return whole
         first = b""
         parts: list[bytes] = []
         size = 0

@@ -249,9 +249,11 @@ def response_headers(headers: Iterable[Header]) -> list[Header]:
     kept: dict[bytes, bytes] = {}
     for name, value in headers:
         lower = name.lower()
-        if lower in kept or _UNSAFE.search(value):
-            continue
-        if lower in _RESPONSE_HEADERS or lower.startswith(_RESPONSE_FAMILIES):
+        if (
+            (lower in _RESPONSE_HEADERS or lower.startswith(_RESPONSE_FAMILIES))
+            and lower not in kept
+            and not _UNSAFE.search(value)
+        ):
             kept[lower] = value
     return list(kept.items())
 
