@@ -33,6 +33,8 @@ NOT_HTTP_HEADERS = {
     *("60 KB", "a name of 60 KB", "websocket", "Connection: upgrade"),
 }
 
+Lines = list[tuple[str | bytes, str | bytes]]
+
 
 @contextmanager
 def quickly(what: str) -> Iterator[None]:
@@ -169,7 +171,7 @@ def test_a_body_that_grows_over_the_limit_is_refused_before_its_end(
 @pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/v1/images/edits", "/v1/files"])
 def test_forms_of_every_kind_are_answered(target: Target, path: str, name: str) -> None:
     content_type, body = corpus.multiparts()[name]
-    headers = [*target.proxy.headers.items(), ("Content-Type", content_type)]
+    headers: Lines = [*target.proxy.headers.items(), ("Content-Type", content_type)]
     with quickly(path):
         check(exchange(target.port, request("POST", path, headers, body)), (path, name))
 
@@ -180,9 +182,9 @@ def test_forms_of_every_kind_are_answered(target: Target, path: str, name: str) 
 @on_sqlite
 @pytest.mark.parametrize("name", corpus.HEADERS)
 def test_headers_of_every_kind_are_answered(target: Target, name: str) -> None:
-    lines = [(key, value) for key, value in corpus.HEADERS[name]]
+    lines: Lines = list(corpus.HEADERS[name])
     types = [] if "Content-Type" in name else list(JSON)
-    headers = [*target.proxy.headers.items(), *types, *lines]
+    headers: Lines = [*target.proxy.headers.items(), *types, *lines]
     for path in (CHAT, "/v1/models", "/api/openai/v1/chat/completions/", "/api/v1/tokens"):
         is_read = path in {"/v1/models", "/api/v1/tokens"}
         if path == "/api/v1/tokens":
@@ -218,7 +220,7 @@ def test_only_if_cached_is_the_one_5xx_and_says_why(target: Target) -> None:
 @on_sqlite
 @pytest.mark.parametrize("name", corpus.CREDENTIALS)
 def test_credentials_of_every_kind_are_refused_alike(target: Target, name: str) -> None:
-    lines = [*JSON, *corpus.CREDENTIALS[name]]
+    lines: Lines = [*JSON, *corpus.CREDENTIALS[name]]
     before = len(target.provider.seen)
     for method, path in (
         ("POST", CHAT),
@@ -289,7 +291,7 @@ def test_a_host_header_opens_no_door(target: Target, name: str) -> None:
 def test_paths_of_every_kind_lead_nowhere(target: Target, method: str, name: str) -> None:
     path = aimed(corpus.PATHS[name], target)
     # What is missing at the provider may be asked of it there; only listed paths go up at all.
-    lines = [*target.proxy.headers.items(), *JSON]
+    lines: Lines = [*target.proxy.headers.items(), *JSON]
     body = BODY if method == "POST" else None
     with quickly(name):
         answer = exchange(target.port, request(method, path, lines, body))
