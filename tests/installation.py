@@ -124,6 +124,22 @@ class Installation:
 
         return self._change(add)
 
+    def add_keys(self, provider_id: int, secrets: Sequence[str]) -> None:
+        """More keys of a provider, all at once."""
+
+        async def add(session: AsyncSession, cipher: Cipher, _pepper: bytes) -> None:
+            for secret in secrets:
+                await providers.add_key(
+                    session,
+                    cipher,
+                    provider_id=provider_id,
+                    name="test",
+                    secret=secret,
+                    actor=SYSTEM,
+                )
+
+        self._change(add)
+
     def start_ids_at(self, first: int) -> None:
         """From now on users, tokens, providers and keys are numbered from there on."""
         for table in ("users", "tokens", "providers", "provider_keys"):

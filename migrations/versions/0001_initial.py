@@ -52,13 +52,16 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("cache_entries", schema=None) as batch_op:
         batch_op.create_index(
-            batch_op.f("ix_cache_entries_expires_at"), ["expires_at"], unique=False
+            "ix_cache_entries_expires_at",
+            ["expires_at"],
+            unique=False,
+            sqlite_where=sa.text("expires_at IS NOT NULL"),
+            postgresql_where=sa.text("expires_at IS NOT NULL"),
         )
         batch_op.create_index(
             batch_op.f("ix_cache_entries_last_used_at"), ["last_used_at"], unique=False
         )
         batch_op.create_index("ix_cache_entries_model_id", ["model", "id"], unique=False)
-        batch_op.create_index("ix_cache_entries_namespace_id", ["namespace", "id"], unique=False)
 
     op.create_table(
         "cache_totals",
@@ -482,7 +485,6 @@ def downgrade() -> None:
     op.drop_table("call_bodies")
     op.drop_table("cache_totals")
     with op.batch_alter_table("cache_entries", schema=None) as batch_op:
-        batch_op.drop_index("ix_cache_entries_namespace_id")
         batch_op.drop_index("ix_cache_entries_model_id")
         batch_op.drop_index(batch_op.f("ix_cache_entries_last_used_at"))
         batch_op.drop_index(batch_op.f("ix_cache_entries_expires_at"))

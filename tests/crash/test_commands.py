@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.crash.conftest import PROVIDER_KEY, Aieye
+from aieye.access.cipher import Cipher, provider_key_place
+from tests.crash.conftest import PROVIDER_KEY, Aieye, command_environment
 from tests.fakes.recorded import RecordedDemo
 from tests.installation import SECRET_KEY, Installation, Made, query, table_names
 from tests.live import LiveServer, LiveServers
 from tests.servers import DatabaseKind, Databases
 
+KEYS = [f"sk-one-of-many-keys-{number:04}" for number in range(160)]
 NEW_SECRET_KEY = "another-secret-key-9876543210-zyxwvutsrqponm"
 CHAT = "/v1/chat/completions"
 on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -163,6 +167,44 @@ def test_after_rotation_tokens_and_provider_keys_work_under_the_new_key_alone(
     running.server.environment["AIEYE_SECRET_KEY"] = SECRET_KEY
     running.server.launch()
     _assert_clear_failure(running.server)
+
+
+@on_sqlite
+def test_a_rotation_that_is_killed_leaves_every_secret_readable(
+    installation: Installation, tmp_path: Path, aieye: Aieye
+) -> None:
+    provider_id = installation.add_provider("http://127.0.0.1:1/v1", KEYS[0], name="many")
+    installation.add_keys(provider_id, KEYS[1:])
+    both = {**installation.environment, "AIEYE_SECRET_KEY": f"{NEW_SECRET_KEY},{SECRET_KEY}"}
+    sealed = set(installation.query("SELECT sealed FROM provider_keys"))
+    for told in (1, 2, 4):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "aieye", "key", "rotate"],
+            cwd=tmp_path,
+            env=command_environment(tmp_path, both),
+            stderr=subprocess.PIPE,
+        )
+        assert process.stderr is not None
+        # It tells how far it is: killed at the beginning, and between its transactions.
+        for _ in range(told):
+            process.stderr.readline()
+        process.kill()
+        process.communicate()
+        _assert_all_keys_open(installation, f"{NEW_SECRET_KEY},{SECRET_KEY}")
+    result = aieye("key", "rotate", environment=both)
+    assert result.returncode == 0, result.stderr
+    assert sealed.isdisjoint(installation.query("SELECT sealed FROM provider_keys"))
+    _assert_all_keys_open(installation, NEW_SECRET_KEY)
+
+
+def _assert_all_keys_open(installation: Installation, secret_keys: str) -> None:
+    cipher = Cipher(secret_keys.split(","))
+    rows = installation.query(
+        "SELECT k.id, k.sealed, p.base_url FROM provider_keys k"
+        " JOIN providers p ON p.id = k.provider_id WHERE p.name = 'many'"
+    )
+    opened = {cipher.open(sealed, place=provider_key_place(id_, url)) for id_, sealed, url in rows}
+    assert opened == set(KEYS)
 
 
 def test_a_wrong_secret_key_is_a_clear_failure_and_changes_nothing(

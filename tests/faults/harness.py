@@ -93,6 +93,11 @@ def error_code(answer: httpx.Response) -> str | None:
     return code
 
 
+def _tcp_socket() -> socket.socket:
+    """Asyncio switches Nagle's algorithm off for those sockets alone that name their protocol."""
+    return socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+
+
 class _Server(uvicorn.Server):
     """Uvicorn without its signal handlers and its pauses: the process belongs to pytest."""
 
@@ -139,7 +144,10 @@ class Gateway:
 
     async def start(self) -> None:
         """Start serving, on the same port as before if there was one."""
-        listening = socket.create_server(("127.0.0.1", self.port), backlog=1024)
+        listening = _tcp_socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", self.port))
+        listening.listen(1024)
         self.port = listening.getsockname()[1]
         self._app = create_app(self.settings, announce=self._announced)
         self._server = _Server(
@@ -203,7 +211,7 @@ class Gateway:
     @contextlib.asynccontextmanager
     async def raw(self) -> AsyncIterator[RawClient]:
         """A client that sends any bytes and leaves whenever it likes."""
-        sock = socket.socket()
+        sock = _tcp_socket()
         # What the kernel holds for a client that does not read is bounded, and known.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
         sock.setblocking(False)

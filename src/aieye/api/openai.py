@@ -110,6 +110,11 @@ class OpenAIEndpoint:
             )
             body = await _read_body(headers, connection.receive, limit)
         control = headers.get(b"cache-control")
+        if control is not None:
+            # Several headers of a name are one list (RFC 9110, 5.3).
+            control = b",".join(
+                value for name, value in scope["headers"] if name == b"cache-control"
+            )
         call = Call(
             found,
             grant,

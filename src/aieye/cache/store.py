@@ -100,6 +100,8 @@ class Store:
                 0,
                 entry.size_bytes,
             ),
+            # The row of the call that made it follows at once: one commit for both.
+            lazy=True,
         )
 
 

@@ -267,7 +267,12 @@ class CacheEntry(Base):
     __tablename__ = "cache_entries"
     __table_args__ = (
         Index("ix_cache_entries_model_id", "model", "id"),
-        Index("ix_cache_entries_namespace_id", "namespace", "id"),
+        Index(
+            "ix_cache_entries_expires_at",
+            "expires_at",
+            sqlite_where=text("expires_at IS NOT NULL"),
+            postgresql_where=text("expires_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
@@ -286,7 +291,7 @@ class CacheEntry(Base):
     # What a hit books: the call that paid, its tokens and its cost.
     meta: Mapped[dict[str, Any]] = mapped_column(Json)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
-    expires_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
     last_used_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
     hits: Mapped[int] = mapped_column(BigInteger, default=0)
     size_bytes: Mapped[int] = mapped_column(BigInteger)

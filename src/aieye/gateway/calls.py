@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from aieye.access.snapshot import Grant
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.errors import AieyeError
 from aieye.gateway.wire import Header, Match
 from aieye.ledger.book import CallRecord
+
+if TYPE_CHECKING:
+    from aieye.gateway.exchange import Exchange
 
 
 def _nothing() -> None:
@@ -34,6 +38,8 @@ class Call:
     # The key that what the body names was made with, if it names such.
     key_id: int | None = None
     on_upstream: Callable[[], None] = _nothing
+    # An exchange of another form that ended without an answer for this call, and that it pays.
+    carried: Exchange | None = None
     # Set where the caller reads the upload itself; `body` is empty then.
     upload: Callable[[], AsyncIterator[bytes]] | None = None
     # Why the upload ended before its end, if the client was the reason.

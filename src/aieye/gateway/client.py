@@ -13,6 +13,7 @@ import socket
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
@@ -86,6 +87,21 @@ class _CheckedResolver(AbstractResolver):
 
     async def close(self) -> None:
         return None
+
+
+# What the present attempt notes in: that there was a connection to send its request on.
+CONNECTED: ContextVar[list[bool] | None] = ContextVar("connected", default=None)
+
+
+class _NotingConnector(aiohttp.TCPConnector):
+    """Notes for the attempt whether it got as far as a connection."""
+
+    async def connect(self, *args: Any, **options: Any) -> Any:
+        connection = await super().connect(*args, **options)
+        noted = CONNECTED.get()
+        if noted is not None:
+            noted.append(True)
+        return connection
 
 
 class Deadline:
@@ -262,7 +278,7 @@ class UpstreamClient:
 
     def start(self) -> None:
         """Open the pool, in the event loop that it belongs to."""
-        connector = aiohttp.TCPConnector(
+        connector = _NotingConnector(
             limit=0,
             resolver=_CheckedResolver(self._connect_timeout),
             ttl_dns_cache=30,

@@ -32,6 +32,8 @@ log = structlog.get_logger()
 if TYPE_CHECKING:
     from aieye.gateway.settle import Settlement
 
+# The cache keys of a call and the ids of the provider's keys that may answer it.
+FlightId = tuple[tuple[bytes, ...], tuple[int, ...]]
 # How far the provider may be ahead of the quickest reader before reading pauses.
 MOST_AHEAD_BYTES = 64 * 1024
 # An answer over this is passed on and not kept for the cache.
@@ -88,7 +90,7 @@ class Exchange:
         # Whether the answer may go into the cache, and whether its text goes into the ledger.
         self.keeps = keeps
         self.namespace = ""
-        self.place: tuple[tuple[bytes, ...], tuple[bool, bool]] | None = None
+        self.place: tuple[FlightId, tuple[bool, bool]] | None = None
         # Set when the exchange ends, before its clients are told.
         self.settlement: Settlement | None = None
         self.entry: Entry | None = None
@@ -301,7 +303,10 @@ class Exchange:
     def _take(self, raw: bytes, forward: bytes) -> None:
         if self.outcome is not None:
             # Some providers repeat the key in an error, also in the middle of a stream.
-            forward = without_key(forward, self.outcome.key)
+            clean = without_key(forward, self.outcome.key)
+            if clean != forward or without_key(raw, self.outcome.key) != raw:
+                self.raw = None
+            forward = clean
         if raw and self.raw is not None:
             self._kept_bytes += len(raw)
             if self._kept_bytes > (MOST_KEPT_BYTES if self.keeps else MOST_LEDGER_BYTES):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from aieye.access.snapshot import Grant, Snapshot
@@ -16,6 +17,8 @@ from aieye.gateway.wire import Endpoint, Match
 # Responses that go on by themselves or lean on what the provider remembers cannot be given again.
 _STATEFUL = ("background", "conversation", "previous_response_id")
 _MODEL_FIELD = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+# Places where the model may stand that are tried before the body is written anew.
+_MOST_PLACES = 4
 _LONGEST_NAME = 200
 _MOST_TAGS = 16
 
@@ -127,7 +130,7 @@ def prepare(
 def _with_model(raw: bytes, document: dict[str, Any], model: str) -> bytes:
     """The body with another model, every other byte as the client wrote it."""
     wanted = {**document, "model": model}
-    for found in _MODEL_FIELD.finditer(raw):
+    for found in islice(_MODEL_FIELD.finditer(raw), _MOST_PLACES):
         spliced = raw[: found.start(1)] + write_json(model) + raw[found.end(1) :]
         # The same letters may stand deeper within, or inside a text: only one place is right.
         if read_object(spliced) == wanted:

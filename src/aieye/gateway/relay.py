@@ -22,7 +22,7 @@ from aieye.gateway.owned import NoSuchObject, Owned, answer_id, may_refer, refer
 from aieye.gateway.prepare import check_model
 from aieye.gateway.routing import Candidate, ModelNotAllowed, is_allowed, resolve, with_key
 from aieye.gateway.service import Gateway
-from aieye.gateway.sse import error_frame
+from aieye.gateway.sse import EventTooLarge, FrameSplitter, error_frame
 from aieye.gateway.upstream import MOST_ANSWER_BYTES
 from aieye.gateway.usage import usage_of_body
 from aieye.gateway.wire import (
@@ -347,22 +347,27 @@ class Relay:
         if outcome.chunks is None or outcome.response is None:
             return
         is_events = (header(outcome.headers, b"content-type") or b"").startswith(b"text/event")
+        splitter = FrameSplitter(self._settings.max_event_bytes) if is_events else None
         held = b""
         try:
             try:
-                async for chunk in outcome.chunks:
-                    if held:
-                        yield held
+                while chunk := await self._next(call, outcome.chunks):
                     if record.ttft_us is None:
                         record.ttft_us = record.elapsed_us()
-                    held = chunk
-            except AieyeError as error:
-                record.status, record.error = outcome.status, error.code
+                    piece = chunk if splitter is None else splitter.feed(chunk)
+                    if held and piece:
+                        yield held
+                    held = piece or held
+                if splitter is not None:
+                    held += splitter.take()
+            except (AieyeError, EventTooLarge) as error:
+                record.status = outcome.status
+                record.error = error.code if isinstance(error, AieyeError) else "event_too_large"
                 gateway.settle(call)
                 await gateway.durable()
-                if not is_events:
+                if splitter is None:
                     raise
-                yield held + error_frame("other", {"message": error.message, "code": error.code})
+                yield held + error_frame("other", {"message": str(error), "code": record.error})
                 return
             record.status = outcome.status
             if call.match.endpoint.kind == MULTIPART:
@@ -376,6 +381,12 @@ class Relay:
             if record.status is None:
                 record.status, record.error = CLIENT_LEFT, "client_cancelled"
                 gateway.settle(call)
+
+    async def _next(self, call: Call, chunks: AsyncIterator[bytes]) -> bytes:
+        """The next bytes, b"" at the end, within the time between bytes and the call's whole time."""
+        left = self._settings.upstream_timeout - call.record.elapsed_us() / 1e6
+        with Deadline(self._settings.idle_timeout, "between bytes", max(left, 0.001)):
+            return await anext(chunks, b"")
 
     # -- models -----------------------------------------------------------------------------
 

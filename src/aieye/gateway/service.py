@@ -24,7 +24,7 @@ from aieye.gateway.admission import Admission
 from aieye.gateway.calls import Call, Reply
 from aieye.gateway.client import UpstreamClient
 from aieye.gateway.dispatch import Circuits, Dispatcher, Outcome
-from aieye.gateway.exchange import Exchange, Participant
+from aieye.gateway.exchange import Exchange, FlightId, Participant
 from aieye.gateway.prepare import Plan, prepare
 from aieye.gateway.replay import body_from, fill_from_entry, headers_from, hit_headers, usd
 from aieye.gateway.routing import Candidate
@@ -91,7 +91,7 @@ class Gateway:
             None if settings.cache_ttl is None else settings.cache_ttl * 1_000_000
         )
         self._known: OrderedDict[tuple[bytes, str, int], _Known] = OrderedDict()
-        self._flights: dict[tuple[bytes, ...], dict[_Form, Exchange]] = {}
+        self._flights: dict[FlightId, dict[_Form, Exchange]] = {}
         directory.on_change(self._follow)
 
     def start(self) -> None:
@@ -215,7 +215,11 @@ class Gateway:
 
     async def _exchange(self, call: Call, plan: Plan, mode: str) -> Reply:
         form = (plan.is_stream, plan.is_stream and plan.wants_usage)
-        flights = self._flights.get(plan.keys) if mode == "use" else None
+        flight_id = (
+            plan.keys,
+            tuple(key.id for candidate in plan.candidates for key in candidate.keys),
+        )
+        flights = self._flights.get(flight_id) if mode == "use" else None
         if flights:
             running = flights.get(form)
             if running is not None and running.is_joinable:
@@ -236,8 +240,8 @@ class Gateway:
         )
         exchange.namespace = call.grant.namespace
         if mode == "use":
-            self._flights.setdefault(plan.keys, {})[form] = exchange
-            exchange.place = (plan.keys, form)
+            self._flights.setdefault(flight_id, {})[form] = exchange
+            exchange.place = (flight_id, form)
         exchange.start()
         return await self._take_part(call, exchange)
 
@@ -258,12 +262,15 @@ class Gateway:
         finally:
             other.leave(participant)
         entry = other.entry
-        if entry is None:
-            return None
-        body = body_from(
-            entry, plan.endpoint, is_stream=plan.is_stream, wants_usage=plan.wants_usage
-        )
-        if body is None:
+        body = None
+        if entry is not None:
+            body = body_from(
+                entry, plan.endpoint, is_stream=plan.is_stream, wants_usage=plan.wants_usage
+            )
+        if entry is None or body is None:
+            if other.is_payer(participant):
+                # Nobody else is there to book what that exchange cost.
+                call.carried = other
             return None
         call.record.cache, call.record.status = "shared", 200
         self._fill(call, other, participant)
@@ -390,7 +397,20 @@ class Gateway:
         pays = exchange.is_payer(participant)
         settlement.fill(record, pays=pays)
         record.attempts = exchange.attempts if pays else None
+        self._carry(call)
         self._keep_body(call, exchange, settlement)
+
+    def _carry(self, call: Call) -> None:
+        """Add what an exchange cost that the call had waited for in vain, and has to pay."""
+        other, call.carried = call.carried, None
+        if other is None or other.settlement is None:
+            return
+        record, cost = call.record, other.settlement.charge.cost_nano
+        known = record.cost_nano is not None and cost is not None
+        record.cost_nano = (record.cost_nano or 0) + (cost or 0) if known else None
+        if not known:
+            record.cost_state = "unknown"
+        record.attempts = other.attempts + (record.attempts or [])
 
     def _keep_body(self, call: Call, exchange: Exchange, settlement: Settlement) -> None:
         if not self._settings.ledger_bodies:

@@ -16,8 +16,8 @@ from typing import Any, Final, Protocol, cast
 
 import orjson
 
-MAX_TOKENS: Final = 2**40
-"""The most tokens (a million million) that one call can claim. More is a lie, and summed up in a
+MAX_TOKENS: Final = 2**30
+"""The most tokens (a thousand million) that one call can claim. More is a lie, and summed up in a
 roll-up it would overflow the database's 64-bit integers."""
 
 FINISH_COMPLETE: Final = "complete"

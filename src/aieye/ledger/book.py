@@ -169,6 +169,7 @@ class Book:
                 _packed(request) if is_large else request,
                 _packed(response) if is_large else response,
             ),
+            lazy=True,
         )
 
     def keep_price(self, price: Price) -> str:
