@@ -89,11 +89,9 @@ class _Service:
             TrustedProxies(settings.trusted_proxies),
         )
 
-    def _longest_body(self, path: str) -> int:
-        """The originals' routes take what `/v1` does; forms and administrators' JSON are small."""
-        if path.startswith(("/api/openai/", "/api/cache/")):
-            return self._settings.max_json_bytes
-        return MOST_FORM_BYTES
+    def _longest_body(self, path: str) -> int | None:
+        """Forms and administrators' JSON are small; the originals' routes count for themselves."""
+        return None if path.startswith(("/api/openai/", "/api/cache/")) else MOST_FORM_BYTES
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if (

@@ -140,11 +140,12 @@ def _parse(text: str) -> Address | None:
 class BodyLimit:
     """Refuses bodies over a size, as soon as that is known, before anybody holds them.
 
-    `longest` gives the limit in bytes for a path. What `app` reads in excess of a declared length
+    `longest` gives the limit in bytes for a path, None where the application counts for itself.
+    What `app` reads in excess of a declared length
     does not exist; a body without one is counted as it comes.
     """
 
-    def __init__(self, app: App, longest: Callable[[str], int]) -> None:
+    def __init__(self, app: App, longest: Callable[[str], int | None]) -> None:
         self._app = app
         self._longest = longest
 
@@ -153,6 +154,9 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limit = self._longest(scope["path"])
+        if limit is None:
+            await self._app(scope, receive, send)
+            return
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
             await _refuse(send, limit)

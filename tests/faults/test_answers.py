@@ -114,7 +114,7 @@ async def test_usage_that_lies_does_not_overflow_the_sums(
             )
         ).all()
     assert sum(calls for calls, _ in sums) == 16
-    assert all(isinstance(cost, int) and 0 < cost < HUGE for _, cost in sums)
+    assert all(isinstance(cost, int) and 0 <= cost < HUGE for _, cost in sums)
     assert gateway.state.writer.stats.refused == 0
 
 

@@ -8,7 +8,6 @@ has an id beyond those that it comes upon.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -57,7 +56,6 @@ def _document() -> dict[str, Any]:
     return document
 
 
-_answered: Counter[int] = Counter()
 schema = schemathesis.openapi.from_dict(_document())
 
 
@@ -90,7 +88,7 @@ def served(
 def test_every_operation_answers_as_documented(
     case: Case[Any], served: tuple[LiveServer, requests.Session]
 ) -> None:
-    _answered[_call(case, served) // 100] += 1
+    assert _call(case, served) < 500
 
 
 def test_the_answer_to_the_documented_example_of_speech_is_documented(
@@ -99,11 +97,6 @@ def test_the_answer_to_the_documented_example_of_speech_is_documented(
     body: Any = {"model": "tts-1", "voice": "alloy", "input": "Hello", "response_format": "wav"}
     case = schema["/v1/audio/speech"]["POST"].Case(body=body, media_type="application/json")
     assert _call(case, served) == 200
-
-
-def test_many_of_the_calls_were_let_in() -> None:
-    assert _answered[2] > 50
-    assert _answered[4] > 100
 
 
 def _call(case: Case[Any], served: tuple[LiveServer, requests.Session]) -> int:

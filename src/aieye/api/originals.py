@@ -141,6 +141,9 @@ def _grant(state: State, authorization: str) -> Grant:
 
 
 async def _body(request: Request, limit: int) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
+        raise PayloadTooLarge(f"The request's body is larger than {limit} bytes.")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

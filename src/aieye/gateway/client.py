@@ -89,8 +89,8 @@ class _CheckedResolver(AbstractResolver):
         return None
 
 
-# What the present attempt notes in: that there was a connection to send its request on.
-CONNECTED: ContextVar[list[bool] | None] = ContextVar("connected", default=None)
+# The present attempt as the ledger has it; `sent` says there was a connection to send it on.
+ATTEMPT: ContextVar[dict[str, Any] | None] = ContextVar("attempt", default=None)
 
 
 class _NotingConnector(aiohttp.TCPConnector):
@@ -98,9 +98,9 @@ class _NotingConnector(aiohttp.TCPConnector):
 
     async def connect(self, *args: Any, **options: Any) -> Any:
         connection = await super().connect(*args, **options)
-        noted = CONNECTED.get()
-        if noted is not None:
-            noted.append(True)
+        attempt = ATTEMPT.get()
+        if attempt is not None:
+            attempt["sent"] = True
         return connection
 
 

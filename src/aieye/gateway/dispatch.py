@@ -16,7 +16,7 @@ import orjson
 
 from aieye.access.snapshot import KeyInfo
 from aieye.db.types import now
-from aieye.gateway.client import CONNECTED, UpstreamError, UpstreamResponse, UpstreamTimeout
+from aieye.gateway.client import ATTEMPT, UpstreamError, UpstreamResponse, UpstreamTimeout
 from aieye.gateway.retry import (
     EXHAUSTED_CODES,
     LONGEST_RETRY_AFTER,
@@ -186,8 +186,7 @@ class Dispatcher:
         started = time.monotonic()
         attempt: dict[str, Any] = {"provider": candidate.provider.name, "key_id": key.id}
         attempts.append(attempt)
-        connected: list[bool] = []
-        CONNECTED.set(connected)
+        ATTEMPT.set(attempt)
         try:
             outcome = await send(candidate, key, deadline - started)
         except UpstreamError as error:
@@ -197,7 +196,7 @@ class Dispatcher:
             return error
         except BaseException:
             circuit.abandoned()
-            attempt["error"] = "abandoned" if connected else "never sent"
+            attempt["error"] = "abandoned"
             raise
         attempt["status"] = outcome.status
         attempt["ms"] = round((time.monotonic() - started) * 1000)
