@@ -1,5 +1,3 @@
-from contextlib import suppress
-
 """Migrations: many at once apply each once, and one that fails leaves what was there before."""
 
 from __future__ import annotations
@@ -11,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest

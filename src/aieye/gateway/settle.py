@@ -92,7 +92,7 @@ def settlement_of(exchange: Exchange, tariff: Tariff) -> Settlement:
 def _unanswered(exchange: Exchange, tariff: Tariff) -> Settlement:
     """No answer: what was sent up and then abandoned is estimated, a refused connection is free."""
     last = exchange.attempts[-1] if exchange.attempts else {}
-    if (last.get("error") != "abandoned" and "ms" in last) or not exchange.attempts:
+    if not last.get("sent") or "ms" in last:
         return Settlement()
     candidate = next(
         one for one in exchange.plan.candidates if one.provider.name == last["provider"]
