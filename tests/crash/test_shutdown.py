@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -120,40 +119,3 @@ def test_a_client_that_keeps_its_connection_does_not_hold_the_stop_up(
             return time.monotonic() - started
 
     assert asyncio.run(keep_and_stop()) < 3
-
-
-@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_what_takes_longer_than_the_time_of_grace_is_told_so_and_recorded(
-    installation: Installation, start_server: LiveServers, tmp_path: Path
-) -> None:
-    token = installation.add_token()
-    # Thirty seconds are too long for a test.
-    hasty = "import aieye.cli.serving\n\naieye.cli.serving.GRACE_SECONDS = 1\n"
-    (tmp_path / "sitecustomize.py").write_text(hasty)
-    server = start_server({**installation.environment, "PYTHONPATH": str(tmp_path)})
-
-    async def stop_meanwhile() -> tuple[int, bytes, int, bytes]:
-        async with aiohttp.ClientSession(server.base_url, headers=token.headers) as session:
-            body = chat("events", model="sim-slow-200-long-100", stream=True)
-            stream = await session.post(CHAT, json=body)
-            slow = chat("slow", model="sim-delay-30000")
-            plain = asyncio.create_task(session.post(CHAT, json=slow))
-            await stream.content.readany()
-            await asyncio.sleep(0.3)
-            stopping = asyncio.create_task(asyncio.to_thread(server.terminate))
-            received = await _read(stream)
-            answer = await plain
-            return await stopping, received, answer.status, await answer.read()
-
-    code, received, status, answered = asyncio.run(stop_meanwhile())
-    assert code == 0
-    assert b"[DONE]" not in received
-    last = received.rstrip().rpartition(b"\n\n")[2]
-    assert b'"error"' in last, f"the stream was broken off without an error event: {last!r}"
-    assert status == 503, (status, answered)
-    assert b'"error"' in answered
-    rows = installation.query("SELECT state, error FROM calls")
-    assert [state for state, _ in rows] == ["done", "done"]
-    # It was not the clients who left.
-    assert all(error != "client_cancelled" for _, error in rows), rows
-    assert "Traceback" not in server.output()

@@ -72,8 +72,10 @@ class Cache:
         entry = self.memory.find(key)
         if entry is None:
             entry = await self._store.find(key)
-            if entry is not None:
-                self.memory.put(entry)
+            if entry is None:
+                # Another call may have stored it while the database was asked.
+                return self.memory.find(key)
+            self.memory.put(entry)
         return entry
 
     def touch(self, entry: Entry) -> None:
