@@ -11,7 +11,7 @@ from aieye import __version__
 from aieye.api import settings as settings_api
 from aieye.settings import Settings, load_settings
 from tests.integration.admin_api import error_of
-from tests.integration.ledger_api import LedgerApi, call, entry, running_ledger_api
+from tests.integration.ledger_api import LedgerApi, call, entry, request, running_ledger_api
 
 AUDIT, SETTINGS = "/api/v1/audit", "/api/v1/settings"
 CANARY = "Zk7canaryQ2x9Lm4Vb8Tn1Rw6Yp3Hs5D-canary"
@@ -73,7 +73,7 @@ async def test_only_administrators_may_look(ledger: LedgerApi, path: str) -> Non
 
 async def test_the_settings_come_with_what_they_led_to(ledger: LedgerApi) -> None:
     await ledger.settle(call(), call())
-    ledger.cache.keep(entry())
+    ledger.cache.keep(entry(), request(), is_kept=False)
     await ledger.writer.durable()
     await ledger.api.provider("openai")
     found = (await ledger.api.administrator.client.get(SETTINGS)).json()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from typing import Any, Protocol
 
 import orjson
 import structlog
 
 from aieye.cache.entry import Entry, Provenance, headers_as_json, headers_from_json
+from aieye.cache.texts import given
 from aieye.db.engine import Database
 from aieye.db.group_writer import GroupWriter, Target
 from aieye.db.tables import CacheEntry
@@ -18,16 +20,18 @@ log = structlog.get_logger()
 _COLUMNS = (
     "key", "endpoint", "provider_id", "namespace", "model", "is_stream", "content_type", "headers",
     "body", "checksum", "request", "meta", "created_at", "expires_at", "last_used_at", "hits",
-    "size_bytes",
+    "size_bytes", "body_id",
 )  # fmt: skip
-_READ = (
-    "endpoint", "provider_id", "namespace", "model", "is_stream", "headers", "body", "request",
-    "meta", "created_at", "expires_at", "checksum",
-)  # fmt: skip
+_READ = """
+SELECT e.endpoint, e.provider_id, e.namespace, e.model, e.is_stream, e.headers, e.body, e.meta,
+    e.created_at, e.expires_at, e.checksum, b.response, b.is_compressed
+FROM cache_entries e LEFT JOIN call_bodies b ON b.id = e.body_id WHERE e.key = """
 ENTRIES = Target(CacheEntry.__table__, _COLUMNS, ("key",), "replace")  # type: ignore[arg-type] # declared as FromClause, is a Table
 
 # A database slower than this is passed by: the call goes to the provider.
 LOOKUP_SECONDS = 0.5
+# What an entry takes in the database beside its texts, about.
+_ROW_BYTES = 1_024
 
 
 class Lookup(Protocol):
@@ -62,16 +66,19 @@ class Store:
             return None
         try:
             entry = _entry(key, row)
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, zlib.error) as error:
             log.warning("cache_entry_unreadable", reason=type(error).__name__)
             return None
-        if entry.checksum(_bytes(row[5]), _bytes(row[8])) != bytes(row[-1]):
+        if entry.checksum(_bytes(row[5]), _bytes(row[7])) != bytes(row[10]):
             log.warning("cache_entry_damaged", key=key.hex())
             return None
         return entry
 
-    def put(self, entry: Entry) -> None:
-        """Write the entry with the next batch."""
+    def put(self, entry: Entry, request: bytes, *, is_kept: bool) -> None:
+        """Write the entry and the canonical `request` that was hashed, with the next batch.
+
+        `is_kept` says that the ledger keeps the texts (`Provenance.body_id`): not twice, then.
+        """
         headers = headers_as_json(entry.headers)
         try:
             provenance = orjson.dumps(entry.provenance.as_json())
@@ -90,15 +97,16 @@ class Store:
                 entry.is_stream,
                 _content_type(entry),
                 headers.decode(),
-                entry.body,
+                b"" if is_kept else entry.body,
                 entry.checksum(headers, provenance),
-                entry.request,
+                b"" if is_kept else request,
                 provenance.decode(),
                 entry.created_at,
                 entry.expires_at,
                 entry.created_at,
                 0,
-                entry.size_bytes,
+                len(entry.body) + len(request) + _ROW_BYTES,
+                entry.provenance.body_id if is_kept else None,
             ),
             # The row of the call that made it follows at once: one commit for both.
             lazy=True,
@@ -123,11 +131,10 @@ def _entry(key: bytes, row: Any) -> Entry:
         model=row[3],
         is_stream=bool(row[4]),
         headers=headers_from_json(row[5]),
-        body=bytes(row[6]),
-        request=bytes(row[7]),
-        provenance=Provenance.from_json(orjson.loads(row[8])),
-        created_at=row[9],
-        expires_at=row[10],
+        body=given(bytes(row[6]), row[11], is_compressed=bool(row[12])),
+        provenance=Provenance.from_json(orjson.loads(row[7])),
+        created_at=row[8],
+        expires_at=row[9],
     )
 
 
@@ -145,10 +152,7 @@ class _SqliteLookup:
         if self._connection is None:
             return None
         try:
-            return self._connection.execute(
-                f"SELECT {', '.join(_READ)} FROM cache_entries WHERE key = ?",  # noqa: S608 - our own column names
-                (key,),
-            ).fetchone()
+            return self._connection.execute(f"{_READ} ?", (key,)).fetchone()
         except sqlite3.Error as error:
             log.warning("cache_not_read", reason=f"{type(error).__name__}: {error}")
             return None
@@ -176,10 +180,7 @@ class _PostgresLookup:
         import asyncpg  # noqa: PLC0415
 
         try:
-            return await self._pool.fetchrow(
-                f"SELECT {', '.join(_READ)} FROM cache_entries WHERE key = $1",  # noqa: S608 - our own column names
-                key,
-            )
+            return await self._pool.fetchrow(f"{_READ} $1", key)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             log.warning("cache_not_read", reason=type(error).__name__)
             return None

@@ -55,13 +55,15 @@ class Target:
     """Where rows go: a table, its columns in the rows' order, and what a known key means.
 
     `replace`: the row takes the other's place; `ignore`: the first one stays; `add`: the columns
-    that are not the key are summed.
+    that are not the key are summed. `prepare` makes a row ready to be written: away from the event
+    loop, since it may take its time.
     """
 
     table: Table
     columns: tuple[str, ...]
     key: tuple[str, ...]
     mode: Literal["replace", "ignore", "add"]
+    prepare: Callable[[Row], Row] | None = None
 
     @property
     def key_indexes(self) -> tuple[int, ...]:
@@ -281,6 +283,13 @@ def _rows_of(target: Target, kept: dict[Any, Any]) -> list[Row]:
     return [(*key, *amounts) for key, amounts in sorted(kept.items(), key=lambda item: item[0])]
 
 
+def _prepared(groups: Groups) -> Groups:
+    return [
+        (target, rows if target.prepare is None else [target.prepare(row) for row in rows])
+        for target, rows in groups
+    ]
+
+
 class _SqliteBackend:
     """One thread with one connection. The connection commits with `synchronous=FULL`."""
 
@@ -326,10 +335,11 @@ class _SqliteBackend:
         connection, gate = self._connection, self._database.gate
         if connection is None or gate is None:
             raise OSError("the writer was not started")
+        groups = _prepared(batch)
         with gate.held():
             connection.execute("BEGIN IMMEDIATE")
             try:
-                for target, rows in batch:
+                for target, rows in groups:
                     self._insert(connection, target, rows)
                 connection.execute("COMMIT")
             except (
@@ -408,8 +418,11 @@ class _PostgresBackend:
 
         try:
             connection = await self._connect()
+            groups = batch
+            if any(target.prepare is not None for target, _ in batch):
+                groups = await asyncio.to_thread(_prepared, batch)
             async with connection.transaction():
-                for target, rows in batch:
+                for target, rows in groups:
                     columns = [list(column) for column in zip(*rows, strict=True)]
                     await connection.execute(self._statement(target), *columns)
         except (

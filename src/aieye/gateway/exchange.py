@@ -97,7 +97,6 @@ class Exchange:
         self.settlement: Settlement | None = None
         self.entry: Entry | None = None
         self.body_id = uuid_utils.uuid7().hex
-        self.has_kept_body = False
         self.attempts: list[dict[str, Any]] = []
         self.outcome: Outcome | None = None
         self.error: AieyeError | None = None

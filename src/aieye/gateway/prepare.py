@@ -47,6 +47,10 @@ class Plan:
     def endpoint(self) -> Endpoint:
         return self.match.endpoint
 
+    def canonical_of(self, key: bytes) -> bytes:
+        """What was hashed into one of `keys`."""
+        return self.canonicals[self.keys.index(key)]
+
     def body_for(self, candidate: Candidate, *, inject_usage: bool) -> bytes:
         """The bytes that go up: as they came, unless a field has to be another one."""
         document = self.document
@@ -102,8 +106,9 @@ def prepare(
     canonicals: tuple[bytes, ...] = ()
     keys: tuple[bytes, ...] = ()
     if endpoint.cacheable and not _is_stateful(endpoint, document):
-        # What the key leaves out has to be legal text all the same.
-        write_json([document[name] for name in NOT_IN_KEY if name in document])
+        if not NOT_IN_KEY.isdisjoint(document):
+            # What the key leaves out has to be legal text all the same.
+            write_json([document[name] for name in NOT_IN_KEY if name in document])
         canonicals = _canonicals(document, candidates)
         name = _key_name(endpoint, is_stream=is_stream)
         keys = tuple(

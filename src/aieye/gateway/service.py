@@ -8,15 +8,16 @@ cancelled.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from hashlib import sha256
 
 from aieye.access.directory import Directory
 from aieye.access.snapshot import KeyInfo, Snapshot
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.entry import Entry
+from aieye.cache.key import digest
 from aieye.cache.service import Cache
 from aieye.db.group_writer import GroupWriter
 from aieye.errors import AieyeError
@@ -122,7 +123,7 @@ class Gateway:
         record, grant = call.record, call.grant
         record.token_id, record.user_id = grant.token_id, grant.user_id
         self.admission.admit(grant, call.match.endpoint)
-        place = (sha256(call.body).digest(), call.match.path, grant.token_id)
+        place = (digest(call.body), call.match.path, grant.token_id)
         known = self._known.get(place) if call.controls is DEFAULT else None
         if known is not None:
             entry = self._cache.find_in_memory(known.key)
@@ -374,6 +375,7 @@ class Gateway:
         except AieyeError as error:
             exchange.error = error
             exchange.settlement = Settlement()
+        is_kept = self._settings.ledger_bodies and self._keep_texts(exchange)
         if not exchange.keeps:
             return
         controls = exchange.plan.controls
@@ -385,7 +387,18 @@ class Gateway:
             ttl_us=self._default_ttl_us if controls.ttl_us is None else controls.ttl_us,
         )
         if exchange.entry is not None:
-            self._cache.keep(exchange.entry)
+            request = exchange.plan.canonical_of(exchange.entry.key)
+            self._cache.keep(exchange.entry, request, is_kept=is_kept)
+
+    def _keep_texts(self, exchange: Exchange) -> bool:
+        """Keep what was asked and answered for the ledger; whether that is all of it, as it was."""
+        settlement = exchange.settlement
+        texts = exchange.plan.raw, None if settlement is None else settlement.response
+        kept = [redact(text) if text and len(text) <= MOST_BODY_BYTES else None for text in texts]
+        self.book.keep_body(exchange.body_id, time.time_ns() // 1000, *kept)
+        return None not in kept and all(
+            one is other for one, other in zip(kept, texts, strict=True)
+        )
 
     def _fill(self, call: Call, exchange: Exchange, participant: Participant) -> None:
         """Write what the exchange came to into this client's record."""
@@ -394,8 +407,9 @@ class Gateway:
         pays = exchange.is_payer(participant)
         settlement.fill(record, pays=pays)
         record.attempts = exchange.attempts if pays else None
+        if self._settings.ledger_bodies:
+            record.body_id = exchange.body_id
         self._carry(call)
-        self._keep_body(call, exchange, settlement)
 
     def _carry(self, call: Call) -> None:
         """Add what an exchange cost that the call had waited for in vain, and has to pay."""
@@ -408,21 +422,6 @@ class Gateway:
         if not known:
             record.cost_state = "unknown"
         record.attempts = other.attempts + (record.attempts or [])
-
-    def _keep_body(self, call: Call, exchange: Exchange, settlement: Settlement) -> None:
-        if not self._settings.ledger_bodies:
-            return
-        if exchange.has_kept_body:
-            call.record.body_id = exchange.body_id
-            return
-        exchange.has_kept_body = True
-        response = settlement.response
-        self.book.keep_body(
-            exchange.body_id,
-            call.record,
-            redact(call.body) if len(call.body) <= MOST_BODY_BYTES else None,
-            redact(response) if response and len(response) <= MOST_BODY_BYTES else None,
-        )
 
     def _left(self, call: Call, exchange: Exchange, participant: Participant) -> None:
         """The client is gone: book what was used, on it if nobody else is there to pay."""
