@@ -391,12 +391,19 @@ def _finish(done: asyncio.Future[None], error: BaseException | None) -> None:
 
 
 class _PostgresBackend:
-    """One connection of its own, in the event loop; rows go as arrays, one statement a table."""
+    """One connection of its own, in the event loop; rows go as arrays, one statement a table.
+
+    A connection that is lost while a batch is under way leaves open whether it was committed. The
+    database knows (`pg_xact_status`), and is asked before the batch is written once more: sums
+    would be added twice.
+    """
 
     def __init__(self, database: Database) -> None:
         self._dsn = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._statements: dict[Target, str] = {}
         self._connection: Any = None
+        # The transaction that is under way, or was when its connection was lost.
+        self._transaction_id: str | None = None
 
     async def start(self) -> None:
         await self._connect()
@@ -418,19 +425,25 @@ class _PostgresBackend:
 
         try:
             connection = await self._connect()
+            if await self._was_committed(connection):
+                return
             groups = batch
             if any(target.prepare is not None for target, _ in batch):
                 groups = await asyncio.to_thread(_prepared, batch)
             async with connection.transaction():
                 for target, rows in groups:
                     columns = [list(column) for column in zip(*rows, strict=True)]
-                    await connection.execute(self._statement(target), *columns)
+                    self._transaction_id = await connection.fetchval(
+                        self._statement(target), *columns
+                    )
+            self._transaction_id = None
         except (
             asyncpg.DataError,
             asyncpg.IntegrityConstraintViolationError,
             UnicodeError,
             OverflowError,
         ) as error:
+            self._transaction_id = None
             raise _Refused(f"{type(error).__name__}: {error}") from error
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             await self._drop()
@@ -438,6 +451,21 @@ class _PostgresBackend:
         except (OSError, TimeoutError):
             await self._drop()
             raise
+
+    async def _was_committed(self, connection: Any) -> bool:
+        """Whether the batch whose connection was lost is in the database all the same.
+
+        Raises `OSError` while the database itself does not know yet.
+        """
+        if self._transaction_id is None:
+            return False
+        status = await connection.fetchval(
+            "SELECT pg_xact_status($1::text::xid8)", self._transaction_id
+        )
+        if status == "in progress":
+            raise OSError("the last transaction has not ended yet")
+        self._transaction_id = None
+        return bool(status == "committed")
 
     async def close(self) -> None:
         if self._connection is not None and not self._connection.is_closed():
@@ -456,8 +484,9 @@ class _PostgresBackend:
                 for number, name in enumerate(target.columns, 1)
             )
             text = (
-                f"INSERT INTO {target.table.name} ({', '.join(target.columns)}) "
-                f"SELECT * FROM unnest({arrays}){target.conflict_clause()}"
+                f"WITH written AS (INSERT INTO {target.table.name} ({', '.join(target.columns)}) "
+                f"SELECT * FROM unnest({arrays}){target.conflict_clause()}) "
+                "SELECT pg_current_xact_id()::text"
             )
             self._statements[target] = text
         return text
