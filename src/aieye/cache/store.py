@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import zlib
+from contextlib import closing
 from typing import Any, Protocol
 
 import orjson
 import structlog
 
+from aieye.cache.absent import KeyFilter
 from aieye.cache.entry import Entry, Provenance, headers_as_json, headers_from_json
 from aieye.cache.texts import given
 from aieye.db.engine import Database
@@ -32,6 +35,8 @@ ENTRIES = Target(CacheEntry.__table__, _COLUMNS, ("key",), "replace")  # type: i
 LOOKUP_SECONDS = 0.5
 # What an entry takes in the database beside its texts, about.
 _ROW_BYTES = 1_024
+# Keys that come before those in the database are counted anew.
+_ROOM_FOR_KEYS = 65_536
 
 
 class Lookup(Protocol):
@@ -40,6 +45,8 @@ class Lookup(Protocol):
     async def start(self) -> None: ...
 
     async def row(self, key: bytes) -> Any: ...
+
+    def added(self, key: bytes) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -85,6 +92,7 @@ class Store:
         except TypeError:
             # A provider's usage may hold what is no legal text: such an answer stays in memory.
             return
+        self._lookup.added(entry.key)
         self._writer.put(
             ENTRIES,
             entry.key,
@@ -139,17 +147,61 @@ def _entry(key: bytes, row: Any) -> Entry:
 
 
 class _SqliteLookup:
-    """A connection in the event loop: a look-up by key takes microseconds, a thread many more."""
+    """A connection in the event loop: a look-up by key takes microseconds, a thread many more.
+
+    Only one process serves a SQLite file, so it knows by itself, once it has read the keys, what is
+    surely not there: most of what is asked for. Others may only take entries away.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: sqlite3.Connection | None = None
+        self._present: KeyFilter | None = None
+        # Keys added while those of the database are read.
+        self._added: list[bytes] = []
+        self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self._connection = self._database.connect_sqlite(readonly=True)
+        self._read_keys_again()
+
+    def added(self, key: bytes) -> None:
+        present = self._present
+        if present is not None:
+            present.add(key)
+            if present.count > present.capacity:
+                self._read_keys_again()
+        if self._reading is not None:
+            self._added.append(key)
+
+    def _read_keys_again(self) -> None:
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_keys())
+
+    async def _read_keys(self) -> None:
+        try:
+            present = await asyncio.to_thread(self._keys)
+        except sqlite3.Error as error:
+            log.warning("cache_keys_not_read", reason=f"{type(error).__name__}: {error}")
+        else:
+            for key in self._added:
+                present.add(key)
+            self._present = present
+        self._added = []
+        self._reading = None
+
+    def _keys(self) -> KeyFilter:
+        with closing(self._database.connect_sqlite(readonly=True)) as connection:
+            (count,) = connection.execute("SELECT entries FROM cache_totals").fetchone()
+            present = KeyFilter(2 * count + _ROOM_FOR_KEYS)
+            for (key,) in connection.execute("SELECT key FROM cache_entries"):
+                present.add(key)
+        return present
 
     async def row(self, key: bytes) -> Any:
         if self._connection is None:
+            return None
+        if self._present is not None and not self._present.may_hold(key):
             return None
         try:
             return self._connection.execute(f"{_READ} ?", (key,)).fetchone()
@@ -158,6 +210,8 @@ class _SqliteLookup:
             return None
 
     async def close(self) -> None:
+        if self._reading is not None:
+            await self._reading
         if self._connection is not None:
             self._connection.close()
 
@@ -175,6 +229,9 @@ class _PostgresLookup:
         self._pool = await asyncpg.create_pool(
             self._dsn, min_size=1, max_size=4, timeout=2, command_timeout=LOOKUP_SECONDS
         )
+
+    def added(self, key: bytes) -> None:
+        """Other processes add keys too: only the database knows them all."""
 
     async def row(self, key: bytes) -> Any:
         import asyncpg  # noqa: PLC0415

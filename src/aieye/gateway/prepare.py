@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from aieye.access.snapshot import Grant, Snapshot
+from aieye.access.snapshot import Grant
 from aieye.cache.controls import Controls, from_field
 from aieye.cache.key import NOT_IN_KEY, cache_key, canonical, read_object, write_json
 from aieye.errors import InvalidRequest
-from aieye.gateway.routing import Candidate, ModelNotAllowed, NoRoute, bound_to, resolve
+from aieye.gateway.routing import Candidate, ModelNotAllowed, NoRoute, Router, bound_to
 from aieye.gateway.wire import Endpoint, Match
 
 # Responses that go on by themselves or lean on what the provider remembers cannot be given again.
@@ -81,7 +81,7 @@ def prepare(
     match: Match,
     raw: bytes,
     grant: Grant,
-    snapshot: Snapshot,
+    router: Router,
     header: Controls,
     *,
     key_id: int | None = None,
@@ -95,12 +95,11 @@ def prepare(
     model = _model(document)
     if model is None and grant.models is not None:
         raise ModelNotAllowed("This token is limited to models: name one of them.", param="model")
-    found = resolve(snapshot, grant, model)
+    candidates = router.resolve(grant, model)
     if key_id is not None:
-        found = bound_to(snapshot, found, model, key_id)
-        if not found:
+        candidates = tuple(bound_to(router.snapshot, candidates, model, key_id))
+        if not candidates:
             raise NoRoute("The key that the object was made with is not in use any more.")
-    candidates = tuple(found)
     endpoint = match.endpoint
     is_stream = _is_stream(endpoint, document)
     canonicals: tuple[bytes, ...] = ()

@@ -28,7 +28,7 @@ from aieye.gateway.dispatch import Circuits, Dispatcher, Outcome
 from aieye.gateway.exchange import Exchange, FlightId, Participant
 from aieye.gateway.prepare import Plan, prepare
 from aieye.gateway.replay import body_from, fill_from_entry, headers_from, hit_headers, usd
-from aieye.gateway.routing import Candidate
+from aieye.gateway.routing import Candidate, Router
 from aieye.gateway.settle import MOST_BODY_BYTES, Settlement, entry_of, settlement_of
 from aieye.gateway.sse import error_frame
 from aieye.gateway.tariff import Tariff
@@ -93,6 +93,7 @@ class Gateway:
         )
         self._known: OrderedDict[tuple[bytes, str, int], _Known] = OrderedDict()
         self._flights: dict[FlightId, dict[_Form, Exchange]] = {}
+        self._router = Router(directory.current)
         directory.on_change(self._follow)
 
     async def close(self) -> None:
@@ -101,6 +102,7 @@ class Gateway:
     def _follow(self, snapshot: Snapshot) -> None:
         # What was found out about a body holds for the snapshot it was found out with.
         self._known.clear()
+        self._router = Router(snapshot)
         self.tariff.follow(snapshot)
         self._cache.follow(snapshot)
 
@@ -151,7 +153,7 @@ class Gateway:
 
     def _prepare(self, call: Call) -> Plan:
         plan = prepare(
-            call.match, call.body, call.grant, self.directory.current, call.controls,
+            call.match, call.body, call.grant, self._router, call.controls,
             key_id=call.key_id,
         )  # fmt: skip
         record = call.record
