@@ -10,6 +10,7 @@ import difflib
 import ipaddress
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -18,7 +19,6 @@ from dotenv import dotenv_values
 from pydantic import (
     BeforeValidator,
     Field,
-    NonNegativeInt,
     PositiveInt,
     SecretStr,
     ValidationError,
@@ -36,6 +36,11 @@ OTHER_VARIABLES = frozenset(
 )
 SAMPLE_SECRETS = frozenset({"changeme", "change-me", "secret", "password", "sk-1234", "insecure"})
 SHORTEST_SECRET = 32
+# Beyond these a value is a typing error: clocks, counters and columns hold no more.
+MOST_SECONDS = 1_000_000
+LONGEST_TTL_SECONDS = 10 * 365 * 24 * 3600
+MOST_DAYS = 36_500
+MOST_BYTES = 2**50
 _UNITS = {
     "": 1,
     "b": 1,
@@ -75,10 +80,19 @@ def _empty_is_none(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-ByteCount = Annotated[PositiveInt, BeforeValidator(_parse_bytes)]
+def _refuse_empty(value: object) -> object:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("is empty; leave it out for the default")
+    return value
+
+
+ByteCount = Annotated[int, Field(gt=0, le=MOST_BYTES), BeforeValidator(_parse_bytes)]
 Switch = Annotated[bool, BeforeValidator(_parse_switch)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=MOST_SECONDS, allow_inf_nan=False)]
+Lifetime = Annotated[int, Field(gt=0, le=LONGEST_TTL_SECONDS)]
+Days = Annotated[int, Field(ge=0, le=MOST_DAYS)]
 Optional_ = BeforeValidator(_empty_is_none)
+Given = BeforeValidator(_refuse_empty)
 
 
 class Settings(BaseSettings):
@@ -88,31 +102,31 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    data_dir: Path = Path("data")
+    data_dir: Annotated[Path, Given] = Path("data")
     database_url: str = ""
     redis_url: Annotated[str | None, Optional_] = None
-    host: str = "127.0.0.1"
+    host: Annotated[str, Given] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     workers: PositiveInt = 1
     public_url: Annotated[str | None, Optional_] = None
     trusted_proxies: str = ""
-    secret_key: Annotated[SecretStr | None, Optional_] = None
+    secret_key: SecretStr | None = None
     secret_key_file: Annotated[Path | None, Optional_] = None
-    funcs_dir: Path = Path("funcs")
-    config_file: Path = Path("config/config.json")
+    funcs_dir: Annotated[Path, Given] = Path("funcs")
+    config_file: Annotated[Path, Given] = Path("config/config.json")
     saga_open: Switch = False
     admin_email: Annotated[str | None, Optional_] = None
     admin_password: Annotated[SecretStr | None, Optional_] = None
 
     cache_default: Switch = True
-    cache_ttl: Annotated[PositiveInt | None, Optional_] = None
+    cache_ttl: Annotated[Lifetime | None, Optional_] = None
     cache_memory_bytes: ByteCount = 64 * 2**20
     cache_store_bytes: ByteCount = 2 * 2**30
-    search_model: str = "text-embedding-3-small"
+    search_model: Annotated[str, Given] = "text-embedding-3-small"
 
     ledger_durability: Literal["strict", "relaxed"] = "strict"
     ledger_bodies: Switch = True
-    ledger_retention_days: NonNegativeInt = 30
+    ledger_retention_days: Days = 30
     stream_usage: Literal["inject", "leave"] = "inject"
 
     connect_timeout: Seconds = 5
@@ -131,21 +145,38 @@ class Settings(BaseSettings):
         default=None, validation_alias="OPENAI_BASE_URL"
     )
 
+    @field_validator("data_dir")
+    @classmethod
+    def _is_directory(cls, value: Path) -> Path:
+        if value.exists() and not value.is_dir():
+            raise ValueError("is not a directory")
+        return value
+
     @field_validator("public_url", "openai_base_url")
     @classmethod
     def _is_http_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("should be a URL such as https://example.org")
-        return value.rstrip("/")
+        return None if value is None else _checked_address(value).rstrip("/")
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_bare(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("takes no user name, query or fragment")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("should start with redis://, rediss:// or unix://")
+        return value
 
     @field_validator("database_url")
     @classmethod
     def _is_known_database(cls, value: str) -> str:
-        if value and not value.startswith(("sqlite+aiosqlite://", "postgresql+asyncpg://")):
-            raise ValueError("should start with sqlite+aiosqlite:// or postgresql+asyncpg://")
+        if value:
+            _check_database(value)
         return value
 
     @field_validator("trusted_proxies")
@@ -214,15 +245,50 @@ class Settings(BaseSettings):
         if self.secret_key is not None:
             return tuple(key.strip() for key in self.secret_key.get_secret_value().split(","))
         path = self.secret_key_file or self.data_dir / "secret.key"
-        if not path.exists():
-            _make_secret_file(path)
-        keys = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
         try:
+            if not path.exists():
+                _make_secret_file(path)
+            keys = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
             for key in keys or ("",):
                 check_secret(key)
+        except UnicodeDecodeError as error:
+            raise SettingsError("AIEYE_SECRET_KEY_FILE: is not text") from error
         except ValueError as error:
             raise SettingsError(f"AIEYE_SECRET_KEY_FILE: {error}") from error
+        except OSError as error:
+            variable = "AIEYE_DATA_DIR" if self.secret_key_file is None else "AIEYE_SECRET_KEY_FILE"
+            raise SettingsError(f"{variable}: {path.name}: {error.strerror}") from error
         return keys
+
+
+def _checked_address(value: str) -> str:
+    """An `http` or `https` URL of a service (`ValueError`, which never holds it)."""
+    try:
+        parts = urlsplit(value)
+        is_address = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        # Its own message would repeat a part of the value.
+        is_address = False
+    if not is_address:
+        raise ValueError("should be a URL such as https://example.org")
+    return value
+
+
+def _check_database(value: str) -> None:
+    """Refuse (`ValueError`) what no engine could be made of."""
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - not before a database is wanted
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
+    if not value.startswith(("sqlite+aiosqlite://", "postgresql+asyncpg://")):
+        raise ValueError("should start with sqlite+aiosqlite:// or postgresql+asyncpg://")
+    try:
+        url = make_url(value)
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "should be a URL such as postgresql+asyncpg://user:password@host/name"
+        ) from None
+    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
+        raise ValueError("should name a file, such as sqlite+aiosqlite:///data/aieye.db")
 
 
 def check_secret(key: str) -> None:
@@ -260,6 +326,8 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError("The file .env is not UTF-8 text.") from error
 
 
 def _explain(error: ValidationError) -> str:
@@ -279,7 +347,11 @@ def unknown_variables() -> dict[str, str | None]:
     unknown = sorted(
         name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known
     )
-    return {
-        name: next(iter(difflib.get_close_matches(name.upper(), known, n=1)), None)
-        for name in unknown
-    }
+    return {name: _nearest(name.upper(), known) for name in unknown}
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known variable that looks most like `name`. The prefix, which all share, says nothing."""
+    rests = [other.removeprefix(PREFIX) for other in known]
+    found = difflib.get_close_matches(name.removeprefix(PREFIX), rests, n=1)
+    return f"{PREFIX}{found[0]}" if found else None

@@ -527,3 +527,11 @@ def test_a_command_works_beside_a_server(aieye: Aieye, database_url: str) -> Non
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_file_that_cannot_be_written_is_one_line_and_a_3(aieye: Aieye) -> None:
+    Path("file").touch()
+    ended = aieye("backup", "--directory", "file/backups")
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.err == "Error: file/backups: Not a directory\n"

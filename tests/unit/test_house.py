@@ -99,7 +99,9 @@ def test_the_example_environment_shows_the_defaults(
     monkeypatch.chdir(tmp_path)
     default = load_settings()
     example = (PROJECT / ".env.example").read_text()
-    Path(".env").write_text(re.sub(r"^#(?=[A-Z])", "", example, flags=re.MULTILINE))
+    # An empty secret key is no default: it is refused.
+    shown = re.sub(r"^#(?=[A-Z])(?!AIEYE_SECRET_KEY=)", "", example, flags=re.MULTILINE)
+    Path(".env").write_text(shown)
     assert load_settings() == default
 
 

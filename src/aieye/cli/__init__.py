@@ -56,6 +56,10 @@ def main() -> NoReturn:
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        # A full disk, a directory that may not be written: the operator's, not ours.
+        complain(f"{error.filename or 'The system'}: {error.strerror or error}")
+        sys.exit(INFRASTRUCTURE)
     except Exception:  # noqa: BLE001 - the last resort: 1 would say that a quality gate failed
         traceback.print_exc()
         sys.exit(INFRASTRUCTURE)
