@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +16,6 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
-    BeforeValidator,
     Field,
     PositiveInt,
     SecretStr,
@@ -28,71 +26,30 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from aieye.errors import AieyeError
+from aieye.setting_values import (
+    ByteCount,
+    Days,
+    Given,
+    Lifetime,
+    Optional_,
+    Seconds,
+    Switch,
+    check_address,
+    check_database,
+    check_secret,
+)
 
 PREFIX = "AIEYE_"
 # Variables with the prefix that are read elsewhere: the command line as a client, and the tests.
 OTHER_VARIABLES = frozenset(
     {"AIEYE_URL", "AIEYE_TOKEN", "AIEYE_TEST_DATABASE_URL", "AIEYE_TEST_REDIS_URL"}
 )
-SAMPLE_SECRETS = frozenset({"changeme", "change-me", "secret", "password", "sk-1234", "insecure"})
-SHORTEST_SECRET = 32
-# Beyond these a value is a typing error: clocks, counters and columns hold no more.
-MOST_SECONDS = 1_000_000
-LONGEST_TTL_SECONDS = 10 * 365 * 24 * 3600
-MOST_DAYS = 36_500
-MOST_BYTES = 2**50
-_UNITS = {
-    "": 1,
-    "b": 1,
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-}
 
 
 class SettingsError(AieyeError):
     """The configuration is wrong and the start is refused. The message names the variable."""
 
     code = "configuration_error"
-
-
-def _parse_bytes(value: object) -> object:
-    """`67108864`, `64 MiB` or `64MB` to a count of bytes; anything else is left to fail."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*([0-9]+)\s*([A-Za-z]*)\s*", value)
-    if match is None or match[2].lower() not in _UNITS:
-        raise ValueError("should be a number of bytes, such as 67108864 or 64 MiB")
-    return int(match[1]) * _UNITS[match[2].lower()]
-
-
-def _parse_switch(value: object) -> object:
-    """The words people write for a switch."""
-    if isinstance(value, str) and value.strip().lower() in {"on", "off"}:
-        return value.strip().lower() == "on"
-    return value
-
-
-def _empty_is_none(value: object) -> object:
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-def _refuse_empty(value: object) -> object:
-    if isinstance(value, str) and not value.strip():
-        raise ValueError("is empty; leave it out for the default")
-    return value
-
-
-ByteCount = Annotated[int, Field(gt=0, le=MOST_BYTES), BeforeValidator(_parse_bytes)]
-Switch = Annotated[bool, BeforeValidator(_parse_switch)]
-Seconds = Annotated[float, Field(gt=0, le=MOST_SECONDS, allow_inf_nan=False)]
-Lifetime = Annotated[int, Field(gt=0, le=LONGEST_TTL_SECONDS)]
-Days = Annotated[int, Field(ge=0, le=MOST_DAYS)]
-Optional_ = BeforeValidator(_empty_is_none)
-Given = BeforeValidator(_refuse_empty)
 
 
 class Settings(BaseSettings):
@@ -155,7 +112,7 @@ class Settings(BaseSettings):
     @field_validator("public_url", "openai_base_url")
     @classmethod
     def _is_http_url(cls, value: str | None) -> str | None:
-        return None if value is None else _checked_address(value).rstrip("/")
+        return None if value is None else check_address(value).rstrip("/")
 
     @field_validator("public_url")
     @classmethod
@@ -176,7 +133,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_known_database(cls, value: str) -> str:
         if value:
-            _check_database(value)
+            check_database(value)
         return value
 
     @field_validator("trusted_proxies")
@@ -259,45 +216,6 @@ class Settings(BaseSettings):
             variable = "AIEYE_DATA_DIR" if self.secret_key_file is None else "AIEYE_SECRET_KEY_FILE"
             raise SettingsError(f"{variable}: {path.name}: {error.strerror}") from error
         return keys
-
-
-def _checked_address(value: str) -> str:
-    """An `http` or `https` URL of a service (`ValueError`, which never holds it)."""
-    try:
-        parts = urlsplit(value)
-        is_address = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        # Its own message would repeat a part of the value.
-        is_address = False
-    if not is_address:
-        raise ValueError("should be a URL such as https://example.org")
-    return value
-
-
-def _check_database(value: str) -> None:
-    """Refuse (`ValueError`) what no engine could be made of."""
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - not before a database is wanted
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
-
-    if not value.startswith(("sqlite+aiosqlite://", "postgresql+asyncpg://")):
-        raise ValueError("should start with sqlite+aiosqlite:// or postgresql+asyncpg://")
-    try:
-        url = make_url(value)
-    except (ArgumentError, ValueError):
-        raise ValueError(
-            "should be a URL such as postgresql+asyncpg://user:password@host/name"
-        ) from None
-    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
-        raise ValueError("should name a file, such as sqlite+aiosqlite:///data/aieye.db")
-
-
-def check_secret(key: str) -> None:
-    """Refuse a secret key that is empty, short or a well-known sample (`ValueError`)."""
-    key = key.strip()
-    if key.lower() in SAMPLE_SECRETS or len(set(key)) < 8:
-        raise ValueError("is empty or a sample value; make one with `openssl rand -hex 32`")
-    if len(key) < SHORTEST_SECRET:
-        raise ValueError(f"is too short: at least {SHORTEST_SECRET} characters")
 
 
 def _make_secret_file(path: Path) -> None:
