@@ -25,6 +25,7 @@ _STREAM_ONLY: Final = frozenset({"object", "obfuscation"})
 def fold_choices(
     frames: bytes, kind: str, choice_type: type[ChatChoice] | type[TextChoice]
 ) -> Object:
+    """The plain body of a stream of chunks; `kind` is its `object`. Raises `CannotConvert`."""
     body: Object = {"id": None, "object": kind, "created": None, "model": None, "choices": []}
     usage: Object | None = None
     choices: dict[int, Choice] = {}

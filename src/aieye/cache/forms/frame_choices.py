@@ -25,6 +25,7 @@ def frame_choices(
     pieces_of: Callable[[Object], Iterator[Object]],
     include_usage: bool,
 ) -> Iterator[Object]:
+    """The chunks that make up `answer`; `kind` is their `object`. Raises `CannotConvert`."""
     usage = answer.get("usage")
     if include_usage and not isinstance(usage, dict):
         raise CannotConvert("the answer has no usage")

@@ -19,6 +19,7 @@ _CALL_EVENTS: Final = {
 
 
 def make_event(kind: str, **fields: object) -> Object:
+    """An event of the Responses API, not numbered yet."""
     return {"type": kind, **fields}
 
 

@@ -40,6 +40,7 @@ def payloads(frames: bytes) -> Iterator[bytes]:
 
 
 def load(data: bytes) -> Object:
+    """The JSON object in `data`, exactly. Raises `CannotConvert` where that cannot be had."""
     try:
         value = orjson.loads(data)
         # An integer beyond 64 bits would become a float.
@@ -52,6 +53,7 @@ def load(data: bytes) -> Object:
 
 
 def dump(value: Object) -> bytes:
+    """JSON of `value`. Raises `CannotConvert` for what is nested too deep."""
     try:
         return orjson.dumps(value)
     except TypeError as exc:  # deeper than orjson writes
@@ -59,24 +61,28 @@ def dump(value: Object) -> bytes:
 
 
 def as_object(value: object) -> Object:
+    """`value`, which should be an object. Raises `CannotConvert`."""
     if not isinstance(value, dict):
         raise CannotConvert("an object is missing")
     return value
 
 
 def as_objects(value: object) -> list[Object]:
+    """`value`, which should be a list of objects. Raises `CannotConvert`."""
     if not isinstance(value, list):
         raise CannotConvert("a list is missing")
     return [as_object(item) for item in value]
 
 
 def as_string(value: object) -> str:
+    """`value`, which should be a text. Raises `CannotConvert`."""
     if not isinstance(value, str):
         raise CannotConvert("a text is missing")
     return value
 
 
 def index_of(value: Object) -> int:
+    """The index that a choice or a piece of a call names. Raises `CannotConvert` for none."""
     index = value.get("index")
     if type(index) is not int:
         raise CannotConvert("an index is missing")
