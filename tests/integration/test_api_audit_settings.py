@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -32,6 +33,19 @@ async def test_an_act_is_shown_with_who_did_what_to_what(ledger: LedgerApi) -> N
     assert (act["object_type"], act["object_id"]) == ("provider", str(provider["id"]))
     assert (await client.get(f"{AUDIT}/{act['id']}")).json() == act
     error_of(await client.get(f"{AUDIT}/{2**31 - 1}"), 404)
+
+
+async def test_an_act_bears_the_id_that_its_request_was_answered_with(ledger: LedgerApi) -> None:
+    client = ledger.api.administrator.client
+    answer = await client.post("/api/v1/tokens", json={"name": "ci"})
+    given = answer.headers["x-request-id"]
+    assert re.fullmatch("req_[0-9a-f]{32}", given)
+    assert (await client.get(AUDIT)).json()["data"][0]["request_id"] == given
+    # Errors have one too, and what a client sends under that name is nobody's id.
+    for path in ("/api/v1/nothing", "/api/v1/tokens/x", f"{AUDIT}/{2**31 - 1}"):
+        answer = await client.get(path, headers={"x-request-id": "mine"})
+        assert answer.status_code >= 400
+        assert re.fullmatch("req_[0-9a-f]{32}", answer.headers["x-request-id"])
 
 
 async def test_acts_come_newest_first_page_by_page(ledger: LedgerApi) -> None:
