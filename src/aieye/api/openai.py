@@ -30,7 +30,7 @@ from aieye.gateway.calls import Call, Reply
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, match
-from aieye.ledger.book import CLIENT_LEFT, CallRecord
+from aieye.ledger.book import CLIENT_LEFT, EXACT, CallRecord
 from aieye.settings import Settings
 from aieye.telemetry.metrics import Metrics
 
@@ -73,6 +73,9 @@ class OpenAIEndpoint:
             # The status is out and there is no event to say it with: the connection just ends.
             log.info("answer_broken_off", request_id=record.request_id, error=record.error)
         except AieyeError as error:
+            if record.status is None and connection.grant is not None:
+                record.cost_nano, record.cost_state = 0, EXACT
+                error = await self._book(connection.grant, record, error)
             await _send_error(send, error, record)
             record.status = record.status or error.status
         except asyncio.CancelledError:
@@ -85,6 +88,8 @@ class OpenAIEndpoint:
         except Exception as error:
             log.exception("call_crashed", request_id=record.request_id, error=type(error).__name__)
             fault = AieyeError("Something went wrong in AI-Eye itself; its log says what.")
+            if record.status is None and connection.grant is not None:
+                fault = await self._book(connection.grant, record, fault)
             # The server refuses a second beginning where an answer has begun already.
             with suppress(RuntimeError):
                 await _send_error(send, fault, record)
@@ -96,7 +101,7 @@ class OpenAIEndpoint:
         self, scope: Scope, connection: _Connection, record: CallRecord, send: Any
     ) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        grant = self._grant(headers)
+        connection.grant = grant = self._grant(headers)
         found = match(scope["method"], scope["path"])
         endpoint = found.endpoint
         record.endpoint = endpoint.name
@@ -125,7 +130,6 @@ class OpenAIEndpoint:
             DEFAULT if control is None else from_header(control),
             on_upstream=connection.watch,
         )
-        connection.call = call
         key = headers.get(b"idempotency-key")
         if key is not None and scope["method"] == "POST" and kind != UPLOAD:
             await self._idempotency.answer(call, scope["path"], key, send, self._reply)
@@ -141,6 +145,22 @@ class OpenAIEndpoint:
         if call.match.endpoint.kind == INFER:
             return await self._relay.infer(call)
         return await self._relay.handle(call)
+
+    async def _book(self, grant: Grant, record: CallRecord, error: AieyeError) -> AieyeError:
+        """Record a call that ended before the gateway booked it; gives what to answer with.
+
+        Only callers that are known get here: strangers must not be able to fill the ledger.
+        """
+        record.token_id, record.user_id = grant.token_id, grant.user_id
+        record.status, record.error = error.status, error.code
+        self._gateway.book.settle(record)
+        self._gateway.admission.settle(grant, record)
+        try:
+            if self._gateway.writer.is_healthy:
+                await self._gateway.durable()
+        except AieyeError as unrecorded:
+            return unrecorded
+        return error
 
     def _grant(self, headers: dict[bytes, bytes]) -> Grant:
         """Whose call it is. Raises `Unauthenticated`."""
@@ -163,12 +183,12 @@ class OpenAIEndpoint:
 class _Connection:
     """Watches, for calls that take their time, whether the client is still there."""
 
-    __slots__ = ("_gateway", "_handle", "_record", "_task", "_watcher", "call", "client_left",
+    __slots__ = ("_gateway", "_handle", "_record", "_task", "_watcher", "client_left", "grant",
                  "receive")  # fmt: skip
 
     def __init__(self, gateway: Gateway, receive: Any, record: CallRecord) -> None:
         self.receive = receive
-        self.call: Call | None = None
+        self.grant: Grant | None = None
         self.client_left = False
         self._gateway = gateway
         self._record = record
@@ -184,10 +204,9 @@ class _Connection:
 
     def _begin(self) -> None:
         if self._record.status is None:
-            call = self.call
-            if call is not None:
-                self._record.token_id = call.grant.token_id
-                self._record.user_id = call.grant.user_id
+            if self.grant is not None:
+                self._record.token_id = self.grant.token_id
+                self._record.user_id = self.grant.user_id
             self._gateway.book.open(self._record)
         self._watcher = asyncio.ensure_future(self._listen())
 
