@@ -181,7 +181,6 @@ async def running(
             LedgerAdmission(writer),
         )  # fmt: skip
         metrics.knows_model = _known_models(gateway)
-        gateway.start()
         stack.push_async_callback(gateway.close)
         state = State(
             settings=settings,

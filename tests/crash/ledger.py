@@ -58,7 +58,11 @@ def assert_sums_agree(installation: Installation) -> None:
                 sums[index] += amount
             bins[(*place, latency_bin(row[15] or 0))] += 1
     stored = {row[:10]: row[10:] for row in installation.query(_ROLLUPS)}
-    assert stored == {place: tuple(sums) for place, sums in usage.items()}
+    expected = {place: tuple(sums) for place, sums in usage.items()}
+    places = stored.keys() | expected.keys()
+    wrong = [(one, stored.get(one), expected.get(one)) for one in places]
+    wrong = [(one, kept, right) for one, kept, right in wrong if kept != right]
+    assert wrong == [], f"{len(wrong)} of {len(places)} sums; the first is {wrong[0]}"
     counted = {row[:11]: row[11] for row in installation.query(_LATENCIES)}
     assert counted == dict(bins)
 

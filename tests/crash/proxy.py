@@ -14,13 +14,18 @@ from sqlalchemy.engine import URL, make_url
 
 from tests.servers import free_port
 
+# How the ledger's own connection is called, and its simple query that ends a transaction.
+LEDGER = b"aieye ledger"
+COMMIT = b"COMMIT"
+
 
 class DatabaseProxy:
     """Listens on a port of its own; `url` is the database as seen through it.
 
     `cut` refuses and breaks all connections, `freeze` keeps them and passes nothing on, `heal` ends
-    either. `broken` counts the connections that were cut or frozen, so that a test can tell that
-    its fault fired. A context manager.
+    either. `cut_at_next_commit` lets one COMMIT of the ledger through and breaks that connection
+    before its answer. `broken` counts the connections that were cut or frozen, so that a test can
+    tell that its fault fired. A context manager.
     """
 
     def __init__(self, url: str) -> None:
@@ -32,6 +37,7 @@ class DatabaseProxy:
         self.broken = 0
         self._flowing = threading.Event()
         self._flowing.set()
+        self._commit_armed = threading.Event()
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener: socket.socket | None = None
@@ -69,6 +75,10 @@ class DatabaseProxy:
             self.broken += len(self._pairs)
         self._flowing.clear()
 
+    def cut_at_next_commit(self) -> None:
+        """The ledger's next COMMIT is carried out, and nobody is told."""
+        self._commit_armed.set()
+
     def heal(self) -> None:
         """Everything works."""
         self._flowing.set()
@@ -94,16 +104,40 @@ class DatabaseProxy:
                     server.close()
                     return
                 self._pairs.append((client, server))
-            _start(self._copy, client, server)
-            _start(self._copy, server, client)
+            silenced = threading.Event()
+            _start(self._ask, client, server, silenced)
+            _start(self._answer, client, server, silenced)
 
-    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+    def _ask(self, client: socket.socket, server: socket.socket, silenced: threading.Event) -> None:
+        """From the client to the server."""
+        is_ledger = False
         with contextlib.suppress(OSError):
-            while data := source.recv(2**16):
+            while data := client.recv(2**16):
                 self._flowing.wait()
-                target.sendall(data)
+                # It stands in the connection's first message.
+                is_ledger = is_ledger or LEDGER in data
+                if is_ledger and COMMIT in data and self._commit_armed.is_set():
+                    self._commit_armed.clear()
+                    silenced.set()
+                server.sendall(data)
         with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
+            server.shutdown(socket.SHUT_WR)
+
+    def _answer(
+        self, client: socket.socket, server: socket.socket, silenced: threading.Event
+    ) -> None:
+        """From the server to the client."""
+        with contextlib.suppress(OSError):
+            while data := server.recv(2**16):
+                self._flowing.wait()
+                if silenced.is_set():
+                    # The answer to the COMMIT is here: it was carried out.
+                    self.broken += 1
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+                client.sendall(data)
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_WR)
 
 
 def _connect(address: URL) -> socket.socket:
@@ -116,5 +150,5 @@ def _connect(address: URL) -> socket.socket:
     return socket.create_connection((host, port))
 
 
-def _start(target: Callable[..., None], *arguments: socket.socket) -> None:
+def _start(target: Callable[..., None], *arguments: socket.socket | threading.Event) -> None:
     threading.Thread(target=target, args=arguments, daemon=True).start()

@@ -93,7 +93,10 @@ async def test_every_attempt_is_in_one_row_and_every_usage_is_paid_once(
 
     assert min(upstream.fired[kind] for kind in ("whole", "slow", "503", "400", "cut")) > 0
     assert {row.state for row in rows} == {"done"}
-    assert sum(len(row.attempts) for row in rows) == len(upstream.requests)
+    attempts = [attempt for row in rows for attempt in row.attempts]
+    # What was abandoned the moment it was sent may never have left.
+    whole = [attempt for attempt in attempts if attempt.get("error") != "abandoned"]
+    assert len(whole) <= len(upstream.requests) <= len(attempts)
     assert {row.cache for row in rows} >= {"miss", "hit", "shared", "bypass", "refresh"}
     assert not [row.id for row in rows if row.cache == "hit" and row.cost_nano]
     paid = [row for row in rows if row.cost_nano and row.cost_state == "exact"]

@@ -178,9 +178,16 @@ class GroupWriter:
                 self._wake.set()
             if self._loop is not None:
                 # From now on, and not from when its batch is begun: the one before may be stuck.
-                timer = self._loop.call_later(WAIT_SECONDS, self._durable.give_up)
+                timer = self._loop.call_later(WAIT_SECONDS, self._give_up, self._durable)
                 self._durable.add_done_callback(lambda _: timer.cancel())
         return self._durable
+
+    def _give_up(self, durable: _Durable) -> None:
+        """A database that neither takes a batch nor says why is as good as away."""
+        if self.is_healthy:
+            log.error("ledger_unwritable", reason=f"no commit within {WAIT_SECONDS:g} s")
+        self.is_healthy = False
+        durable.give_up()
 
     async def close(self) -> None:
         """Write what is left and stop."""

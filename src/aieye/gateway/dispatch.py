@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,8 @@ import orjson
 
 from aieye.access.snapshot import KeyInfo
 from aieye.db.types import now
-from aieye.gateway.client import ATTEMPT, UpstreamError, UpstreamResponse, UpstreamTimeout
+from aieye.gateway.client import ATTEMPT, UpstreamResponse
+from aieye.gateway.faults import UpstreamError, UpstreamTimeout
 from aieye.gateway.retry import (
     EXHAUSTED_CODES,
     LONGEST_RETRY_AFTER,
@@ -59,7 +60,6 @@ class Outcome:
     headers: tuple[Header, ...]
     body: bytes | None = field(default=None, repr=False)
     response: UpstreamResponse | None = None
-    chunks: AsyncIterator[bytes] | None = None
     meter: StreamMeter | None = None
     # Bytes of the stream that are there already, and what of them may be forwarded.
     first_raw: bytes = field(default=b"", repr=False)

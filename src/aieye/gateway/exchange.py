@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,8 +20,10 @@ import uuid_utils
 from aieye.access.snapshot import KeyInfo
 from aieye.cache.entry import Entry
 from aieye.errors import AieyeError
-from aieye.gateway.client import BrokenOff, Deadline, UpstreamError
+from aieye.gateway.client import UpstreamResponse
+from aieye.gateway.deadline import Deadline
 from aieye.gateway.dispatch import Dispatcher, Outcome
+from aieye.gateway.faults import BrokenOff, UpstreamError
 from aieye.gateway.prepare import Plan
 from aieye.gateway.routing import Candidate
 from aieye.gateway.sse import EventTooLarge, StreamMeter
@@ -210,8 +212,8 @@ class Exchange:
             self.outcome = outcome
             self.first_byte_at = time.perf_counter()
             self.headers = response_headers(outcome.headers)
-            if outcome.chunks is not None:
-                await self._relay(outcome)
+            if outcome.response is not None:
+                await self._relay(outcome, outcome.response)
         except AieyeError as error:
             self.error = error
         except asyncio.CancelledError:
@@ -233,10 +235,8 @@ class Exchange:
         finally:
             self._wake()
 
-    async def _relay(self, outcome: Outcome) -> None:
+    async def _relay(self, outcome: Outcome, response: UpstreamResponse) -> None:
         """Pass a stream on as it comes."""
-        if outcome.chunks is None or outcome.response is None:
-            return
         try:
             self._take(outcome.first_raw, outcome.first)
             self.is_streaming = True
@@ -244,22 +244,22 @@ class Exchange:
             left = self._total_seconds - (time.perf_counter() - self._started)
             with Deadline(self._idle_seconds, "between events", left) as deadline:
                 if outcome.meter is None:
-                    await self._relay_bytes(outcome.chunks, deadline)
+                    await self._relay_bytes(response, deadline)
                 else:
-                    await self._relay_events(outcome.meter, outcome.chunks, deadline)
+                    await self._relay_events(outcome.meter, response, deadline)
         except UpstreamError:
             # What broke off after the terminal event took nothing away.
             if outcome.meter is None or not outcome.meter.finished:
                 raise
         finally:
-            outcome.response.release()
+            response.release()
 
     async def _relay_events(
-        self, meter: StreamMeter, chunks: AsyncIterator[bytes], deadline: Deadline
+        self, meter: StreamMeter, response: UpstreamResponse, deadline: Deadline
     ) -> None:
         try:
             while not meter.finished:
-                chunk = await anext(chunks, b"")
+                chunk = await response.chunk()
                 if not chunk:
                     break
                 self._take(chunk, meter.feed(chunk))
@@ -274,7 +274,7 @@ class Exchange:
         self._end_events(meter)
         # The end of the body usually comes with the last event; the connection is used again then.
         deadline.extend(LAST_BYTES_SECONDS, "the end of the stream")
-        async for chunk in chunks:
+        while chunk := await response.chunk():
             self._take(chunk, b"")
             meter.feed(chunk)
         self._end_events(meter)
@@ -289,10 +289,10 @@ class Exchange:
             # Some providers close even a failed stream with [DONE]: that is for whole answers.
             self.tail = b""
 
-    async def _relay_bytes(self, chunks: AsyncIterator[bytes], deadline: Deadline) -> None:
+    async def _relay_bytes(self, response: UpstreamResponse, deadline: Deadline) -> None:
         """Audio and the like: the last piece is held back until the call is recorded."""
         held = b""
-        async for chunk in chunks:
+        while chunk := await response.chunk():
             self._take(chunk, held)
             held = chunk
             if self._is_ahead():

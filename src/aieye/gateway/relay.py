@@ -14,9 +14,11 @@ from aieye.access.snapshot import Grant, KeyInfo
 from aieye.cache.key import read_object
 from aieye.errors import AieyeError, Forbidden
 from aieye.gateway.calls import Call, Reply
-from aieye.gateway.client import BrokenOff, Deadline, UpstreamError
+from aieye.gateway.client import Head, UpstreamResponse
+from aieye.gateway.deadline import Deadline
 from aieye.gateway.dispatch import Outcome
 from aieye.gateway.exchange import without_key
+from aieye.gateway.faults import BrokenOff, UpstreamError
 from aieye.gateway.multipart import find_model, replace_model
 from aieye.gateway.owned import NoSuchObject, Owned, answer_id, may_refer, references
 from aieye.gateway.prepare import check_model
@@ -215,10 +217,10 @@ class Relay:
             "first byte",
             seconds,
         ) as deadline:
-            response = await self._gateway.client.open(
-                call.match.endpoint.method, candidate.provider.base_url, path, headers, body,
-                call.query,
-            )  # fmt: skip
+            head = Head.of(
+                call.match.endpoint.method, candidate.provider.base_url, path, headers, call.query
+            )
+            response = await self._gateway.client.open(head, body)
             outcome = Outcome(candidate, key, response.status, response.headers)
             try:
                 if 300 <= response.status < 400:
@@ -227,7 +229,7 @@ class Relay:
                     )
                 kind = header(response.headers, b"content-type") or b""
                 if response.status < 300 and not kind.startswith(b"application/json"):
-                    outcome.response, outcome.chunks = response, response.chunks()
+                    outcome.response = response
                     return outcome
                 deadline.extend(self._settings.idle_timeout, _REST)
                 outcome.body = without_key(
@@ -344,14 +346,15 @@ class Relay:
     async def _pieces(self, call: Call, outcome: Outcome) -> AsyncIterator[bytes]:
         """The answer as it comes, its last piece only once the call is recorded."""
         record, gateway = call.record, self._gateway
-        if outcome.chunks is None or outcome.response is None:
+        response = outcome.response
+        if response is None:
             return
         is_events = (header(outcome.headers, b"content-type") or b"").startswith(b"text/event")
         splitter = FrameSplitter(self._settings.max_event_bytes) if is_events else None
         held = b""
         try:
             try:
-                while chunk := await self._next(call, outcome.chunks):
+                while chunk := await self._next(call, response):
                     if record.ttft_us is None:
                         record.ttft_us = record.elapsed_us()
                     piece = chunk if splitter is None else splitter.feed(chunk)
@@ -377,16 +380,16 @@ class Relay:
             if held:
                 yield held
         finally:
-            outcome.response.release()
+            response.release()
             if record.status is None:
                 record.status, record.error = CLIENT_LEFT, "client_cancelled"
                 gateway.settle(call)
 
-    async def _next(self, call: Call, chunks: AsyncIterator[bytes]) -> bytes:
+    async def _next(self, call: Call, response: UpstreamResponse) -> bytes:
         """The next bytes, b"" at the end, within the time between bytes and the call's whole time."""
         left = self._settings.upstream_timeout - call.record.elapsed_us() / 1e6
         with Deadline(self._settings.idle_timeout, "between bytes", max(left, 0.001)):
-            return await anext(chunks, b"")
+            return await response.chunk()
 
     # -- models -----------------------------------------------------------------------------
 

@@ -94,9 +94,6 @@ class Gateway:
         self._flights: dict[FlightId, dict[_Form, Exchange]] = {}
         directory.on_change(self._follow)
 
-    def start(self) -> None:
-        self.client.start()
-
     async def close(self) -> None:
         await self.client.close()
 

@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 
 from aieye.cache.entry import Entry, Provenance
-from aieye.gateway.client import BrokenOff
 from aieye.gateway.dispatch import Outcome
 from aieye.gateway.exchange import Exchange
+from aieye.gateway.faults import BrokenOff
 from aieye.gateway.prepare import Plan
 from aieye.gateway.tariff import NOTHING, Charge, Tariff
 from aieye.gateway.usage import (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from aieye.access.snapshot import KeyInfo
-from aieye.gateway.client import BrokenOff, Deadline, UpstreamClient, UpstreamResponse
+from aieye.gateway.client import Head, UpstreamClient, UpstreamResponse
+from aieye.gateway.deadline import Deadline
 from aieye.gateway.dispatch import Outcome
 from aieye.gateway.exchange import without_key
+from aieye.gateway.faults import BrokenOff
 from aieye.gateway.prepare import Plan
 from aieye.gateway.routing import Candidate
 from aieye.gateway.sse import EventTooLarge, StreamMeter
@@ -24,6 +24,7 @@ _REST = "the rest of the answer"
 _SSE = b"text/event-stream"
 # A plain answer is held in memory; a hundred images as text are about this large.
 MOST_ANSWER_BYTES = 256 * 2**20
+_MOST_HEADS = 4_096
 
 
 class Upstream:
@@ -35,8 +36,8 @@ class Upstream:
         self._idle_seconds = settings.idle_timeout
         self._max_event_bytes = settings.max_event_bytes
         self._inject_usage = settings.stream_usage == "inject"
-        # Per key, since each has a header of its own: built once.
-        self._headers: dict[str, dict[str, str]] = {}
+        # By base URL, path and key: built once.
+        self._heads: dict[tuple[str, str, str], Head] = {}
 
     async def open(self, plan: Plan, candidate: Candidate, key: KeyInfo, seconds: float) -> Outcome:
         """Send `plan` and read the answer: whole, or up to its first event when it streams.
@@ -45,26 +46,22 @@ class Upstream:
         """
         body = plan.body_for(candidate, inject_usage=self._inject_usage)
         with Deadline(self._first_byte_seconds, "first byte", seconds) as deadline:
-            response = await self._client.open(
-                "POST",
-                candidate.provider.base_url,
-                plan.match.path,
-                self._headers_for(key),
-                body,
-            )
+            response = await self._client.open(self._head(plan.match.path, candidate, key), body)
             try:
                 return await self._read(plan, candidate, key, response, deadline)
             except BaseException:
                 response.close()
                 raise
 
-    def _headers_for(self, key: KeyInfo) -> dict[str, str]:
-        known = self._headers.get(key.secret)
+    def _head(self, path: str, candidate: Candidate, key: KeyInfo) -> Head:
+        place = (candidate.provider.base_url, path, key.secret)
+        known = self._heads.get(place)
         if known is None:
-            if len(self._headers) > 1_000:
-                self._headers.clear()
-            known = {**_JSON_HEADERS, "Authorization": f"Bearer {key.secret}"}
-            self._headers[key.secret] = known
+            if len(self._heads) > _MOST_HEADS:
+                self._heads.clear()
+            headers = {**_JSON_HEADERS, "Authorization": f"Bearer {key.secret}"}
+            known = Head.of("POST", candidate.provider.base_url, path, headers)
+            self._heads[place] = known
         return known
 
     async def _read(
@@ -82,7 +79,7 @@ class Upstream:
         if response.status < 300 and kind.startswith(_SSE):
             await self._begin_events(plan, outcome, response)
         elif response.status < 300 and not kind.startswith((b"application/json", b"text/")):
-            outcome.response, outcome.chunks = response, response.chunks()
+            outcome.response = response
         else:
             deadline.extend(self._idle_seconds, _REST)
             outcome.body = without_key(
@@ -101,9 +98,8 @@ class Upstream:
             withhold_usage=self._inject_usage and not plan.wants_usage,
             max_event_bytes=self._max_event_bytes,
         )
-        chunks = response.chunks()
-        raw, forward = await _first_events(chunks, meter)
-        outcome.meter, outcome.response, outcome.chunks = meter, response, chunks
+        raw, forward = await _first_events(response, meter)
+        outcome.meter, outcome.response = meter, response
         outcome.first_raw, outcome.first = raw, forward
         if meter.error is not None and not meter.has_content:
             outcome.is_failed_stream = True
@@ -111,10 +107,10 @@ class Upstream:
             raise BrokenOff("The provider's stream ended before it began.")
 
 
-async def _first_events(chunks: AsyncIterator[bytes], meter: StreamMeter) -> tuple[bytes, bytes]:
+async def _first_events(response: UpstreamResponse, meter: StreamMeter) -> tuple[bytes, bytes]:
     raw = b""
     try:
-        async for chunk in chunks:
+        while chunk := await response.chunk():
             raw += chunk
             forward = meter.feed(chunk)
             if forward or meter.finished or meter.error is not None:
