@@ -21,7 +21,7 @@ from aieye.db.tables import Call as CallRow
 from aieye.db.tables import IdempotentCall
 from aieye.db.types import now, to_micros
 from aieye.errors import Conflict, InvalidRequest, Unprocessable
-from aieye.gateway.calls import Call, Reply
+from aieye.gateway.calls import Call
 from aieye.gateway.replay import HIT, usd
 from aieye.gateway.service import Gateway
 from aieye.ledger.book import EXACT, CallRecord
@@ -50,7 +50,7 @@ ANSWERS = Target(
     "replace",
 )
 Place = tuple[int, str, str]
-Answer = Callable[[Call], Awaitable[Reply]]
+Answer = Callable[[Call, Any], Awaitable[None]]
 
 
 class KeyReused(Unprocessable):
@@ -92,10 +92,7 @@ class Idempotency:
         self._own.add(place)
         recorder = _Recorder(send, self._store(place, digest, call), call)
         try:
-            # Imported where it is used once: the endpoint itself imports this module.
-            from aieye.api.openai import send_reply  # noqa: PLC0415
-
-            await send_reply(recorder.send, await answer(call))
+            await answer(call, recorder.send)
         finally:
             self._own.discard(place)
             if not recorder.is_stored:

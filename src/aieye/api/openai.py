@@ -24,12 +24,14 @@ from aieye.errors import (
     InvalidRequest,
     PayloadTooLarge,
     Unauthenticated,
+    Unavailable,
     UnsupportedMedia,
 )
-from aieye.gateway.calls import Call, Reply
+from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
-from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, match
+from aieye.gateway.sse import error_frame
+from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, header, match
 from aieye.ledger.book import CLIENT_LEFT, EXACT, CallRecord
 from aieye.settings import Settings
 from aieye.telemetry.metrics import Metrics
@@ -40,6 +42,9 @@ Scope = dict[str, Any]
 # A call that still waits after this is watched for its client's leaving and noted as open in the
 # ledger; quicker ones, which are most, never pay for either.
 SLOW_SECONDS = 0.05
+# How long the end of a call that the server's stop cuts off may take.
+STOP_SECONDS = 2.0
+_STOPPING = "AI-Eye is being stopped; try again shortly."
 _BEARER = b"bearer "
 _LONGEST_TOKEN = 200
 
@@ -79,12 +84,9 @@ class OpenAIEndpoint:
             await _send_error(send, error, record)
             record.status = record.status or error.status
         except asyncio.CancelledError:
-            # The client left: there is nobody to answer. Anything else goes on its way.
+            _go_on()
             if not connection.client_left:
-                raise
-            task = asyncio.current_task()
-            if task is not None:
-                task.uncancel()
+                await self._say_stopped(connection, record, send)
         except Exception as error:
             log.exception("call_crashed", request_id=record.request_id, error=type(error).__name__)
             fault = AieyeError("Something went wrong in AI-Eye itself; its log says what.")
@@ -129,22 +131,53 @@ class OpenAIEndpoint:
             scope["query_string"].decode("latin-1"),
             DEFAULT if control is None else from_header(control),
             on_upstream=connection.watch,
+            cancelled_as=STOPPED,
         )
+        connection.call = call
         key = headers.get(b"idempotency-key")
         if key is not None and scope["method"] == "POST" and kind != UPLOAD:
-            await self._idempotency.answer(call, scope["path"], key, send, self._reply)
+            await self._idempotency.answer(call, scope["path"], key, send, self._respond)
             return
         if kind == UPLOAD:
             limit = self._settings.max_upload_bytes
             _refuse_encoded(headers)
             _check_declared(headers, limit)
             call.upload = lambda: _stream_body(connection, call, limit)
-        await send_reply(send, await self._reply(call))
+        await self._respond(call, send)
 
-    async def _reply(self, call: Call) -> Reply:
-        if call.match.endpoint.kind == INFER:
-            return await self._relay.infer(call)
-        return await self._relay.handle(call)
+    async def _respond(self, call: Call, send: Any) -> None:
+        """Find the answer and send it; events that the server's stop cuts off end with an error."""
+        relay = self._relay
+        is_inference = call.match.endpoint.kind == INFER
+        reply = await (relay.infer(call) if is_inference else relay.handle(call))
+        try:
+            await send_reply(send, reply)
+        except asyncio.CancelledError:
+            if call.cancelled_as is not STOPPED or not _is_events(reply):
+                raise
+            _go_on()
+            with suppress(AieyeError, TimeoutError):
+                await self._end_events(call, send)
+
+    async def _end_events(self, call: Call, send: Any) -> None:
+        error = ShuttingDown(_STOPPING)
+        object_ = {"message": error.message, "type": error.type, "code": error.code, "param": None}
+        frame = error_frame(call.match.endpoint.dialect, object_)
+        async with asyncio.timeout(STOP_SECONDS):
+            await self._gateway.durable()
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _say_stopped(self, connection: _Connection, record: CallRecord, send: Any) -> None:
+        """Answer a call that the server's stop has cut off, if its answer has not begun yet."""
+        error: AieyeError = ShuttingDown(_STOPPING)
+        # The server refuses a second beginning where an answer has begun already.
+        with suppress(RuntimeError, TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                if record.status is None and connection.grant is not None:
+                    record.cost_nano, record.cost_state = 0, EXACT
+                    error = await self._book(connection.grant, record, error)
+                await _send_error(send, error, record)
 
     async def _book(self, grant: Grant, record: CallRecord, error: AieyeError) -> AieyeError:
         """Record a call that ended before the gateway booked it; gives what to answer with.
@@ -183,12 +216,13 @@ class OpenAIEndpoint:
 class _Connection:
     """Watches, for calls that take their time, whether the client is still there."""
 
-    __slots__ = ("_gateway", "_handle", "_record", "_task", "_watcher", "client_left", "grant",
-                 "receive")  # fmt: skip
+    __slots__ = ("_gateway", "_handle", "_record", "_task", "_watcher", "call", "client_left",
+                 "grant", "receive")  # fmt: skip
 
     def __init__(self, gateway: Gateway, receive: Any, record: CallRecord) -> None:
         self.receive = receive
         self.grant: Grant | None = None
+        self.call: Call | None = None
         self.client_left = False
         self._gateway = gateway
         self._record = record
@@ -214,10 +248,17 @@ class _Connection:
         while True:
             message = await self.receive()
             if message["type"] == "http.disconnect":
-                self.client_left = True
-                if self._task is not None:
-                    self._task.cancel()
+                # A call that is settled is at its end, which is also reported like this.
+                if self._record.status is None:
+                    self._cancel()
                 return
+
+    def _cancel(self) -> None:
+        self.client_left = True
+        if self.call is not None:
+            self.call.cancelled_as = LEFT
+        if self._task is not None:
+            self._task.cancel()
 
     def close(self) -> None:
         if self._handle is not None:
@@ -256,6 +297,15 @@ class _Aborted(Exception):
     """An answer that is no event stream broke off after it had begun."""
 
 
+class ShuttingDown(Unavailable):
+    """The server was told to stop and does not wait any longer."""
+
+    code = "shutting_down"
+
+
+STOPPED = (ShuttingDown.status, ShuttingDown.code)
+
+
 class ClientGone(InvalidRequest):
     """The connection ended in the middle of the request."""
 
@@ -281,6 +331,18 @@ async def _stream_body(connection: _Connection, call: Call, limit: int) -> Async
         if not message.get("more_body", False):
             connection.watch()
             return
+
+
+def _go_on() -> None:
+    """Take back that this task was cancelled: there is still something to do."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+
+
+def _is_events(reply: Reply) -> bool:
+    kind = header(reply.headers, b"content-type") or b""
+    return reply.chunks is not None and kind.startswith(b"text/event-stream")
 
 
 def _refuse_encoded(headers: dict[bytes, bytes]) -> None:
