@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -16,29 +15,22 @@ import structlog
 
 from aieye.access.directory import Directory
 from aieye.access.snapshot import SCOPES, Grant
+from aieye.api.bodies import Scope, check_head, read_body, stream_body
 from aieye.api.idempotency import Idempotency
 from aieye.api.rendering import error_body
 from aieye.cache.controls import DEFAULT, from_header
-from aieye.errors import (
-    AieyeError,
-    InvalidRequest,
-    PayloadTooLarge,
-    Unauthenticated,
-    Unavailable,
-    UnsupportedMedia,
-)
+from aieye.errors import AieyeError, Unauthenticated, Unavailable
 from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.gateway.sse import error_frame
 from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, header, match
-from aieye.ledger.book import CLIENT_LEFT, EXACT, CallRecord
+from aieye.ledger.book import EXACT, CallRecord
 from aieye.settings import Settings
 from aieye.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
-Scope = dict[str, Any]
 # A call that still waits after this is watched for its client's leaving and noted as open in the
 # ledger; quicker ones, which are most, never pay for either.
 SLOW_SECONDS = 0.05
@@ -115,7 +107,7 @@ class OpenAIEndpoint:
                 if kind == MULTIPART
                 else self._settings.max_json_bytes
             )
-            body = await _read_body(headers, connection.receive, limit)
+            body = await read_body(scope, headers, connection.receive, limit)
         control = headers.get(b"cache-control")
         if control is not None:
             # Several headers of a name are one list (RFC 9110, 5.3).
@@ -140,9 +132,11 @@ class OpenAIEndpoint:
             return
         if kind == UPLOAD:
             limit = self._settings.max_upload_bytes
-            _refuse_encoded(headers)
-            _check_declared(headers, limit)
-            call.upload = lambda: _stream_body(connection, call, limit)
+            check_head(headers, limit)
+            # An upload that has come is watched like any other call.
+            call.upload = lambda: stream_body(
+                scope, connection.receive, call, limit, connection.watch
+            )
         await self._respond(call, send)
 
     async def _respond(self, call: Call, send: Any) -> None:
@@ -267,32 +261,6 @@ class _Connection:
             self._watcher.cancel()
 
 
-async def _read_body(headers: dict[bytes, bytes], receive: Any, limit: int) -> bytes:
-    """The whole body. Raises `PayloadTooLarge` as soon as it is known to be too large."""
-    _refuse_encoded(headers)
-    _check_declared(headers, limit)
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body", False):
-        if message["type"] == "http.disconnect":
-            raise ClientGone("The client left before its request was complete.")
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
-    parts, size = [body], len(body)
-    while message.get("more_body", False):
-        if size > limit:
-            raise _too_large(limit)
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone("The client left before its request was complete.")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-    if size > limit:
-        raise _too_large(limit)
-    return b"".join(parts)
-
-
 class _Aborted(Exception):
     """An answer that is no event stream broke off after it had begun."""
 
@@ -306,33 +274,6 @@ class ShuttingDown(Unavailable):
 STOPPED = (ShuttingDown.status, ShuttingDown.code)
 
 
-class ClientGone(InvalidRequest):
-    """The connection ended in the middle of the request."""
-
-    status = CLIENT_LEFT
-    code = "client_cancelled"
-
-
-async def _stream_body(connection: _Connection, call: Call, limit: int) -> AsyncIterator[bytes]:
-    """An upload as it comes, never held whole; then the client is watched like any other."""
-    size = 0
-    while True:
-        message = await connection.receive()
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if message["type"] == "http.disconnect":
-            call.upload_error = ClientGone("The client left before its upload was complete.")
-        elif size > limit:
-            call.upload_error = _too_large(limit)
-        if call.upload_error is not None:
-            raise call.upload_error
-        if chunk:
-            yield chunk
-        if not message.get("more_body", False):
-            connection.watch()
-            return
-
-
 def _go_on() -> None:
     """Take back that this task was cancelled: there is still something to do."""
     task = asyncio.current_task()
@@ -343,22 +284,6 @@ def _go_on() -> None:
 def _is_events(reply: Reply) -> bool:
     kind = header(reply.headers, b"content-type") or b""
     return reply.chunks is not None and kind.startswith(b"text/event-stream")
-
-
-def _refuse_encoded(headers: dict[bytes, bytes]) -> None:
-    encoding = headers.get(b"content-encoding", b"identity")
-    if encoding.strip().lower() not in {b"", b"identity"}:
-        raise UnsupportedMedia("Request bodies are not taken compressed; send them as they are.")
-
-
-def _check_declared(headers: dict[bytes, bytes], limit: int) -> None:
-    declared = headers.get(b"content-length", b"")
-    if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
-        raise _too_large(limit)
-
-
-def _too_large(limit: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"The request's body is larger than the {limit} bytes allowed here.")
 
 
 async def send_reply(send: Any, reply: Reply) -> None:

@@ -146,7 +146,7 @@ def _run_workers(
 def _server_options() -> dict[str, Any]:
     return {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": "aieye.api.half_open:Connection",
         "ws": "none",
         "lifespan": "on",
         "log_config": None,
