@@ -52,6 +52,8 @@ class LiveServer:
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.log_file = directory / "server.log"
         self.arguments = tuple(arguments)
+        # What Python runs; a test may have something changed before the command line begins.
+        self.program: tuple[str, ...] = ("-m", "aieye")
         self.environment = {
             **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
             "HOME": str(directory),
@@ -95,7 +97,7 @@ class LiveServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "aieye", "serve", *self.arguments],
+                [sys.executable, *self.program, "serve", *self.arguments],
                 cwd=self.directory,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

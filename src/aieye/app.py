@@ -23,7 +23,7 @@ from aieye.access.snapshot import Snapshot
 from aieye.api import admin, health, originals
 from aieye.api.deps import assert_every_route_has_a_policy
 from aieye.api.idempotency import Idempotency
-from aieye.api.openai import OpenAIEndpoint
+from aieye.api.openai import STOP_SECONDS, OpenAIEndpoint
 from aieye.api.openapi import install as install_openapi
 from aieye.api.rendering import add_error_handlers
 from aieye.cache.service import Cache, CacheLimits
@@ -139,7 +139,17 @@ class _Service:
             if self._announce is not None:
                 self._announce(first, state.directory.is_demo)
             yield
+            await _until_over(state.metrics)
             self._openai = None
+
+
+async def _until_over(metrics: Metrics) -> None:
+    """Wait for the calls that the server cut off when it had waited long enough: each still has its
+    row to write and its end to say, for which the ledger and the database have to be there."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(2 * STOP_SECONDS):
+            while metrics.in_flight:  # noqa: ASYNC110 - no call pays for an event that one stop needs
+                await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

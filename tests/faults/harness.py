@@ -25,6 +25,7 @@ from aieye.access.routes import Target, create_route
 from aieye.access.setup import FirstStart
 from aieye.access.tokens import create_token, disable_token
 from aieye.access.users import create_user, default_owner
+from aieye.api.half_open import Connection
 from aieye.app import create_app
 from aieye.db.tables import Base, CacheEntry, Call
 from aieye.ledger.book import DONE
@@ -151,7 +152,9 @@ class Gateway:
         self.port = listening.getsockname()[1]
         self._app = create_app(self.settings, announce=self._announced)
         self._server = _Server(
-            uvicorn.Config(self._app, log_config=None, access_log=False, lifespan="on")
+            uvicorn.Config(
+                self._app, http=Connection, log_config=None, access_log=False, lifespan="on"
+            )
         )
         await self._server.begin(listening)
         self.client = self.make_client(self.token)

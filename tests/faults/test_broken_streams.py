@@ -11,6 +11,7 @@ import openai
 import orjson
 import pytest
 
+from aieye.gateway.tariff import Tariff
 from tests.fakes import chat
 from tests.fakes.upstream import (
     Behaviour,
@@ -653,3 +654,20 @@ async def test_openais_sdk_raises_when_a_stream_breaks_off(
         await listen()
     assert upstream.fired["cut"] == 1
     assert "".join(said).startswith("one two")
+
+
+async def test_what_came_before_a_break_is_passed_on_however_late_it_is_read(
+    gateway: Gateway, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(*_: object) -> None:
+        await asyncio.sleep(0.1)
+
+    # As when the price list is loaded for the first call: the break comes before the reading.
+    monkeypatch.setattr(Tariff, "ready", slow)
+    for cut in (cut_after, reset_after):
+        upstream.default = cut(900, sse(TEN))
+        answer = await gateway.ask(streamed(cut.__name__))
+        assert error_of(answer.content) is not None
+        assert text_of(answer) == "one two "
+
+    assert (upstream.fired["cut"], upstream.fired["reset"]) == (1, 1)

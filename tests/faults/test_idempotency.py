@@ -81,6 +81,31 @@ async def test_what_is_given_again_has_a_request_id_of_its_own_that_its_row_has_
 
 
 @both_databases
+@both_forms
+async def test_what_is_given_again_is_booked_as_a_hit_that_saved_what_the_first_call_cost(
+    gateway: Gateway, upstream: FakeUpstream, form: str
+) -> None:
+    answers = [await gateway.ask(asked("Well?", form), headers=ONCE) for _ in range(3)]
+
+    first, *again = await gateway.rows(3)
+    assert len(upstream.requests) == 1
+    assert first.cost_nano
+    for row, answer in zip(again, answers[1:], strict=True):
+        assert (row.cache, row.cost_nano, row.cost_state, row.saved_nano) == (
+            "hit", 0, "exact", first.cost_nano,
+        )  # fmt: skip
+        assert (row.model, row.is_stream, row.tokens_input, row.tokens_output) == (
+            first.model, first.is_stream, first.tokens_input, first.tokens_output,
+        )  # fmt: skip
+        assert row.body_id == first.body_id
+        assert row.attempts == []
+        assert answer.headers["x-aieye-cache"] == "hit"
+        assert answer.headers["cache-status"] == "aieye; hit"
+        assert float(answer.headers["x-aieye-saved-usd"]) == first.cost_nano / 1e9
+        assert "x-aieye-cost-usd" not in answer.headers
+
+
+@both_databases
 async def test_the_same_key_with_another_body_is_422(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:

@@ -7,7 +7,6 @@ may try again with the same key.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
@@ -18,14 +17,27 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from aieye.db.engine import Database
 from aieye.db.group_writer import GroupWriter, Target
+from aieye.db.tables import Call as CallRow
 from aieye.db.tables import IdempotentCall
 from aieye.db.types import now, to_micros
 from aieye.errors import Conflict, InvalidRequest, Unprocessable
-from aieye.gateway.calls import Call, Reply
+from aieye.gateway.calls import Call
+from aieye.gateway.replay import HIT, usd
 from aieye.gateway.service import Gateway
+from aieye.ledger.book import EXACT, CallRecord
 
 LIFETIME_SECONDS = 24 * 3600
 MOST_STORED_BYTES = 16 * 2**20
+# What an answer's headers say of the call that it was given to, and not of the answer.
+_OF_ONE_CALL = frozenset(
+    {"content-length", "x-request-id", "x-aieye-cache", "cache-status", "age", "x-aieye-cost-usd",
+     "x-aieye-saved-usd"}
+)  # fmt: skip
+# What the rows of both calls say alike.
+_REPEATED = (
+    "model_asked", "model", "is_stream", "error", "provider_id", "key_id", "price_id", "body_id",
+    "tags", "tokens_input", "tokens_cached", "tokens_output", "tokens_reasoning",
+)  # fmt: skip
 _LONGEST_KEY = 255
 _LONGEST_PATH = 200
 _COLUMNS = (
@@ -38,7 +50,7 @@ ANSWERS = Target(
     "replace",
 )
 Place = tuple[int, str, str]
-Answer = Callable[[Call], Awaitable[Reply]]
+Answer = Callable[[Call, Any], Awaitable[None]]
 
 
 class KeyReused(Unprocessable):
@@ -80,10 +92,7 @@ class Idempotency:
         self._own.add(place)
         recorder = _Recorder(send, self._store(place, digest, call), call)
         try:
-            # Imported where it is used once: the endpoint itself imports this module.
-            from aieye.api.openai import send_reply  # noqa: PLC0415
-
-            await send_reply(recorder.send, await answer(call))
+            await answer(call, recorder.send)
         finally:
             self._own.discard(place)
             if not recorder.is_stored:
@@ -149,22 +158,37 @@ class Idempotency:
 
     async def _replay(self, call: Call, stored: IdempotentCall, send: Any) -> None:
         record = call.record
+        async with self._database.read() as session:
+            _fill(record, await session.get(CallRow, stored.call_id))
         record.token_id, record.user_id = call.grant.token_id, call.grant.user_id
         record.cache, record.status = "hit", stored.status
-        record.cost_nano, record.cost_state = 0, "exact"
-        record.latency_us = int((time.perf_counter() - record.started) * 1e6)
         self._gateway.settle(call)
         await self._gateway.durable()
+        body = stored.body or b""
         headers = [
             (name.encode("latin-1"), value.encode("latin-1"))
             for name, value in stored.headers or ()
+            if name not in _OF_ONE_CALL
         ]
-        body = stored.body or b""
-        headers = [pair for pair in headers if pair[0] not in {b"content-length", b"x-request-id"}]
-        headers.append((b"x-request-id", record.request_id.encode()))
-        headers += [(b"content-length", b"%d" % len(body)), (b"idempotency-replayed", b"true")]
+        headers += [
+            (b"x-request-id", record.request_id.encode()), HIT, (b"cache-status", b"aieye; hit"),
+            (b"content-length", b"%d" % len(body)), (b"idempotency-replayed", b"true"),
+        ]  # fmt: skip
+        if record.saved_nano is not None:
+            headers.append((b"x-aieye-saved-usd", usd(record.saved_nano)))
         await send({"type": "http.response.start", "status": stored.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _fill(record: CallRecord, first: CallRow | None) -> None:
+    """Book the answer as given again: nothing paid, and saved what the first call came to."""
+    record.cost_nano, record.cost_state = 0, EXACT
+    if first is None:
+        return
+    for name in _REPEATED:
+        setattr(record, name, getattr(first, name))
+    if first.cost_nano is not None:
+        record.saved_nano = first.cost_nano + (first.saved_nano or 0)
 
 
 class _Recorder:

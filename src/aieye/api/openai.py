@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -16,30 +15,28 @@ import structlog
 
 from aieye.access.directory import Directory
 from aieye.access.snapshot import SCOPES, Grant
+from aieye.api.bodies import Scope, check_head, read_body, stream_body
 from aieye.api.idempotency import Idempotency
 from aieye.api.rendering import error_body
 from aieye.cache.controls import DEFAULT, from_header
-from aieye.errors import (
-    AieyeError,
-    InvalidRequest,
-    PayloadTooLarge,
-    Unauthenticated,
-    UnsupportedMedia,
-)
-from aieye.gateway.calls import Call, Reply
+from aieye.errors import AieyeError, Unauthenticated, Unavailable
+from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
-from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, match
-from aieye.ledger.book import CLIENT_LEFT, CallRecord
+from aieye.gateway.sse import error_frame
+from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, header, match
+from aieye.ledger.book import EXACT, CallRecord
 from aieye.settings import Settings
 from aieye.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
-Scope = dict[str, Any]
 # A call that still waits after this is watched for its client's leaving and noted as open in the
 # ledger; quicker ones, which are most, never pay for either.
 SLOW_SECONDS = 0.05
+# How long the end of a call that the server's stop cuts off may take.
+STOP_SECONDS = 2.0
+_STOPPING = "AI-Eye is being stopped; try again shortly."
 _BEARER = b"bearer "
 _LONGEST_TOKEN = 200
 
@@ -73,18 +70,20 @@ class OpenAIEndpoint:
             # The status is out and there is no event to say it with: the connection just ends.
             log.info("answer_broken_off", request_id=record.request_id, error=record.error)
         except AieyeError as error:
+            if record.status is None and connection.grant is not None:
+                record.cost_nano, record.cost_state = 0, EXACT
+                error = await self._book(connection.grant, record, error)
             await _send_error(send, error, record)
             record.status = record.status or error.status
         except asyncio.CancelledError:
-            # The client left: there is nobody to answer. Anything else goes on its way.
+            _go_on()
             if not connection.client_left:
-                raise
-            task = asyncio.current_task()
-            if task is not None:
-                task.uncancel()
+                await self._say_stopped(connection, record, send)
         except Exception as error:
             log.exception("call_crashed", request_id=record.request_id, error=type(error).__name__)
             fault = AieyeError("Something went wrong in AI-Eye itself; its log says what.")
+            if record.status is None and connection.grant is not None:
+                fault = await self._book(connection.grant, record, fault)
             # The server refuses a second beginning where an answer has begun already.
             with suppress(RuntimeError):
                 await _send_error(send, fault, record)
@@ -96,7 +95,7 @@ class OpenAIEndpoint:
         self, scope: Scope, connection: _Connection, record: CallRecord, send: Any
     ) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        grant = self._grant(headers)
+        connection.grant = grant = self._grant(headers)
         found = match(scope["method"], scope["path"])
         endpoint = found.endpoint
         record.endpoint = endpoint.name
@@ -108,7 +107,7 @@ class OpenAIEndpoint:
                 if kind == MULTIPART
                 else self._settings.max_json_bytes
             )
-            body = await _read_body(headers, connection.receive, limit)
+            body = await read_body(scope, headers, connection.receive, limit)
         control = headers.get(b"cache-control")
         if control is not None:
             # Several headers of a name are one list (RFC 9110, 5.3).
@@ -124,23 +123,71 @@ class OpenAIEndpoint:
             scope["query_string"].decode("latin-1"),
             DEFAULT if control is None else from_header(control),
             on_upstream=connection.watch,
+            cancelled_as=STOPPED,
         )
         connection.call = call
         key = headers.get(b"idempotency-key")
         if key is not None and scope["method"] == "POST" and kind != UPLOAD:
-            await self._idempotency.answer(call, scope["path"], key, send, self._reply)
+            await self._idempotency.answer(call, scope["path"], key, send, self._respond)
             return
         if kind == UPLOAD:
             limit = self._settings.max_upload_bytes
-            _refuse_encoded(headers)
-            _check_declared(headers, limit)
-            call.upload = lambda: _stream_body(connection, call, limit)
-        await send_reply(send, await self._reply(call))
+            check_head(headers, limit)
+            # An upload that has come is watched like any other call.
+            call.upload = lambda: stream_body(
+                scope, connection.receive, call, limit, connection.watch
+            )
+        await self._respond(call, send)
 
-    async def _reply(self, call: Call) -> Reply:
-        if call.match.endpoint.kind == INFER:
-            return await self._relay.infer(call)
-        return await self._relay.handle(call)
+    async def _respond(self, call: Call, send: Any) -> None:
+        """Find the answer and send it; events that the server's stop cuts off end with an error."""
+        relay = self._relay
+        is_inference = call.match.endpoint.kind == INFER
+        reply = await (relay.infer(call) if is_inference else relay.handle(call))
+        try:
+            await send_reply(send, reply)
+        except asyncio.CancelledError:
+            if call.cancelled_as is not STOPPED or not _is_events(reply):
+                raise
+            _go_on()
+            with suppress(AieyeError, TimeoutError):
+                await self._end_events(call, send)
+
+    async def _end_events(self, call: Call, send: Any) -> None:
+        error = ShuttingDown(_STOPPING)
+        object_ = {"message": error.message, "type": error.type, "code": error.code, "param": None}
+        frame = error_frame(call.match.endpoint.dialect, object_)
+        async with asyncio.timeout(STOP_SECONDS):
+            await self._gateway.durable()
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _say_stopped(self, connection: _Connection, record: CallRecord, send: Any) -> None:
+        """Answer a call that the server's stop has cut off, if its answer has not begun yet."""
+        error: AieyeError = ShuttingDown(_STOPPING)
+        # The server refuses a second beginning where an answer has begun already.
+        with suppress(RuntimeError, TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                if record.status is None and connection.grant is not None:
+                    record.cost_nano, record.cost_state = 0, EXACT
+                    error = await self._book(connection.grant, record, error)
+                await _send_error(send, error, record)
+
+    async def _book(self, grant: Grant, record: CallRecord, error: AieyeError) -> AieyeError:
+        """Record a call that ended before the gateway booked it; gives what to answer with.
+
+        Only callers that are known get here: strangers must not be able to fill the ledger.
+        """
+        record.token_id, record.user_id = grant.token_id, grant.user_id
+        record.status, record.error = error.status, error.code
+        self._gateway.book.settle(record)
+        self._gateway.admission.settle(grant, record)
+        try:
+            if self._gateway.writer.is_healthy:
+                await self._gateway.durable()
+        except AieyeError as unrecorded:
+            return unrecorded
+        return error
 
     def _grant(self, headers: dict[bytes, bytes]) -> Grant:
         """Whose call it is. Raises `Unauthenticated`."""
@@ -164,10 +211,11 @@ class _Connection:
     """Watches, for calls that take their time, whether the client is still there."""
 
     __slots__ = ("_gateway", "_handle", "_record", "_task", "_watcher", "call", "client_left",
-                 "receive")  # fmt: skip
+                 "grant", "receive")  # fmt: skip
 
     def __init__(self, gateway: Gateway, receive: Any, record: CallRecord) -> None:
         self.receive = receive
+        self.grant: Grant | None = None
         self.call: Call | None = None
         self.client_left = False
         self._gateway = gateway
@@ -184,10 +232,9 @@ class _Connection:
 
     def _begin(self) -> None:
         if self._record.status is None:
-            call = self.call
-            if call is not None:
-                self._record.token_id = call.grant.token_id
-                self._record.user_id = call.grant.user_id
+            if self.grant is not None:
+                self._record.token_id = self.grant.token_id
+                self._record.user_id = self.grant.user_id
             self._gateway.book.open(self._record)
         self._watcher = asyncio.ensure_future(self._listen())
 
@@ -195,10 +242,17 @@ class _Connection:
         while True:
             message = await self.receive()
             if message["type"] == "http.disconnect":
-                self.client_left = True
-                if self._task is not None:
-                    self._task.cancel()
+                # A call that is settled is at its end, which is also reported like this.
+                if self._record.status is None:
+                    self._cancel()
                 return
+
+    def _cancel(self) -> None:
+        self.client_left = True
+        if self.call is not None:
+            self.call.cancelled_as = LEFT
+        if self._task is not None:
+            self._task.cancel()
 
     def close(self) -> None:
         if self._handle is not None:
@@ -207,77 +261,29 @@ class _Connection:
             self._watcher.cancel()
 
 
-async def _read_body(headers: dict[bytes, bytes], receive: Any, limit: int) -> bytes:
-    """The whole body. Raises `PayloadTooLarge` as soon as it is known to be too large."""
-    _refuse_encoded(headers)
-    _check_declared(headers, limit)
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body", False):
-        if message["type"] == "http.disconnect":
-            raise ClientGone("The client left before its request was complete.")
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
-    parts, size = [body], len(body)
-    while message.get("more_body", False):
-        if size > limit:
-            raise _too_large(limit)
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone("The client left before its request was complete.")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-    if size > limit:
-        raise _too_large(limit)
-    return b"".join(parts)
-
-
 class _Aborted(Exception):
     """An answer that is no event stream broke off after it had begun."""
 
 
-class ClientGone(InvalidRequest):
-    """The connection ended in the middle of the request."""
+class ShuttingDown(Unavailable):
+    """The server was told to stop and does not wait any longer."""
 
-    status = CLIENT_LEFT
-    code = "client_cancelled"
-
-
-async def _stream_body(connection: _Connection, call: Call, limit: int) -> AsyncIterator[bytes]:
-    """An upload as it comes, never held whole; then the client is watched like any other."""
-    size = 0
-    while True:
-        message = await connection.receive()
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if message["type"] == "http.disconnect":
-            call.upload_error = ClientGone("The client left before its upload was complete.")
-        elif size > limit:
-            call.upload_error = _too_large(limit)
-        if call.upload_error is not None:
-            raise call.upload_error
-        if chunk:
-            yield chunk
-        if not message.get("more_body", False):
-            connection.watch()
-            return
+    code = "shutting_down"
 
 
-def _refuse_encoded(headers: dict[bytes, bytes]) -> None:
-    encoding = headers.get(b"content-encoding", b"identity")
-    if encoding.strip().lower() not in {b"", b"identity"}:
-        raise UnsupportedMedia("Request bodies are not taken compressed; send them as they are.")
+STOPPED = (ShuttingDown.status, ShuttingDown.code)
 
 
-def _check_declared(headers: dict[bytes, bytes], limit: int) -> None:
-    declared = headers.get(b"content-length", b"")
-    if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
-        raise _too_large(limit)
+def _go_on() -> None:
+    """Take back that this task was cancelled: there is still something to do."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
 
 
-def _too_large(limit: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"The request's body is larger than the {limit} bytes allowed here.")
+def _is_events(reply: Reply) -> bool:
+    kind = header(reply.headers, b"content-type") or b""
+    return reply.chunks is not None and kind.startswith(b"text/event-stream")
 
 
 async def send_reply(send: Any, reply: Reply) -> None:

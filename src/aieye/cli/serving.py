@@ -128,9 +128,9 @@ def _run_workers(
     settings: Settings, listener: socket.socket, first: FirstStart, *, is_demo: bool
 ) -> None:
     import uvicorn
-    from uvicorn.supervisors import Multiprocess
 
     from aieye.cli.first import announce
+    from aieye.cli.workers import Workers
 
     # Workers read the settings themselves; what the command line said is to hold for them too.
     os.environ.update(
@@ -140,13 +140,13 @@ def _run_workers(
         "aieye.app:worker_app", factory=True, workers=settings.workers, **_server_options()
     )
     announce(settings, first, is_demo=is_demo)
-    Multiprocess(config, sockets=[listener]).run()
+    Workers(config, sockets=[listener]).run()
 
 
 def _server_options() -> dict[str, Any]:
     return {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": "aieye.api.half_open:Connection",
         "ws": "none",
         "lifespan": "on",
         "log_config": None,

@@ -10,10 +10,14 @@ from aieye.access.snapshot import Grant
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.errors import AieyeError
 from aieye.gateway.wire import Header, Match
-from aieye.ledger.book import CallRecord
+from aieye.ledger.book import CLIENT_LEFT, CallRecord
 
 if TYPE_CHECKING:
     from aieye.gateway.exchange import Exchange
+
+
+# What the ledger says of a call whose client is gone: status and error.
+LEFT = (CLIENT_LEFT, "client_cancelled")
 
 
 def _nothing() -> None:
@@ -44,6 +48,8 @@ class Call:
     upload: Callable[[], AsyncIterator[bytes]] | None = None
     # Why the upload ended before its end, if the client was the reason.
     upload_error: AieyeError | None = None
+    # What it means when the task is cancelled, as the ledger is to say it.
+    cancelled_as: tuple[int, str] = LEFT
 
 
 @dataclass(slots=True)

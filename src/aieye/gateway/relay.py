@@ -35,7 +35,6 @@ from aieye.gateway.wire import (
     request_headers,
     response_headers,
 )
-from aieye.ledger.book import CLIENT_LEFT
 from aieye.settings import Settings
 
 ExtraModels = Callable[[Grant], list[dict[str, Any]]]
@@ -382,7 +381,7 @@ class Relay:
         finally:
             response.release()
             if record.status is None:
-                record.status, record.error = CLIENT_LEFT, "client_cancelled"
+                record.status, record.error = call.cancelled_as
                 gateway.settle(call)
 
     async def _next(self, call: Call, response: UpstreamResponse) -> bytes:

@@ -34,7 +34,7 @@ from aieye.gateway.sse import error_frame
 from aieye.gateway.tariff import Tariff
 from aieye.gateway.upstream import Upstream
 from aieye.gateway.wire import Endpoint, Header
-from aieye.ledger.book import CLIENT_LEFT, Book
+from aieye.ledger.book import Book
 from aieye.ledger.redact import redact
 from aieye.settings import Settings
 
@@ -430,7 +430,7 @@ class Gateway:
         record = call.record
         if record.status is not None:
             return
-        record.status, record.error = CLIENT_LEFT, "client_cancelled"
+        record.status, record.error = call.cancelled_as
         if exchange.done or exchange.is_payer(participant):
             self._fill(call, exchange, participant)
         else:
@@ -441,7 +441,7 @@ class Gateway:
     def settle_left(self, call: Call) -> None:
         """Book a call whose client left before it cost anything."""
         record = call.record
-        record.status, record.error = CLIENT_LEFT, "client_cancelled"
+        record.status, record.error = call.cancelled_as
         record.cost_nano, record.cost_state = 0, "exact"
         self.settle(call)
 
