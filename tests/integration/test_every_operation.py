@@ -16,7 +16,7 @@ from sqlalchemy import select
 from aieye.db.tables import Base
 from tests.documented import Operation, read_operations
 from tests.integration.admin_api import AdminApi, Person, error_of
-from tests.integration.ledger_api import LedgerApi, call, entry, running_ledger_api
+from tests.integration.ledger_api import LedgerApi, call, entry, request, running_ledger_api
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
 OPERATIONS = read_operations(DOCUMENT.read_bytes())
@@ -73,7 +73,7 @@ async def furnished(database_url: str, tmp_path: Path) -> AsyncIterator[Furnishe
             made[resource] = (await root.post(f"/api/v1/{resource}", json=body)).json()["id"]
         booked = call(user_id=api.ben.id, token_id=api.ben.token_id)
         await ledger.settle(booked)
-        ledger.cache.keep(entry())
+        ledger.cache.keep(entry(), request(), is_kept=False)
         await ledger.writer.durable()
         (stored,) = (await root.get("/api/v1/cache/entries")).json()["data"]
         audit = (await root.get("/api/v1/audit")).json()["data"][0]["id"]

@@ -24,7 +24,6 @@ def entry(name: str, length: int = 1_000) -> Entry:
         is_stream=False,
         headers=(),
         body=b"x" * length,
-        request=b"{}",
         provenance=Provenance(),
         created_at=0,
         expires_at=None,
