@@ -22,7 +22,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.connection = connection
         self.written = b""
-        self.is_reading = True
+        self.flows = True
         self.is_aborted = False
         connection.connection_made(self)
 
@@ -30,10 +30,10 @@ class Wire(asyncio.Transport):
         self.written += bytes(data)
 
     def pause_reading(self) -> None:
-        self.is_reading = False
+        self.flows = False
 
     def resume_reading(self) -> None:
-        self.is_reading = True
+        self.flows = True
 
     def abort(self) -> None:
         self.is_aborted = True
@@ -149,9 +149,9 @@ async def test_reading_pauses_while_much_waits(wire: Wire) -> None:
     wire.connection.ask(HEAD, b"")
     wire.connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
     wire.connection.data_received(b"x" * (MOST_WAITING_BYTES + 1))
-    assert not wire.is_reading
+    assert not wire.flows
     assert await wire.connection.read() == b"x" * (MOST_WAITING_BYTES + 1)
-    assert wire.is_reading
+    assert wire.flows
 
 
 @pytest.mark.parametrize(
