@@ -89,7 +89,7 @@ class Store:
         """
         headers = headers_as_json(entry.headers)
         try:
-            provenance = orjson.dumps(entry.provenance.as_json())
+            provenance = orjson.dumps(entry.provenance)
         except TypeError:
             # A provider's usage may hold what is no legal text: such an answer stays in memory.
             return
