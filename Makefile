@@ -43,15 +43,34 @@ logs: ## follow what the containers log
 psql: ## a prompt on the containers' database
 	$(COMPOSE) exec db psql --username aieye aieye
 
-backup: install ## write a backup under backups/
-	@$(BIN)/aieye backup $(args)
+# The next three work on the containers' data where there are containers, else on this clone's own.
+# Files go through the data volume: the image's user may not read what is its owner's alone.
 
-restore: named-file install ## bring back a backup: make restore file=backups/…
-	@$(BIN)/aieye restore "$$file" $(args)
+CONTAINERS = $$($(COMPOSE) ps --all --quiet app 2>/dev/null)
+ASKING = $$([ -t 0 ] || echo -T)
 
-create-admin: install ## make an administrator; asks for the e-mail
+backup: ## write a backup under backups/
+	@if [ -z "$(CONTAINERS)" ]; then \
+	$(MAKE) --no-print-directory install && exec $(BIN)/aieye backup $(args); fi; \
+	umask 077; mkdir -p backups; file=backups/aieye-$$(date -u +%Y%m%d-%H%M%S).zip; \
+	if $(COMPOSE) run --rm -T app sh -c \
+	'file=$$(aieye backup --directory /data/backups) && cat "$$file" && rm "$$file"' >"$$file"; \
+	then echo "$$file"; else rm -f "$$file"; exit 3; fi
+
+restore: named-file ## bring back a backup: make restore file=backups/…
+	@if [ -z "$(CONTAINERS)" ]; then \
+	$(MAKE) --no-print-directory install && exec $(BIN)/aieye restore "$$file" $(args); fi; \
+	$(COMPOSE) run --rm -T app sh -c 'umask 077; cat >/data/restore.zip' <"$$file" || exit 3; \
+	$(COMPOSE) stop app; \
+	$(COMPOSE) run --rm $(ASKING) app sh -c \
+	'aieye restore /data/restore.zip $(args); code=$$?; rm -f /data/restore.zip; exit $$code'; \
+	code=$$?; $(COMPOSE) start app; exit $$code
+
+create-admin: ## make an administrator; asks for the e-mail
 	@if [ -z "$$email" ]; then printf 'E-mail: '; read -r email; fi; \
-	$(BIN)/aieye admin create --email "$$email" $(args)
+	if [ -n "$(CONTAINERS)" ]; \
+	then exec $(COMPOSE) run --rm $(ASKING) app aieye admin create --email "$$email" $(args); fi; \
+	$(MAKE) --no-print-directory install && $(BIN)/aieye admin create --email "$$email" $(args)
 
 bench: $(VENV)/.installed-test ## measure speed against the floors of the same machine
 	@$(BIN)/python -m bench $(args)

@@ -17,8 +17,9 @@ from typing import Any
 from aieye.cache.entry import Entry, Provenance
 from aieye.cache.key import cache_key, canonical, read_object
 from aieye.cache.store import Store
+from aieye.db.batches import Row, Target
 from aieye.db.engine import Database
-from aieye.db.group_writer import GroupWriter, Row, Target
+from aieye.db.group_writer import GroupWriter
 from aieye.ledger.book import EXACT, Book, CallRecord
 from aieye.ledger.pricing import PriceBook
 from bench.messages import MODEL, Template, answer, split
@@ -73,7 +74,7 @@ class _Rows(GroupWriter):
         self._connection.executemany(
             f"INSERT INTO {target.table.name} ({', '.join(target.columns)}) "
             f"VALUES ({marks}){target.conflict_clause()}",
-            rows,
+            rows if target.prepare is None else map(target.prepare, rows),
         )
         rows.clear()
 
@@ -127,7 +128,8 @@ def _write_calls(rows: _Rows, calls: int) -> None:
         if state == "miss":
             record.attempts = [{"provider": "openai", "key_id": _FIRST, "status": 200, "ms": 700}]
             if number % 40 == 0:
-                book.keep_body(record.id, record, b"{}", body)
+                record.body_id = record.id
+                book.keep_body(record.id, record.created_at, b"{}", body)
         book.settle(record)
 
 
@@ -151,11 +153,12 @@ def _write_entries(rows: _Rows, entries: int, database: Path, template: Template
                 is_stream=False,
                 headers=((b"content-type", b"application/json"),),
                 body=body,
-                request=request,
                 provenance=meta,
                 created_at=moment,
                 expires_at=None,
-            )
+            ),
+            request,
+            is_kept=False,
         )
 
 

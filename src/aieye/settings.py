@@ -9,16 +9,14 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
-import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
-    BeforeValidator,
     Field,
-    NonNegativeInt,
     PositiveInt,
     SecretStr,
     ValidationError,
@@ -28,57 +26,30 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from aieye.errors import AieyeError
+from aieye.setting_values import (
+    ByteCount,
+    Days,
+    Given,
+    Lifetime,
+    Optional_,
+    Seconds,
+    Switch,
+    check_address,
+    check_database,
+    check_secret,
+)
 
 PREFIX = "AIEYE_"
 # Variables with the prefix that are read elsewhere: the command line as a client, and the tests.
 OTHER_VARIABLES = frozenset(
     {"AIEYE_URL", "AIEYE_TOKEN", "AIEYE_TEST_DATABASE_URL", "AIEYE_TEST_REDIS_URL"}
 )
-SAMPLE_SECRETS = frozenset({"changeme", "change-me", "secret", "password", "sk-1234", "insecure"})
-SHORTEST_SECRET = 32
-_UNITS = {
-    "": 1,
-    "b": 1,
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-}
 
 
 class SettingsError(AieyeError):
     """The configuration is wrong and the start is refused. The message names the variable."""
 
     code = "configuration_error"
-
-
-def _parse_bytes(value: object) -> object:
-    """`67108864`, `64 MiB` or `64MB` to a count of bytes; anything else is left to fail."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*([0-9]+)\s*([A-Za-z]*)\s*", value)
-    if match is None or match[2].lower() not in _UNITS:
-        raise ValueError("should be a number of bytes, such as 67108864 or 64 MiB")
-    return int(match[1]) * _UNITS[match[2].lower()]
-
-
-def _parse_switch(value: object) -> object:
-    """The words people write for a switch."""
-    if isinstance(value, str) and value.strip().lower() in {"on", "off"}:
-        return value.strip().lower() == "on"
-    return value
-
-
-def _empty_is_none(value: object) -> object:
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-ByteCount = Annotated[PositiveInt, BeforeValidator(_parse_bytes)]
-Switch = Annotated[bool, BeforeValidator(_parse_switch)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Optional_ = BeforeValidator(_empty_is_none)
 
 
 class Settings(BaseSettings):
@@ -88,31 +59,31 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    data_dir: Path = Path("data")
+    data_dir: Annotated[Path, Given] = Path("data")
     database_url: str = ""
     redis_url: Annotated[str | None, Optional_] = None
-    host: str = "127.0.0.1"
+    host: Annotated[str, Given] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     workers: PositiveInt = 1
     public_url: Annotated[str | None, Optional_] = None
     trusted_proxies: str = ""
-    secret_key: Annotated[SecretStr | None, Optional_] = None
+    secret_key: SecretStr | None = None
     secret_key_file: Annotated[Path | None, Optional_] = None
-    funcs_dir: Path = Path("funcs")
-    config_file: Path = Path("config/config.json")
+    funcs_dir: Annotated[Path, Given] = Path("funcs")
+    config_file: Annotated[Path, Given] = Path("config/config.json")
     saga_open: Switch = False
     admin_email: Annotated[str | None, Optional_] = None
     admin_password: Annotated[SecretStr | None, Optional_] = None
 
     cache_default: Switch = True
-    cache_ttl: Annotated[PositiveInt | None, Optional_] = None
+    cache_ttl: Annotated[Lifetime | None, Optional_] = None
     cache_memory_bytes: ByteCount = 64 * 2**20
     cache_store_bytes: ByteCount = 2 * 2**30
-    search_model: str = "text-embedding-3-small"
+    search_model: Annotated[str, Given] = "text-embedding-3-small"
 
     ledger_durability: Literal["strict", "relaxed"] = "strict"
     ledger_bodies: Switch = True
-    ledger_retention_days: NonNegativeInt = 30
+    ledger_retention_days: Days = 30
     stream_usage: Literal["inject", "leave"] = "inject"
 
     connect_timeout: Seconds = 5
@@ -131,21 +102,38 @@ class Settings(BaseSettings):
         default=None, validation_alias="OPENAI_BASE_URL"
     )
 
+    @field_validator("data_dir")
+    @classmethod
+    def _is_directory(cls, value: Path) -> Path:
+        if value.exists() and not value.is_dir():
+            raise ValueError("is not a directory")
+        return value
+
     @field_validator("public_url", "openai_base_url")
     @classmethod
     def _is_http_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("should be a URL such as https://example.org")
-        return value.rstrip("/")
+        return None if value is None else check_address(value).rstrip("/")
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_bare(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("takes no user name, query or fragment")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("should start with redis://, rediss:// or unix://")
+        return value
 
     @field_validator("database_url")
     @classmethod
     def _is_known_database(cls, value: str) -> str:
-        if value and not value.startswith(("sqlite+aiosqlite://", "postgresql+asyncpg://")):
-            raise ValueError("should start with sqlite+aiosqlite:// or postgresql+asyncpg://")
+        if value:
+            check_database(value)
         return value
 
     @field_validator("trusted_proxies")
@@ -214,24 +202,20 @@ class Settings(BaseSettings):
         if self.secret_key is not None:
             return tuple(key.strip() for key in self.secret_key.get_secret_value().split(","))
         path = self.secret_key_file or self.data_dir / "secret.key"
-        if not path.exists():
-            _make_secret_file(path)
-        keys = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
         try:
+            if not path.exists():
+                _make_secret_file(path)
+            keys = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
             for key in keys or ("",):
                 check_secret(key)
+        except UnicodeDecodeError as error:
+            raise SettingsError("AIEYE_SECRET_KEY_FILE: is not text") from error
         except ValueError as error:
             raise SettingsError(f"AIEYE_SECRET_KEY_FILE: {error}") from error
+        except OSError as error:
+            variable = "AIEYE_DATA_DIR" if self.secret_key_file is None else "AIEYE_SECRET_KEY_FILE"
+            raise SettingsError(f"{variable}: {path.name}: {error.strerror}") from error
         return keys
-
-
-def check_secret(key: str) -> None:
-    """Refuse a secret key that is empty, short or a well-known sample (`ValueError`)."""
-    key = key.strip()
-    if key.lower() in SAMPLE_SECRETS or len(set(key)) < 8:
-        raise ValueError("is empty or a sample value; make one with `openssl rand -hex 32`")
-    if len(key) < SHORTEST_SECRET:
-        raise ValueError(f"is too short: at least {SHORTEST_SECRET} characters")
 
 
 def _make_secret_file(path: Path) -> None:
@@ -260,6 +244,8 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError("The file .env is not UTF-8 text.") from error
 
 
 def _explain(error: ValidationError) -> str:
@@ -279,7 +265,11 @@ def unknown_variables() -> dict[str, str | None]:
     unknown = sorted(
         name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known
     )
-    return {
-        name: next(iter(difflib.get_close_matches(name.upper(), known, n=1)), None)
-        for name in unknown
-    }
+    return {name: _nearest(name.upper(), known) for name in unknown}
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known variable that looks most like `name`. The prefix, which all share, says nothing."""
+    rests = [other.removeprefix(PREFIX) for other in known]
+    found = difflib.get_close_matches(name.removeprefix(PREFIX), rests, n=1)
+    return f"{PREFIX}{found[0]}" if found else None

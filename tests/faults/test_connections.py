@@ -341,6 +341,43 @@ async def test_a_provider_that_dribbles_ends_at_the_total_deadline(
     assert {row.error for row in await gateway.rows(5)} == {"upstream_timeout"}
 
 
+async def test_two_hundred_streams_that_dribble_byte_by_byte_end_in_time_and_hold_little(
+    start_gateway: StartGateway, upstream: FakeUpstream
+) -> None:
+    gateway = await start_gateway(upstream_timeout=2, idle_timeout=1)
+
+    async def dribble(_request: Received, connection: Connection) -> None:
+        connection.fire("dribble")
+        await connection.start(200, {"Content-Type": "text/event-stream"})
+        for byte in b"".join(chat.chat_frames("word " * 100)):
+            await connection.send(bytes([byte]))
+            await asyncio.sleep(0.1)
+
+    upstream.default = dribble
+
+    async def one(number: int) -> tuple[float, httpx.Response]:
+        # One after the other, so that no queue of new connections is full.
+        await asyncio.sleep(number * 0.005)
+        started = time.monotonic()
+        answer = await gateway.ask(question(f"Well {number}?", stream=True))
+        return time.monotonic() - started, answer
+
+    async with Rss() as rss:
+        told = await asyncio.gather(*(one(number) for number in range(200)))
+
+    times, answers = zip(*told, strict=True)
+    assert upstream.fired["dribble"] == 200
+    assert min(times) >= 2
+    assert max(times) < 6
+    assert rss.growth < 50 * 2**20
+    assert {(answer.status_code, b"[DONE]" in answer.content) for answer in answers} <= {
+        (200, False), (504, False),
+    }  # fmt: skip
+    for request in upstream.requests:
+        await request.wait_closed()
+    assert {row.error for row in await gateway.rows(200)} == {"upstream_timeout"}
+
+
 async def test_the_total_deadline_counts_from_the_start_of_the_call(
     start_gateway: StartGateway, upstream: FakeUpstream
 ) -> None:

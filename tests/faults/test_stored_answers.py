@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from contextlib import AbstractContextManager
 from typing import Any
@@ -14,7 +15,7 @@ import time_machine
 from sqlalchemy import select, text, update
 
 from aieye.cache import service
-from aieye.db.tables import CacheEntry
+from aieye.db.tables import CacheEntry, CallBody
 from tests.fakes import chat
 from tests.fakes.upstream import (
     Behaviour,
@@ -521,6 +522,49 @@ async def test_hits_are_given_while_the_provider_is_down(
     assert (hit.status_code, hit.content, state_of(hit)) == (200, first.content, "hit")
 
 
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_a_slow_store_is_passed_by_and_the_provider_asked(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    await gateway.ask(question())
+    gateway.state.cache.memory.clear()
+    async with gateway.state.database.engine.connect() as other:
+        await other.execute(text("LOCK TABLE cache_entries IN ACCESS EXCLUSIVE MODE"))
+        started = time.monotonic()
+        asking = asyncio.create_task(gateway.ask(question()))
+        await upstream.wait_for(2)
+        assert time.monotonic() - started < 2
+        # What is to be stored cannot be, until the lock is gone.
+        await other.rollback()
+
+    answer = await asking
+    assert (answer.status_code, state_of(answer)) == (200, "miss")
+    assert state_of(await gateway.ask(question())) == "hit"
+
+
+async def test_a_store_that_cannot_be_read_is_no_error_to_the_client(
+    gateway: Gateway, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gateway.ask(question())
+    gateway.state.cache.memory.clear()
+    failed = 0
+
+    class Broken:
+        def execute(self, *_: object) -> None:
+            nonlocal failed
+            failed += 1
+            raise sqlite3.OperationalError("disk I/O error")
+
+        def close(self) -> None: ...
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gateway.state.cache._store._lookup, "_connection", Broken())
+        answer = await gateway.ask(question())
+
+    assert failed >= 1
+    assert (answer.status_code, state_of(answer), len(upstream.requests)) == (200, "miss", 2)
+
+
 # -- how long --------------------------------------------------------------------------------------
 
 
@@ -704,21 +748,25 @@ async def test_a_token_that_may_not_use_the_model_gets_no_hit(
 # -- damage and removal ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("is_kept", [True, False], ids=["with the ledger", "with the entry"])
 @both_forms
 async def test_a_damaged_entry_is_never_given_out(
-    gateway: Gateway, upstream: FakeUpstream, form: str
+    start_gateway: StartGateway, upstream: FakeUpstream, form: str, is_kept: bool
 ) -> None:
+    gateway = await start_gateway(ledger_bodies=is_kept)
     upstream.default = chat_answer("one two three")
     body = asked("Well?", form)
     whole = (await gateway.ask(body)).content
     row = await only_entry(gateway)
+    text = (await stored_text(gateway, row)) if is_kept else row.body
     damages: dict[str, Any] = {
-        "a flipped byte": {"body": flipped(row.body, len(row.body) // 2)},
-        "a flipped first byte": {"body": flipped(row.body, 0)},
-        "a flipped last byte": {"body": flipped(row.body, -1)},
-        "cut": {"body": row.body[:-1]},
+        "a flipped byte": {"body": flipped(text, len(text) // 2)},
+        "a flipped first byte": {"body": flipped(text, 0)},
+        "a flipped last byte": {"body": flipped(text, -1)},
+        "cut": {"body": text[:-1]},
         "emptied": {"body": b""},
-        "longer": {"body": row.body + b" "},
+        "longer": {"body": text + b" "},
+        "texts that are gone": {"body_id": None, "body": b""},
         "a flipped checksum": {"checksum": flipped(row.checksum, 3)},
         "no checksum": {"checksum": b""},
         "the other form": {"is_stream": not row.is_stream},
@@ -760,10 +808,26 @@ async def only_entry(gateway: Gateway) -> CacheEntry:
         return (await session.scalars(select(CacheEntry))).one()
 
 
+async def stored_text(gateway: Gateway, entry: CacheEntry) -> bytes:
+    """The answer of an entry whose texts lie with the ledger."""
+    async with gateway.state.database.read() as session:
+        body = await session.get(CallBody, entry.body_id)
+    assert body is not None
+    assert body.response is not None
+    assert (entry.body, entry.request) == (b"", b"")
+    return body.response
+
+
 async def change_entry(gateway: Gateway, values: dict[str, Any]) -> None:
-    """Change the stored row behind the service's back."""
+    """Change what is stored behind the service's back: the entry's row, or the text it gives."""
+    entry = await only_entry(gateway)
     async with gateway.state.database.write() as session:
-        await session.execute(update(CacheEntry).values(**values))
+        if entry.body_id is not None and set(values) == {"body"}:
+            text = values["body"]
+            change = update(CallBody).where(CallBody.id == entry.body_id).values(response=text)
+            await session.execute(change)
+        else:
+            await session.execute(update(CacheEntry).values(**values))
     gateway.state.cache.memory.clear()
 
 
@@ -773,12 +837,12 @@ async def test_every_single_flipped_bit_is_noticed(
     upstream.default = json_answer(200, {"id": "x", "model": MODEL, "data": []})
     body = {"model": MODEL, "input": "x"}
     await gateway.ask(body, path="/v1/embeddings")
-    row = await only_entry(gateway)
-    for index in range(len(row.body)):
-        await change_entry(gateway, {"body": flipped(row.body, index)})
+    text = await stored_text(gateway, await only_entry(gateway))
+    for index in range(len(text)):
+        await change_entry(gateway, {"body": flipped(text, index)})
         found = await gateway.ask({**body, "cache": {"mode": "only"}}, path="/v1/embeddings")
         assert found.status_code == 504, index
-    await change_entry(gateway, {"body": row.body})
+    await change_entry(gateway, {"body": text})
     found = await gateway.ask({**body, "cache": {"mode": "only"}}, path="/v1/embeddings")
     assert found.status_code == 200
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from tests.documented import Operation, read_operations
 from tests.hostile import corpus
 from tests.hostile.conftest import Target
 from tests.hostile.wire import Answer
@@ -63,56 +60,7 @@ IDS = (
 )
 
 
-@dataclass(frozen=True)
-class Operation:
-    """One operation of the document."""
-
-    method: str
-    path: str
-    id: str
-    parameters: tuple[str, ...]
-    body: Any
-
-    @property
-    def has_id(self) -> bool:
-        return "{" in self.path
-
-    def at(self, id_: str) -> str:
-        head, _, rest = self.path.partition("{")
-        return head + id_ + rest.partition("}")[2]
-
-
-@cache
-def _operations(document: bytes) -> tuple[Operation, ...]:
-    return tuple(_read(json.loads(document)))
-
-
-def _read(document: dict[str, Any]) -> Iterator[Operation]:
-    for path, item in document["paths"].items():
-        for method, operation in item.items():
-            if not path.startswith("/api/v1") or method == "parameters":
-                continue
-            names = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"]
-            body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-            yield Operation(
-                method.upper(),
-                path,
-                operation["operationId"],
-                tuple(names),
-                _example(document, body),
-            )
-
-
-def _example(document: dict[str, Any], media: dict[str, Any]) -> Any:
-    """The example of a body: its own, or its schema's."""
-    if "example" in media:
-        return media["example"]
-    if "examples" in media:
-        return next(iter(media["examples"].values()))["value"]
-    schema = media.get("schema", {})
-    if "$ref" in schema:
-        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-    return next(iter(schema.get("examples", [])), None)
+_operations = cache(read_operations)
 
 
 @pytest.fixture

@@ -33,6 +33,11 @@ class Ledger:
     writer: GroupWriter
     book: Book
 
+    def keep_body(self, record: CallRecord, request: bytes | None, response: bytes | None) -> None:
+        """Keep the texts of a call that is settled later."""
+        record.body_id = record.id
+        self.book.keep_body(record.id, record.created_at, request, response)
+
     async def settle(self, *records: CallRecord) -> None:
         """Book calls that have ended; durable when this returns."""
         for record in records:
@@ -102,10 +107,15 @@ def call(at: datetime | None = None, **fields: Any) -> CallRecord:
     return record
 
 
+def request(prompt: str = "Hello") -> bytes:
+    """A chat request with this prompt, canonically written."""
+    document = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}]}
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
 def entry(prompt: str = "Hello", **fields: Any) -> Entry:
     """A stored answer to a chat request with this prompt."""
-    request = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}]}
-    body = orjson.dumps(request, option=orjson.OPT_SORT_KEYS)
+    body = request(prompt)
     values: dict[str, Any] = {
         "key": sha256(body + repr(sorted(fields.items())).encode()).digest(),
         "endpoint": "chat/completions",
@@ -115,7 +125,6 @@ def entry(prompt: str = "Hello", **fields: Any) -> Entry:
         "is_stream": False,
         "headers": ((b"content-type", b"application/json"),),
         "body": b'{"choices":[]}',
-        "request": body,
         "provenance": Provenance(tokens_input=100, tokens_output=20, cost_nano=27_000),
         "created_at": to_micros(now()),
         "expires_at": None,

@@ -163,3 +163,4 @@ async def test_a_fault_of_ours_tells_nothing(api: AdminApi) -> None:
     answer = await api.anonymous.get("/fail")
     assert error_of(answer, 500)["code"] == "internal_error"
     assert "canary" not in answer.text
+    assert answer.headers["x-request-id"] in answer.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from aieye import __version__
 from aieye.api import settings as settings_api
 from aieye.settings import Settings, load_settings
 from tests.integration.admin_api import error_of
-from tests.integration.ledger_api import LedgerApi, call, entry, running_ledger_api
+from tests.integration.ledger_api import LedgerApi, call, entry, request, running_ledger_api
 
 AUDIT, SETTINGS = "/api/v1/audit", "/api/v1/settings"
 CANARY = "Zk7canaryQ2x9Lm4Vb8Tn1Rw6Yp3Hs5D-canary"
@@ -32,6 +33,19 @@ async def test_an_act_is_shown_with_who_did_what_to_what(ledger: LedgerApi) -> N
     assert (act["object_type"], act["object_id"]) == ("provider", str(provider["id"]))
     assert (await client.get(f"{AUDIT}/{act['id']}")).json() == act
     error_of(await client.get(f"{AUDIT}/{2**31 - 1}"), 404)
+
+
+async def test_an_act_bears_the_id_that_its_request_was_answered_with(ledger: LedgerApi) -> None:
+    client = ledger.api.administrator.client
+    answer = await client.post("/api/v1/tokens", json={"name": "ci"})
+    given = answer.headers["x-request-id"]
+    assert re.fullmatch("req_[0-9a-f]{32}", given)
+    assert (await client.get(AUDIT)).json()["data"][0]["request_id"] == given
+    # Errors have one too, and what a client sends under that name is nobody's id.
+    for path in ("/api/v1/nothing", "/api/v1/tokens/x", f"{AUDIT}/{2**31 - 1}"):
+        answer = await client.get(path, headers={"x-request-id": "mine"})
+        assert answer.status_code >= 400
+        assert re.fullmatch("req_[0-9a-f]{32}", answer.headers["x-request-id"])
 
 
 async def test_acts_come_newest_first_page_by_page(ledger: LedgerApi) -> None:
@@ -73,7 +87,7 @@ async def test_only_administrators_may_look(ledger: LedgerApi, path: str) -> Non
 
 async def test_the_settings_come_with_what_they_led_to(ledger: LedgerApi) -> None:
     await ledger.settle(call(), call())
-    ledger.cache.keep(entry())
+    ledger.cache.keep(entry(), request(), is_kept=False)
     await ledger.writer.durable()
     await ledger.api.provider("openai")
     found = (await ledger.api.administrator.client.get(SETTINGS)).json()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from aieye.cache.entry import Entry
 from aieye.db.types import now, to_micros
 from aieye.ledger.book import CallRecord
 from tests.integration.admin_api import Person, error_of
-from tests.integration.ledger_api import LedgerApi, call, entry, running_ledger_api
+from tests.integration.ledger_api import LedgerApi, call, entry, request, running_ledger_api
 
 CACHE = "/api/v1/cache"
 ENTRIES = f"{CACHE}/entries"
@@ -27,9 +28,10 @@ async def ledger(database_url: str, tmp_path: Path) -> AsyncIterator[LedgerApi]:
         yield ledger
 
 
-async def keep(ledger: LedgerApi, *entries: Entry) -> None:
+async def keep(ledger: LedgerApi, *entries: Entry | tuple[Entry, bytes]) -> None:
     for one in entries:
-        ledger.cache.keep(one)
+        answer, asked = (one, request()) if isinstance(one, Entry) else one
+        ledger.cache.keep(answer, asked, is_kept=False)
         await ledger.writer.durable()
 
 
@@ -48,7 +50,9 @@ async def test_the_cache_tells_its_size_and_what_it_saved(ledger: LedgerApi) -> 
         hit, call(cache="shared", cost_nano=0), call(), call(), call(cache="bypass")
     )
     found = (await ledger.api.administrator.client.get(CACHE)).json()
-    assert (found["entries"], found["size_bytes"]) == (2, sum(one.size_bytes for one in kept))
+    texts = sum(len(one.body) + len(request()) for one in kept)
+    assert found["entries"] == 2
+    assert texts < found["size_bytes"] <= texts + 2 * 1_024
     assert found["calls"] == {"hit": 1, "shared": 1, "miss": 2, "bypass": 1}
     assert (found["hit_rate"], found["saved_usd"]) == (0.5, "0.000027")
     assert found["is_on_by_default"] is True
@@ -93,14 +97,15 @@ async def test_entries_are_found_by_model_namespace_and_endpoint(ledger: LedgerA
 
 async def test_an_entry_shows_its_request_and_what_of_its_answer_is_text(ledger: LedgerApi) -> None:
     audio = ((b"content-type", b"audio/mpeg"),)
-    await keep(ledger, entry("a"), entry("b", headers=audio, body=b"\xff\xfb"))
-    speech, chat = await entries(ledger)
+    speech = entry("b", headers=audio, body=b"\xff\xfb")
+    await keep(ledger, (entry("a"), request("a")), speech)
+    sound, chat = await entries(ledger)
     client = ledger.api.administrator.client
     shown = (await client.get(f"{ENTRIES}/{chat['id']}")).json()
     assert '"content":"a"' in shown["request"]
     assert shown["response"] == '{"choices":[]}'
     assert shown.items() >= chat.items()
-    assert (await client.get(f"{ENTRIES}/{speech['id']}")).json()["response"] is None
+    assert (await client.get(f"{ENTRIES}/{sound['id']}")).json()["response"] is None
     error_of(await client.get(f"{ENTRIES}/{2**40}"), 404)
 
 
@@ -178,14 +183,15 @@ CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"
 async def missed(ledger: LedgerApi, user: Person, **parameters: Any) -> CallRecord:
     """A call of `user` with these parameters, which the cache had no answer for."""
     record = call(user_id=user.id, token_id=user.token_id)
-    ledger.book.keep_body(record.id, record, orjson.dumps({**CHAT, **parameters}), None)
+    ledger.keep_body(record, orjson.dumps({**CHAT, **parameters}), None)
     await ledger.settle(record)
     return record
 
 
-def stored(**parameters: Any) -> Entry:
-    """A stored answer to a request with these parameters."""
-    return entry(request=orjson.dumps({**CHAT, **parameters}, option=orjson.OPT_SORT_KEYS))
+def stored(**parameters: Any) -> tuple[Entry, bytes]:
+    """A stored answer to a request with these parameters, and the request."""
+    asked = orjson.dumps({**CHAT, **parameters}, option=orjson.OPT_SORT_KEYS)
+    return entry(key=sha256(asked).digest()), asked
 
 
 async def explain(client: httpx.AsyncClient, call_id: str) -> httpx.Response:

@@ -127,7 +127,7 @@ async def test_a_cursor_of_another_list_is_refused(ledger: LedgerApi, cursor: st
 async def test_users_see_their_own_calls_and_administrators_all(ledger: LedgerApi) -> None:
     api = ledger.api
     own, other = call(user_id=api.ada.id), call(user_id=api.ben.id)
-    ledger.book.keep_body(other.id, other, b"asked", b"answered")
+    ledger.keep_body(other, b"asked", b"answered")
     await ledger.settle(own, other)
     listed = (await api.ada.client.get(CALLS)).json()["data"]
     assert [row["id"] for row in listed] == [own.id]
@@ -143,7 +143,7 @@ async def test_users_see_their_own_calls_and_administrators_all(ledger: LedgerAp
 async def test_the_texts_of_a_call_are_its_owners_to_read(ledger: LedgerApi) -> None:
     ada = ledger.api.ada
     kept, not_kept = call(user_id=ada.id), call(user_id=ada.id)
-    ledger.book.keep_body(kept.id, kept, b'{"q":1}', b'{"a":2}' * 5_000)
+    ledger.keep_body(kept, b'{"q":1}', b'{"a":2}' * 5_000)
     await ledger.settle(kept, not_kept)
     answer = await ada.client.get(f"{CALLS}/{kept.request_id}/body")
     assert answer.json() == {"id": kept.id, "request": '{"q":1}', "response": '{"a":2}' * 5_000}

@@ -93,6 +93,12 @@ async def test_a_window_a_grain_and_filters_choose_what_counts(ledger: LedgerApi
     assert (await usage(ledger, grain="86400", **window))["totals"]["calls"] == 3
 
 
+async def test_everything_since_ever_can_be_asked_for(ledger: LedgerApi) -> None:
+    await ledger.settle(call(), call(now() - timedelta(days=400)))
+    found = await usage(ledger, since="1970-01-01T00:00:00Z")
+    assert (found["grain"], found["totals"]["calls"]) == (86_400, 2)
+
+
 async def test_users_count_their_own_calls(ledger: LedgerApi) -> None:
     api = ledger.api
     await ledger.settle(call(user_id=api.ada.id), call(user_id=api.ben.id), call())
@@ -111,7 +117,8 @@ async def test_users_count_their_own_calls(ledger: LedgerApi) -> None:
         ({"group_by": "colour"}, 400, "group_by"),
         ({"since": "2026-11-20"}, 422, "since"),
         ({"since": "2020-01-01T00:00:00Z", "grain": "minute"}, 400, "grain"),
-        ({"since": "0001-01-01T00:00:00Z"}, 400, "grain"),
+        ({"since": "2020-01-01T00:00:00Z", "grain": "hour"}, 400, "grain"),
+        ({"since": "0001-01-01T00:00:00Z"}, 400, "since"),
         ({"model": "a\0b"}, 422, "model"),
     ],
 )

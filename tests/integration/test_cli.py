@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -66,7 +67,9 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.Mon
     monkeypatch.setattr("aieye.telemetry.configure_logs", lambda: None)
     monkeypatch.setattr("aieye.collector.rest_while_starting", lambda: None)
     handler = signal.getsignal(signal.SIGTERM)
+    mask = os.umask(0o022)
     yield monkeypatch
+    os.umask(mask)
     signal.signal(signal.SIGTERM, handler)
 
 
@@ -527,3 +530,23 @@ def test_a_command_works_beside_a_server(aieye: Aieye, database_url: str) -> Non
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_file_that_cannot_be_written_is_one_line_and_a_3(aieye: Aieye) -> None:
+    Path("file").touch()
+    ended = aieye("backup", "--directory", "file/backups")
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.err == "Error: file/backups: Not a directory\n"
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_what_a_command_writes_is_its_owners_alone(
+    aieye: Aieye, bare: pytest.MonkeyPatch, database_kind: DatabaseKind
+) -> None:
+    bare.setenv("AIEYE_DATABASE_URL", "")
+    assert aieye("token", "create", "t").code == 0
+    assert aieye("backup").code == 0
+    written = [*Path("data").rglob("*"), *Path("backups").rglob("*")]
+    assert {"aieye.db"} < {path.name for path in written}
+    assert [path for path in written if path.stat().st_mode & 0o077] == []

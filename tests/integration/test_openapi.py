@@ -52,6 +52,20 @@ def test_the_document_is_openapi_3_1(described: dict[str, Any]) -> None:
     assert described["openapi"] == "3.1.0"
 
 
+def test_what_a_request_may_leave_out_says_its_default_in_words(described: dict[str, Any]) -> None:
+    """Generators for TypeScript take a field with a `default` for one that has to be there."""
+    schemas = described["components"]["schemas"]
+    written = {name: schema for name, schema in schemas.items() if "additionalProperties" in schema}
+    assert {"TokenCreate", "TokenUpdate", "TargetWrite", "PurgeRequest"} <= set(written)
+    for name, schema in written.items():
+        assert not [field for field, shown in schema["properties"].items() if "default" in shown], (
+            name
+        )
+    scope = schemas["TokenCreate"]["properties"]["scope"]
+    assert scope["description"] == '`"proxy"` if left out.'
+    assert "scope" not in schemas["TokenCreate"]["required"]
+
+
 def test_its_servers_are_relative(described: dict[str, Any]) -> None:
     assert [server["url"] for server in described["servers"]] == ["/"]
 

@@ -214,9 +214,10 @@ async def test_cookies_are_for_https_only_where_people_come_by_https(site: Site)
     assert "strict-transport-security" in answer.headers
 
 
-async def test_a_script_signs_in_with_json(site: Site) -> None:
+@pytest.mark.parametrize("path", ["/login", "/login/"])
+async def test_a_script_signs_in_with_json(site: Site, path: str) -> None:
     await site.add_administrator()
-    answer = await site.client.post("/login", json={"email": EMAIL, "password": PASSWORD})
+    answer = await site.client.post(path, json={"email": EMAIL, "password": PASSWORD})
     assert (answer.status_code, answer.json()) == (200, {"success": True})
     assert set(_set_cookies(answer)) == {SESSION_COOKIE, CSRF_COOKIE}
 

@@ -201,9 +201,7 @@ async def test_a_user_finds_own_calls_only(ledger: Ledger) -> None:
 @pytest.mark.parametrize("size", [1, 100_000], ids=["plain", "compressed"])
 async def test_the_texts_of_a_call_are_those_that_were_kept(ledger: Ledger, size: int) -> None:
     record = call(user_id=1)
-    ledger.book.keep_body(
-        record.id, record, b'{"q":"' + b"x" * size + b'"}', "grüße \xff".encode("latin-1")
-    )
+    ledger.keep_body(record, b'{"q":"' + b"x" * size + b'"}', "grüße \xff".encode("latin-1"))
     await ledger.settle(record)
     async with ledger.database.read() as session:
         body = await get_body(session, record.id, owner_id=1)
@@ -213,7 +211,7 @@ async def test_the_texts_of_a_call_are_those_that_were_kept(ledger: Ledger, size
 
 async def test_texts_that_are_not_kept_or_no_more_are_none(ledger: Ledger) -> None:
     never, pruned = call(), call()
-    ledger.book.keep_body(pruned.id, pruned, b"a", None)
+    ledger.keep_body(pruned, b"a", None)
     await ledger.settle(never, pruned)
     async with ledger.database.write() as session:
         await session.execute(delete(CallBody))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from aieye.cache.entry import Provenance
 from aieye.db.engine import Database
 from aieye.db.tables import (
     CacheEntry,
@@ -30,7 +31,7 @@ from aieye.ledger.queries import totals
 from aieye.ledger.retention import keep_pruning, prune
 from aieye.ledger.rollups import DAY, HOUR, MINUTE
 from aieye.settings import Settings, load_settings
-from tests.integration.ledger_api import Ledger, call, entry, running_ledger
+from tests.integration.ledger_api import Ledger, call, entry, request, running_ledger
 
 DAYS = timedelta(days=1)
 
@@ -57,7 +58,7 @@ def settings(**values: Any) -> Settings:
 async def test_texts_go_after_their_days_and_rows_stay(ledger: Ledger) -> None:
     old, young = call(now() - 31 * DAYS), call(now() - 29 * DAYS)
     for record in (old, young):
-        ledger.book.keep_body(record.id, record, b"asked", b"answered")
+        ledger.keep_body(record, b"asked", b"answered")
     await ledger.settle(old, young)
     counts = await prune(ledger.database, settings())
     assert counts["call_bodies"] == 1
@@ -67,7 +68,7 @@ async def test_texts_go_after_their_days_and_rows_stay(ledger: Ledger) -> None:
 
 async def test_with_no_days_texts_go_at_the_next_pruning(ledger: Ledger) -> None:
     record = call()
-    ledger.book.keep_body(record.id, record, b"asked", None)
+    ledger.keep_body(record, b"asked", None)
     await ledger.settle(record)
     await prune(ledger.database, settings(ledger_retention_days=0))
     assert await left(ledger, CallBody.id) == []
@@ -79,7 +80,7 @@ async def test_more_rows_than_fit_one_transaction_all_go(
     monkeypatch.setattr(retention, "CHUNK_ROWS", 3)
     records = [call(now() - 40 * DAYS) for _ in range(10)]
     for record in records:
-        ledger.book.keep_body(record.id, record, b"asked", None)
+        ledger.keep_body(record, b"asked", None)
     await ledger.settle(*records)
     assert (await prune(ledger.database, settings()))["call_bodies"] == 10
 
@@ -90,7 +91,7 @@ async def test_writers_get_their_turn_between_chunks(
     monkeypatch.setattr(retention, "CHUNK_ROWS", 2)
     records = [call(now() - 40 * DAYS) for _ in range(60)]
     for record in records:
-        ledger.book.keep_body(record.id, record, b"asked", None)
+        ledger.keep_body(record, b"asked", None)
     await ledger.settle(*records)
     pruning = asyncio.create_task(prune(ledger.database, settings()))
     await asyncio.sleep(0.02)
@@ -150,7 +151,7 @@ async def test_expired_answers_go_and_the_cache_stays_counted(ledger: Ledger) ->
     past, future = (to_micros(now() + hours * timedelta(hours=1)) for hours in (-1, 1))
     kept = [entry("for ever"), entry("young", expires_at=future)]
     for one in (*kept, entry("old", expires_at=past), entry("older", expires_at=past - 1)):
-        store.put(one)
+        store.put(one, request(), is_kept=False)
     await ledger.writer.durable()
     assert (await prune(ledger.database, settings()))["cache_entries"] == 2
     async with ledger.database.read() as session:
@@ -192,3 +193,28 @@ async def test_a_database_that_is_away_is_waited_for(
     assert not task.done()
     task.cancel()
     await database.close()
+
+
+@pytest.mark.parametrize("size", [10, 20_000], ids=["plain", "compressed"])
+async def test_a_text_that_a_stored_answer_gives_goes_from_the_ledger_only(
+    ledger: Ledger, size: int
+) -> None:
+    from aieye.cache.store import Store  # noqa: PLC0415 - as the cache itself writes
+
+    record = call(now() - 31 * DAYS)
+    answer = b'{"choices":[], "x":"' + b"y" * size + b'"}'
+    ledger.keep_body(record, request(), answer)
+    stored = entry(body=answer, provenance=Provenance(body_id=record.id))
+    store = Store(ledger.database, ledger.writer)
+    await store.start()
+    store.put(stored, request(), is_kept=True)
+    await ledger.settle(record)
+    assert await store.find(stored.key) == stored
+    assert await left(ledger, CacheEntry.body) == [b""]
+
+    await prune(ledger.database, settings())
+
+    assert await left(ledger, CallBody.id) == []
+    assert await store.find(stored.key) == stored
+    assert await left(ledger, CacheEntry.request) == [request()]
+    await store.close()

@@ -82,7 +82,10 @@ def test_the_first_start_prints_a_curl_line_that_works_as_printed(
         timeout=20,
         check=True,
     )
-    assert "Hello" in json.loads(answer.stdout)["choices"][0]["message"]["content"]
+    body = json.loads(answer.stdout)
+    assert "Hello" in body["choices"][0]["message"]["content"]
+    # The simulated provider says what it is, and nothing of that is taken for a secret.
+    assert body["system_fingerprint"] == "fp_simulated"
     assert "SIMULATED" in server.output()
     assert len(_printed(server, r"/setup\?token=\S+")) == 1
 

@@ -76,6 +76,59 @@ def test_restore_asks_for_the_file_before_it_does_anything() -> None:
     assert "pip" not in result.stdout
 
 
+COMPOSE = """#!/bin/sh
+echo "$*" >>"$LOG"
+case "$*" in
+"ps "*) echo 0123456789ab ;;
+*"aieye backup"*) printf 'the backup' ;;
+*"cat >"*) cat >"$LOG.sent" ;;
+*"aieye restore"*) exit 2 ;;
+esac
+"""
+
+
+def _make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Make in `directory`, with something in the place of `docker compose` that notes its calls."""
+    compose = directory / "compose"
+    compose.write_text(COMPOSE)
+    compose.chmod(0o755)
+    return subprocess.run(
+        ["make", "--file", str(PROJECT / "Makefile"), f"COMPOSE={compose}", *arguments],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], "LOG": str(directory / "log")},
+        check=False,
+    )
+
+
+def test_where_there_are_containers_their_data_is_backed_up(tmp_path: Path) -> None:
+    made = _make(tmp_path, "backup")
+    file = tmp_path / made.stdout.strip()
+    assert (made.returncode, file.read_text()) == (0, "the backup"), made.stderr
+    assert (file.parent.name, file.stat().st_mode & 0o777) == ("backups", 0o600)
+
+
+def test_where_there_are_containers_a_backup_is_brought_back_while_the_app_stands_still(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "old.zip").write_text("the backup")
+    made = _make(tmp_path, "restore", "file=old.zip", "args=--yes")
+    steps = (tmp_path / "log").read_text().splitlines()
+    assert [step.split(" ")[0] for step in steps] == ["ps", "run", "stop", "run", "start"]
+    assert "aieye restore /data/restore.zip --yes" in steps[3]
+    assert (tmp_path / "log.sent").read_text() == "the backup"
+    # A restore that was refused is an error although the app runs again.
+    assert made.returncode == 2
+
+
+def test_where_there_are_containers_the_administrator_is_made_in_them(tmp_path: Path) -> None:
+    made = _make(tmp_path, "create-admin", "email=root@example.org")
+    assert made.returncode == 0, made.stderr
+    assert "app aieye admin create --email root@example.org" in (tmp_path / "log").read_text()
+
+
 def test_the_example_environment_shows_exactly_the_settings_that_exist() -> None:
     # Here and not above, so that the other promises are checked when the settings are broken.
     from aieye.settings import Settings  # noqa: PLC0415
@@ -99,7 +152,9 @@ def test_the_example_environment_shows_the_defaults(
     monkeypatch.chdir(tmp_path)
     default = load_settings()
     example = (PROJECT / ".env.example").read_text()
-    Path(".env").write_text(re.sub(r"^#(?=[A-Z])", "", example, flags=re.MULTILINE))
+    # An empty secret key is no default: it is refused.
+    shown = re.sub(r"^#(?=[A-Z])(?!AIEYE_SECRET_KEY=)", "", example, flags=re.MULTILINE)
+    Path(".env").write_text(shown)
     assert load_settings() == default
 
 

@@ -24,6 +24,9 @@ from aieye.gateway.sse import (
     error_frame,
     iter_events,
 )
+from aieye.gateway.sse.observer import StreamObserver
+from aieye.gateway.sse.template import Template
+from aieye.gateway.usage import Usage
 
 CAP = 1 << 20
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
@@ -202,7 +205,8 @@ def fed(
 
 def state(observer: StreamMeter) -> dict[str, Any]:
     """Everything that a meter tells."""
-    names = [name for name in StreamMeter.__slots__ if not name.startswith("_")]
+    slots = StreamMeter.__slots__ + StreamObserver.__slots__
+    names = [name for name in slots if not name.startswith("_")]
     names += ["tail", "finish_reason", "complete"]
     return {name: getattr(observer, name) for name in names}
 
@@ -474,6 +478,26 @@ def test_usage_beside_choices_is_read_and_forwarded_and_the_last_one_counts() ->
     assert sent + observer.tail == raw
     assert (observer.usage, observer.usage_span) == ({"total_tokens": 1}, None)
     assert observer.complete
+
+
+@pytest.mark.parametrize("place", ["usage", "response"])
+def test_what_was_used_is_reported_with_the_tier_that_served_the_call(place: str) -> None:
+    if place == "usage":
+        raw = chat_stream(text("a"), end(), {**usage_only(), "service_tier": "flex"})
+        observer, _ = fed("chat", raw)
+        assert observer.reported == Usage(9, 3, service_tier="flex", raw=USAGE)
+    else:
+        usage = {"input_tokens": 1, "output_tokens": 5, "total_tokens": 6}
+        observer, _ = fed("responses", response_stream(usage=usage, service_tier="flex"))
+        assert observer.reported == Usage(1, 5, service_tier="flex", raw=usage)
+
+
+def test_a_later_report_that_takes_back_an_earlier_one_is_not_believed() -> None:
+    reports = [{**USAGE, "completion_tokens": n, "total_tokens": 9 + n} for n in (1, 3, 2)]
+    raw = chat_stream(*(text("a", usage=report) for report in reports), end())
+    observer, _ = fed("chat", raw)
+    assert observer.reported == Usage(9, 3, anomaly=True, raw=reports[1])
+    assert observer.usage == reports[2]
 
 
 def test_chunks_without_choices_or_usage_pass() -> None:
@@ -869,3 +893,151 @@ def test_a_meter_tells_what_parsing_every_frame_would_tell(
     assert observer.events == len(chunks) + len(closing) + 1
     for event in iter_events(sent):
         ChatCompletionChunk.model_validate_json(event.data)
+
+
+# --- Rows of like frames --------------------------------------------------------------------------
+
+WORDS = ["the", " cat", "\n", " 世界", ' "q"', "100%s", " a\\b", "."]
+
+
+class EveryFrameParsed(StreamMeter):
+    """A meter that takes nothing for granted."""
+
+    __slots__ = ()
+
+    def _skim(self, frames: bytes, position: int, is_plain: bool) -> int:
+        return position
+
+
+@pytest.fixture
+def rows(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Each look for a row: how many bytes it may have read, how many frames it found."""
+    looks = []
+    match_row = Template._match_row
+
+    def noting(
+        self: Template, frames: bytes, start: int, most_bytes: int
+    ) -> tuple[int, int, int] | None:
+        found = match_row(self, frames, start, most_bytes)
+        looks.append((min(most_bytes, len(frames) - start), found[1] if found else 0))
+        return found
+
+    monkeypatch.setattr(Template, "_match_row", noting)
+    return looks
+
+
+def row(count: int, **fields: Any) -> list[dict[str, Any]]:
+    """Like frames, whose literal bytes have what is special in a format."""
+    return [
+        text(
+            WORDS[n % len(WORDS)],
+            system_fingerprint="%b 7%",
+            obfuscation="x" * (1 + n % 9),
+            **fields,
+        )
+        for n in range(count)
+    ]
+
+
+def parsed(dialect: Dialect, raw: bytes) -> dict[str, Any]:
+    """What a meter tells that parses every frame."""
+    observer = EveryFrameParsed(dialect, withhold_usage=True, max_event_bytes=CAP)
+    observer.feed(raw)
+    observer.end()
+    return state(observer)
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_a_long_row_is_read_at_once_and_tells_what_parsing_would_tell(
+    rows: list[tuple[int, int]], escaped: bool, line_end: bytes
+) -> None:
+    dumps = DUMPS[1] if escaped else DUMPS[0]
+    chunks = [role(), *row(80), end(), usage_only()]
+    raw = b"".join(b"data: " + dumps(one) + b"\n\n" for one in chunks) + b"data: [DONE]\n\n"
+    raw = raw.replace(b"\n", line_end)
+    observer, sent = fed("chat", raw)
+    assert state(observer) == parsed("chat", raw)
+    assert observer.text_bytes == sum(len(WORDS[n % len(WORDS)].encode()) for n in range(80))
+    assert max(found for _, found in rows) > 60
+    assert whole(observer, sent, raw) == raw
+    for place in range(0, len(raw), 97):
+        assert state(fed("chat", raw[:place], raw[place:])[0]) == state(observer)
+
+
+def test_a_long_row_of_numbered_events_is_read_at_once(rows: list[tuple[int, int]]) -> None:
+    deltas = [
+        typed("response.output_text.delta", sequence_number=n, delta=f" {n}", obfuscation="x" * 5)
+        for n in range(1, 121)
+    ]
+    raw = typed("response.created", response={"id": "r"}) + b"".join(deltas)
+    raw += typed("response.completed", response={"usage": USAGE})
+    observer, sent = fed("responses", raw)
+    assert state(observer) == parsed("responses", raw)
+    assert (observer.deltas, max(found for _, found in rows) > 100) == (120, True)
+    assert sent + observer.tail == raw
+
+
+@pytest.mark.parametrize("place", [6, 7, 40, 78, 79])
+@pytest.mark.parametrize(
+    ("said", "instead"),
+    [
+        (b'"index":0', b'"index":1'),
+        (b'"finish_reason":null', b'"finish_reason":"ok"'),
+        (b'"error":null', b'"error":"no"'),
+        (b'"error":null', b'"error":1234'),
+        (b'"choices":[', b'"choicez":['),
+        (b'"content":', b'"contenu":'),
+        (b"data: {", b"daten: {"),
+        (b"data: {", b"event: {"),
+        (b'"usage":null', b'"usage":{}  '),
+        (b'"logprobs":null', b'"logprobs":nul\n'),
+        (b'"obfuscation":"x', b'"obfuscation":"\n'),
+        (b'"obfuscation":"x', b'"obfuscation":"\r'),
+        (b'"obfuscation":"x', b'"obfuscation":""'),
+        (b'{"content":"', b'{"content":""'),
+        (b'{"content":"', b'{"content":"\n'),
+    ],
+)
+def test_one_frame_of_another_meaning_is_noticed_in_a_long_row(
+    rows: list[tuple[int, int]], said: bytes, instead: bytes, place: int
+) -> None:
+    frames = [data(one) for one in row(80, error=None, usage=None)]
+    assert frames[place].count(said) == 1
+    frames[place] = frames[place].replace(said, instead)
+    raw = data(role()) + b"".join(frames) + chat_stream(end(), usage_only())
+    observer, sent = fed("chat", raw)
+    told, known = state(observer), parsed("chat", raw)
+    assert told.pop("text_bytes") == pytest.approx(known.pop("text_bytes"), abs=2)
+    assert told == known
+    assert observer._open == ({0, 1} if instead == b'"index":1' else {0})
+    assert (sent + observer.tail if observer.error else whole(observer, sent, raw)) == raw
+    assert rows
+
+
+@pytest.mark.parametrize("every", [5, 500])
+def test_rows_that_end_early_cost_linear_work(rows: list[tuple[int, int]], every: int) -> None:
+    frames = [data(text("a", usage=None if n % every else 1234)) for n in range(3_000)]
+    raw = b"".join(frames)
+    observer, sent = fed("chat", raw)
+    assert (observer.deltas, sent) == (3_000, raw)
+    assert sum(found == 0 for _, found in rows) > 3_000 // every // 2
+    assert sum(read for read, _ in rows) < 40 * len(raw)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(CHUNKS, st.integers(1, 30)), min_size=1, max_size=6),
+    st.sampled_from(DUMPS),
+    st.lists(st.integers(0, 100_000), max_size=3),
+)
+def test_rows_of_any_frames_cut_anywhere_tell_what_parsing_would_tell(
+    repeated: list[tuple[dict[str, Any], int]],
+    dumps: Callable[[object], bytes],
+    places: list[int],
+) -> None:
+    frames = [b"data: " + dumps(one) + b"\n\n" for one, count in repeated for _ in range(count)]
+    raw = b"".join([*frames, data(end()), b"data: [DONE]\n\n"])
+    told, known = state(fed("chat", *cut(raw, places))[0]), parsed("chat", raw)
+    assert told.pop("text_bytes") <= 3 * known.pop("text_bytes")
+    assert told == known

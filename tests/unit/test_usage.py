@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aieye.gateway import usage as usage_module
 from aieye.gateway.usage import (
     FINISH_COMPLETE,
     FINISH_ERROR,
@@ -31,6 +30,7 @@ from aieye.gateway.usage import (
     normalise_usage,
     usage_of_body,
 )
+from aieye.gateway.usage import tokens as tokens_module
 
 CHAT: dict[str, Any] = {
     "prompt_tokens": 2006,
@@ -593,9 +593,9 @@ def test_no_body_raises(body: bytes) -> None:
 def no_tokenizer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Count by the rule, whatever is installed here."""
     monkeypatch.setitem(sys.modules, "bpe_openai", None)
-    usage_module._encoding.cache_clear()
+    tokens_module._encoding.cache_clear()
     yield
-    usage_module._encoding.cache_clear()
+    tokens_module._encoding.cache_clear()
 
 
 @pytest.mark.parametrize(("size", "tokens"), [(-1, 0), (0, 0), (1, 1), (4, 1), (5, 2)])
@@ -614,7 +614,7 @@ def test_with_the_optional_tokenizer_texts_are_counted_exactly(
     encoding = SimpleNamespace(encode_ordinary=str.split)
     package = SimpleNamespace(get_encoding={"o200k_base": encoding}.__getitem__)
     monkeypatch.setitem(sys.modules, "bpe_openai", package)
-    usage_module._encoding.cache_clear()
+    tokens_module._encoding.cache_clear()
     assert count_tokens("extraordinarily few words") == 3
     assert count_tokens("") == 0
     assert count_tokens("x " * 60_000) == 60_000

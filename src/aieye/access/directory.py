@@ -79,7 +79,8 @@ class Directory:
 
     def set_demo(self, base_url: str, *, forced: bool) -> None:
         """Offer the simulated provider at `base_url`, while there is no other or when `forced`."""
-        key = KeyInfo(DEMO_ID, DEMO_ID, "simulated", "simulated")
+        # Random: a key is taken out of all that its provider answers, so it may be no word of it.
+        key = KeyInfo(DEMO_ID, DEMO_ID, "simulated", secrets.token_urlsafe(24))
         self._demo = ProviderInfo(
             DEMO_ID, DEMO_PROVIDER, base_url, origin(base_url), (key,), is_simulated=True
         )

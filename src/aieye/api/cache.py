@@ -32,7 +32,8 @@ from aieye.api.calls import ID_EXAMPLE, owner_of, usd
 from aieye.api.deps import CurrentActor, CurrentAdministrator, CurrentState, Reading, change
 from aieye.api.paging import LARGEST_NUMBER, CurrentPaging, Paging
 from aieye.api.schemas import Label, WriteModel, answers, page_example
-from aieye.db.tables import CacheEntry, CacheTotals, Provider
+from aieye.cache.texts import given, hashed
+from aieye.db.tables import CacheEntry, CacheTotals, CallBody, Provider
 from aieye.db.types import now
 from aieye.errors import NotFound
 from aieye.ledger import queries
@@ -122,9 +123,18 @@ async def get_entry(
     entry_id: EntryId, caller: CurrentAdministrator, session: Reading
 ) -> EntryTexts:
     """With the request as it was hashed and the response as it was stored."""
-    statement = _select().add_columns(CacheEntry.request, CacheEntry.body)
+    statement = (
+        _select()
+        .add_columns(
+            CacheEntry.request, CacheEntry.body, CallBody.request.label("kept_request"),
+            CallBody.response, CallBody.is_compressed,
+        )
+        .outerjoin(CallBody, CallBody.id == CacheEntry.body_id)
+    )  # fmt: skip
     row = await _row(session, statement, entry_id)
-    request, body = row[-2:]
+    is_packed = bool(row.is_compressed)
+    request = hashed(row.request, row.kept_request, row.model, is_compressed=is_packed)
+    body = given(row.body, row.response, is_compressed=is_packed)
     is_text = row.content_type.startswith(_TEXTS)
     return EntryTexts(
         **shown_entry(row).model_dump(),

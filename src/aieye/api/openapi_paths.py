@@ -216,7 +216,7 @@ def _inference(name: str) -> dict[str, Any]:
     content: dict[str, Any] = {"application/json": {"schema": _ANY, "example": answer}}
     properties: dict[str, Any] = {"model": _MODEL, **required}
     if name in _STREAMED:
-        properties["stream"] = {"type": "boolean", "default": False}
+        properties["stream"] = {"type": "boolean"}
         content["text/event-stream"] = {"schema": _ANY, "example": _CHUNK_EXAMPLE}
     if name == "audio/speech":
         content = {media_type: {"schema": _BINARY} for media_type in _SPEECH_TYPES}

@@ -13,18 +13,18 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from aieye.access.snapshot import SCOPES, Grant
-from aieye.cache.controls import Controls
-from aieye.cache.key import read_object
+from aieye.cache.controls import DEFAULT, Controls
+from aieye.cache.key import read_object, write_json
 from aieye.errors import AieyeError, InvalidRequest, PayloadTooLarge, Unauthenticated
 from aieye.gateway.calls import Call
 from aieye.gateway.service import CacheMiss
-from aieye.gateway.wire import CHAT, COMPLETIONS, EDITS, Match
+from aieye.gateway.wire import CHAT, COMPLETIONS, EDITS, Header, Match, header
 from aieye.ledger.book import CallRecord
 from aieye.state import State
+from aieye.telemetry import request_id
 
 router = APIRouter(tags=["original"])
 _ENDPOINTS = {f"v1/{endpoint.name}": endpoint for endpoint in (CHAT, COMPLETIONS, EDITS)}
-_DEFAULT = Controls()
 _ONLY = Controls("only", is_explicit=True)
 
 
@@ -52,6 +52,8 @@ async def post_cache(request: Request, endpoint: str) -> Response:
 async def _answer(request: Request, endpoint: str, *, only_cached: bool) -> Response:
     state: State = request.app.state.aieye
     record = CallRecord("unknown")
+    request_id.set(record.request_id)
+    own = {"x-request-id": record.request_id}
     state.metrics.began()
     try:
         grant = _grant(state, request.headers.get("authorization", ""))
@@ -59,16 +61,16 @@ async def _answer(request: Request, endpoint: str, *, only_cached: bool) -> Resp
         body = await _body(request, state.settings.max_json_bytes)
         known = _ENDPOINTS.get(name)
         if known is None:
-            if only_cached and body.strip() and read_object(body):
-                return _json(200, [])
+            if only_cached and read_object(body):
+                return _json(200, [], own)
             raise InvalidData
         record.endpoint = known.name
         match = Match(known, f"/{known.name}")
-        call = Call(match, grant, body, record, controls=_ONLY if only_cached else _DEFAULT)
+        call = Call(match, grant, body, record, controls=_ONLY if only_cached else DEFAULT)
         content = await _call(request, state, call, only_cached=only_cached)
-        return _json(200, content, {"x-request-id": record.request_id})
+        return _json(200, content, own)
     except AieyeError as error:
-        return _json(error.status, {"detail": error.message}, dict(error.headers))
+        return _json(error.status, {"detail": error.message}, {**error.headers, **own})
     finally:
         state.metrics.ended(record)
 
@@ -81,6 +83,9 @@ async def _call(
         raise InvalidData
     if document.get("stream"):
         raise InvalidRequest("This route does not stream; use /v1/chat/completions.")
+    if only_cached and isinstance(document.get("cache"), dict):
+        # Whatever else the body asks of the cache, this route never calls a provider.
+        call.body = write_json({**document, "cache": {**document["cache"], "mode": "only"}})
     try:
         reply = await _unless_gone(request, state.relay.infer(call))
     except CacheMiss:
@@ -89,16 +94,20 @@ async def _call(
         raise
     body = reply.body or b""
     if reply.status >= 400:
-        raise ProviderRefused(reply.status, body)
+        raise ProviderRefused(reply.status, body, reply.headers)
     found = {"response": _text(body), "cache_hit": call.record.cache == "hit"}
     return [found] if only_cached else found
 
 
 class ProviderRefused(AieyeError):
-    """The provider's 4xx keep their status; its own troubles are 502."""
+    """The provider's 4xx keep their status and say when to try again; its own troubles are 502."""
 
-    def __init__(self, status: int, body: bytes) -> None:
-        super().__init__(_provider_message(body) or f"The provider answered {status}.")
+    def __init__(self, status: int, body: bytes, headers: list[Header] | None = None) -> None:
+        later = header(headers or [], b"retry-after")
+        super().__init__(
+            _provider_message(body) or f"The provider answered {status}.",
+            headers={"Retry-After": later.decode("latin-1")} if later else None,
+        )
         self.status = status if status < 500 else 502  # type: ignore[misc] # per answer here
 
 

@@ -1,5 +1,6 @@
 """Errors as programs read them: OpenAI's error object, and never what the caller had sent.
 
+On the originals' routes it is their `{"detail": …}`. Each failure has its request's id.
 https://platform.openai.com/docs/guides/error-codes
 """
 
@@ -18,7 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from aieye.errors import AieyeError
-from aieye.telemetry import request_id
+from aieye.telemetry import RequestId, request_id
 
 log = structlog.get_logger()
 
@@ -28,7 +29,8 @@ _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}", re.ASCII)
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Render every failure of `app`'s routes as OpenAI's error object."""
+    """Render every failure of `app`'s routes, under the id that its request is given."""
+    app.add_middleware(RequestId)
     app.add_exception_handler(AieyeError, render_error)
     app.add_exception_handler(RequestValidationError, render_invalid)
     app.add_exception_handler(HTTPException, render_http)
@@ -55,9 +57,11 @@ async def render_invalid(_request: Request, error: Exception) -> Response:
     return _response(422, _body(message, _INVALID, "unprocessable", param))
 
 
-async def render_http(_request: Request, error: Exception) -> Response:
+async def render_http(request: Request, error: Exception) -> Response:
     """Answer with what the framework itself refused: 404, 405, 413 and the like."""
     assert isinstance(error, HTTPException)
+    if _is_original(request.scope["path"]):
+        return _response(error.status_code, orjson.dumps({"detail": error.detail}), error.headers)
     status = HTTPStatus(error.status_code)
     kind = _INVALID if status < 500 else "server_error"
     code = status.phrase.lower().replace(" ", "_")
@@ -71,7 +75,9 @@ async def render_crash(_request: Request, error: Exception) -> Response:
     current = request_id.get()
     hint = f" (request {current})" if current else ""
     message = f"Something went wrong on the server{hint}."
-    return _response(500, _body(message, AieyeError.type, AieyeError.code, None))
+    body = _body(message, AieyeError.type, AieyeError.code, None)
+    # A crash is answered outside of what puts the id into all other answers.
+    return _response(500, body, {"x-request-id": current} if current else None)
 
 
 def explain_invalid(problems: Sequence[Any]) -> tuple[str | None, str]:
@@ -81,6 +87,11 @@ def explain_invalid(problems: Sequence[Any]) -> tuple[str | None, str]:
     param = ".".join(_shown(part) for part in place) or None
     message = str(problem["msg"]).removeprefix("Value error, ")
     return param, f"{param}: {message}" if param else message
+
+
+def _is_original(path: str) -> bool:
+    """Whether the original AI-Eye's clients call there."""
+    return path.startswith("/api/") and not path.startswith("/api/v1")
 
 
 def _shown(part: str | int) -> str:

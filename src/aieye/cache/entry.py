@@ -49,8 +49,8 @@ class Provenance:
 class Entry:
     """An answer as the provider gave it. Times are microseconds since 1970.
 
-    `request` is the canonical body that was hashed, `body` the bytes of the one form that was
-    stored: a JSON body (or audio), or the frames of a stream.
+    `body` is the bytes of the one form that was stored: a JSON body (or audio), or the frames of a
+    stream.
     """
 
     key: bytes
@@ -61,14 +61,13 @@ class Entry:
     is_stream: bool
     headers: tuple[Header, ...]
     body: bytes = field(repr=False)
-    request: bytes = field(repr=False)
     provenance: Provenance
     created_at: int
     expires_at: int | None
 
     @property
     def size_bytes(self) -> int:
-        return len(self.body) + len(self.request) + _OVERHEAD_BYTES
+        return len(self.body) + _OVERHEAD_BYTES
 
     def is_fresh(self, now: int, max_age_us: int | None) -> bool:
         """Whether the entry may still be given, `max_age_us` being the most age a client accepts."""

@@ -82,10 +82,10 @@ class Cache:
         """Count a hit; written to the database every few seconds."""
         self._touched[entry.key] = self._touched.get(entry.key, 0) + 1
 
-    def keep(self, entry: Entry) -> None:
-        """Store an entry in both tiers, in place of an older one."""
+    def keep(self, entry: Entry, request: bytes, *, is_kept: bool) -> None:
+        """Store an entry in both tiers, in place of an older one (see `Store.put`)."""
         self.memory.put(entry)
-        self._store.put(entry)
+        self._store.put(entry, request, is_kept=is_kept)
 
     async def purge(
         self,

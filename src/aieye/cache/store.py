@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import zlib
+from contextlib import closing
 from typing import Any, Protocol
 
 import orjson
 import structlog
 
+from aieye.cache.absent import KeyFilter
 from aieye.cache.entry import Entry, Provenance, headers_as_json, headers_from_json
+from aieye.cache.texts import given
+from aieye.db.batches import Target
 from aieye.db.engine import Database
-from aieye.db.group_writer import GroupWriter, Target
+from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import CacheEntry
 
 log = structlog.get_logger()
@@ -18,16 +24,20 @@ log = structlog.get_logger()
 _COLUMNS = (
     "key", "endpoint", "provider_id", "namespace", "model", "is_stream", "content_type", "headers",
     "body", "checksum", "request", "meta", "created_at", "expires_at", "last_used_at", "hits",
-    "size_bytes",
+    "size_bytes", "body_id",
 )  # fmt: skip
-_READ = (
-    "endpoint", "provider_id", "namespace", "model", "is_stream", "headers", "body", "request",
-    "meta", "created_at", "expires_at", "checksum",
-)  # fmt: skip
+_READ = """
+SELECT e.endpoint, e.provider_id, e.namespace, e.model, e.is_stream, e.headers, e.body, e.meta,
+    e.created_at, e.expires_at, e.checksum, b.response, b.is_compressed
+FROM cache_entries e LEFT JOIN call_bodies b ON b.id = e.body_id WHERE e.key = """
 ENTRIES = Target(CacheEntry.__table__, _COLUMNS, ("key",), "replace")  # type: ignore[arg-type] # declared as FromClause, is a Table
 
 # A database slower than this is passed by: the call goes to the provider.
 LOOKUP_SECONDS = 0.5
+# What an entry takes in the database beside its texts, about.
+_ROW_BYTES = 1_024
+# Keys that come before those in the database are counted anew.
+_ROOM_FOR_KEYS = 65_536
 
 
 class Lookup(Protocol):
@@ -36,6 +46,8 @@ class Lookup(Protocol):
     async def start(self) -> None: ...
 
     async def row(self, key: bytes) -> Any: ...
+
+    def added(self, key: bytes) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -62,22 +74,26 @@ class Store:
             return None
         try:
             entry = _entry(key, row)
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, zlib.error) as error:
             log.warning("cache_entry_unreadable", reason=type(error).__name__)
             return None
-        if entry.checksum(_bytes(row[5]), _bytes(row[8])) != bytes(row[-1]):
+        if entry.checksum(_bytes(row[5]), _bytes(row[7])) != bytes(row[10]):
             log.warning("cache_entry_damaged", key=key.hex())
             return None
         return entry
 
-    def put(self, entry: Entry) -> None:
-        """Write the entry with the next batch."""
+    def put(self, entry: Entry, request: bytes, *, is_kept: bool) -> None:
+        """Write the entry and the canonical `request` that was hashed, with the next batch.
+
+        `is_kept` says that the ledger keeps the texts (`Provenance.body_id`): not twice, then.
+        """
         headers = headers_as_json(entry.headers)
         try:
             provenance = orjson.dumps(entry.provenance.as_json())
         except TypeError:
             # A provider's usage may hold what is no legal text: such an answer stays in memory.
             return
+        self._lookup.added(entry.key)
         self._writer.put(
             ENTRIES,
             entry.key,
@@ -90,15 +106,16 @@ class Store:
                 entry.is_stream,
                 _content_type(entry),
                 headers.decode(),
-                entry.body,
+                b"" if is_kept else entry.body,
                 entry.checksum(headers, provenance),
-                entry.request,
+                b"" if is_kept else request,
                 provenance.decode(),
                 entry.created_at,
                 entry.expires_at,
                 entry.created_at,
                 0,
-                entry.size_bytes,
+                len(entry.body) + len(request) + _ROW_BYTES,
+                entry.provenance.body_id if is_kept else None,
             ),
             # The row of the call that made it follows at once: one commit for both.
             lazy=True,
@@ -123,37 +140,79 @@ def _entry(key: bytes, row: Any) -> Entry:
         model=row[3],
         is_stream=bool(row[4]),
         headers=headers_from_json(row[5]),
-        body=bytes(row[6]),
-        request=bytes(row[7]),
-        provenance=Provenance.from_json(orjson.loads(row[8])),
-        created_at=row[9],
-        expires_at=row[10],
+        body=given(bytes(row[6]), row[11], is_compressed=bool(row[12])),
+        provenance=Provenance.from_json(orjson.loads(row[7])),
+        created_at=row[8],
+        expires_at=row[9],
     )
 
 
 class _SqliteLookup:
-    """A connection in the event loop: a look-up by key takes microseconds, a thread many more."""
+    """A connection in the event loop: a look-up by key takes microseconds, a thread many more.
+
+    Only one process serves a SQLite file, so it knows by itself, once it has read the keys, what is
+    surely not there: most of what is asked for. Others may only take entries away.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: sqlite3.Connection | None = None
+        self._present: KeyFilter | None = None
+        # Keys added while those of the database are read.
+        self._added: list[bytes] = []
+        self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self._connection = self._database.connect_sqlite(readonly=True)
+        self._read_keys_again()
+
+    def added(self, key: bytes) -> None:
+        present = self._present
+        if present is not None:
+            present.add(key)
+            if present.count > present.capacity:
+                self._read_keys_again()
+        if self._reading is not None:
+            self._added.append(key)
+
+    def _read_keys_again(self) -> None:
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_keys())
+
+    async def _read_keys(self) -> None:
+        try:
+            present = await asyncio.to_thread(self._keys)
+        except sqlite3.Error as error:
+            log.warning("cache_keys_not_read", reason=f"{type(error).__name__}: {error}")
+        else:
+            for key in self._added:
+                present.add(key)
+            self._present = present
+        self._added = []
+        self._reading = None
+
+    def _keys(self) -> KeyFilter:
+        with closing(self._database.connect_sqlite(readonly=True)) as connection:
+            (count,) = connection.execute("SELECT entries FROM cache_totals").fetchone()
+            present = KeyFilter(2 * count + _ROOM_FOR_KEYS)
+            for (key,) in connection.execute("SELECT key FROM cache_entries"):
+                present.add(key)
+        return present
 
     async def row(self, key: bytes) -> Any:
         if self._connection is None:
             return None
+        if self._present is not None and not self._present.may_hold(key):
+            return None
         try:
-            return self._connection.execute(
-                f"SELECT {', '.join(_READ)} FROM cache_entries WHERE key = ?",  # noqa: S608 - our own column names
-                (key,),
-            ).fetchone()
+            return self._connection.execute(f"{_READ} ?", (key,)).fetchone()
         except sqlite3.Error as error:
             log.warning("cache_not_read", reason=f"{type(error).__name__}: {error}")
             return None
 
     async def close(self) -> None:
+        if self._reading is not None:
+            await self._reading
         if self._connection is not None:
             self._connection.close()
 
@@ -172,14 +231,14 @@ class _PostgresLookup:
             self._dsn, min_size=1, max_size=4, timeout=2, command_timeout=LOOKUP_SECONDS
         )
 
+    def added(self, key: bytes) -> None:
+        """Other processes add keys too: only the database knows them all."""
+
     async def row(self, key: bytes) -> Any:
         import asyncpg  # noqa: PLC0415
 
         try:
-            return await self._pool.fetchrow(
-                f"SELECT {', '.join(_READ)} FROM cache_entries WHERE key = $1",  # noqa: S608 - our own column names
-                key,
-            )
+            return await self._pool.fetchrow(f"{_READ} $1", key)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             log.warning("cache_not_read", reason=type(error).__name__)
             return None

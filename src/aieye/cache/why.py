@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
+from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import Row, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.cache.explain import Explanation, nearest
-from aieye.cache.key import NotJson, canonical, read_object
+from aieye.cache.texts import hashed
 from aieye.db.engine import Database
 from aieye.db.tables import CacheEntry, Call, CallBody, Token
 from aieye.errors import NotFound
@@ -57,17 +58,21 @@ async def _request(session: AsyncSession, call: Call) -> bytes | None:
     body = None if call.body_id is None else await session.get(CallBody, call.body_id)
     if body is None or body.request is None:
         return None
-    raw = zlib.decompress(body.request) if body.is_compressed else body.request
-    try:
-        return canonical(read_object(raw))
-    except NotJson:
-        return None
+    return hashed(b"", body.request, "", is_compressed=body.is_compressed) or None
 
 
 async def _candidates(session: AsyncSession, call: Call) -> list[tuple[int, bytes, str | None]]:
     namespace = await session.scalar(select(Token.cache_namespace).where(Token.id == call.token_id))
     rows = await session.execute(
-        select(CacheEntry.id, CacheEntry.request, CacheEntry.meta)
+        select(
+            CacheEntry.id,
+            CacheEntry.request,
+            CacheEntry.model,
+            CacheEntry.meta,
+            CallBody.request.label("kept"),
+            CallBody.is_compressed,
+        )
+        .outerjoin(CallBody, CallBody.id == CacheEntry.body_id)
         .where(
             or_(CacheEntry.model == call.model_asked, CacheEntry.model == call.model),
             CacheEntry.namespace == namespace,
@@ -76,4 +81,16 @@ async def _candidates(session: AsyncSession, call: Call) -> list[tuple[int, byte
         .order_by(CacheEntry.id.desc())
         .limit(NEWEST)
     )
-    return [(entry_id, request, meta.get("body_id")) for entry_id, request, meta in rows]
+    found = rows.all()
+    return await asyncio.to_thread(_read_candidates, found)
+
+
+def _read_candidates(rows: Sequence[Row[Any]]) -> list[tuple[int, bytes, str | None]]:
+    return [
+        (
+            row.id,
+            hashed(row.request, row.kept, row.model, is_compressed=bool(row.is_compressed)),
+            row.meta.get("body_id"),
+        )
+        for row in rows
+    ]

@@ -6,6 +6,7 @@ the short commands answer at once. A failure that can be expected is one line on
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import NoReturn
@@ -20,6 +21,8 @@ from aieye.errors import AieyeError
 USAGE_ERROR = 2
 INFRASTRUCTURE = 3
 INTERRUPTED = 130
+# Prompts, answers and secrets are in what is written: it is its owner's alone.
+OWNER_ONLY = 0o077
 
 app = typer.Typer(
     name="aieye",
@@ -49,6 +52,7 @@ def version() -> None:
 
 def main() -> NoReturn:
     """Run the command of `sys.argv` and exit with its code."""
+    os.umask(OWNER_ONLY)
     try:
         app(prog_name="aieye")
     except AieyeError as error:
@@ -56,6 +60,10 @@ def main() -> NoReturn:
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        # A full disk, a directory that may not be written: the operator's, not ours.
+        complain(f"{error.filename or 'The system'}: {error.strerror or error}")
+        sys.exit(INFRASTRUCTURE)
     except Exception:  # noqa: BLE001 - the last resort: 1 would say that a quality gate failed
         traceback.print_exc()
         sys.exit(INFRASTRUCTURE)

@@ -262,7 +262,10 @@ class Instance(Base):
 
 
 class CacheEntry(Base):
-    """A stored answer. `checksum` covers key and body; an entry that fails it is a miss."""
+    """A stored answer. `checksum` covers key and body; an entry that fails it is a miss.
+
+    With a `body_id` its texts are those of that row of `call_bodies`, and empty here.
+    """
 
     __tablename__ = "cache_entries"
     __table_args__ = (
@@ -272,6 +275,12 @@ class CacheEntry(Base):
             "expires_at",
             sqlite_where=text("expires_at IS NOT NULL"),
             postgresql_where=text("expires_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_cache_entries_body_id",
+            "body_id",
+            sqlite_where=text("body_id IS NOT NULL"),
+            postgresql_where=text("body_id IS NOT NULL"),
         ),
     )
 
@@ -295,6 +304,7 @@ class CacheEntry(Base):
     last_used_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
     hits: Mapped[int] = mapped_column(BigInteger, default=0)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+    body_id: Mapped[str | None] = mapped_column(String(32))
 
 
 class CacheTotals(Base):

@@ -237,7 +237,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.has_head:
-            self.headers.append((name, value))
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         if self._is_whole:
@@ -272,5 +272,5 @@ class Connection(asyncio.Protocol):
 def _has_length(status: int, headers: list[Header]) -> bool:
     """Whether the answer says where it ends (RFC 9112, 6.3), or only the connection's end does."""
     return status in {204, 304} or any(
-        name.lower() in {b"content-length", b"transfer-encoding"} for name, _ in headers
+        name in {b"content-length", b"transfer-encoding"} for name, _ in headers
     )

@@ -21,7 +21,7 @@ from aieye.gateway.faults import UpstreamError, UpstreamTimeout
 from aieye.gateway.retry import (
     EXHAUSTED_CODES,
     LONGEST_RETRY_AFTER,
-    MOST_ATTEMPTS,
+    MOST_RETRIES,
     RETRIES_PER_KEY,
     Circuit,
     RetryBudget,
@@ -33,6 +33,7 @@ from aieye.gateway.retry import (
 from aieye.gateway.routing import Candidate
 from aieye.gateway.sse import StreamMeter
 from aieye.gateway.wire import Header, header
+from aieye.ledger.redact import redact
 
 # Texts of provider errors go into the ledger up to this length.
 _LONGEST_REASON = 300
@@ -66,13 +67,17 @@ class Outcome:
     first: bytes = field(default=b"", repr=False)
     # The answer is an error although its status is 200.
     is_failed_stream: bool = False
+    # What the provider calls it.
+    request_id: str | None = None
 
-    @property
-    def request_id(self) -> str | None:
+    def __post_init__(self) -> None:
         found = header(self.headers, b"x-request-id")
-        return None if found is None else found.decode("latin-1")[:200]
+        if found is not None:
+            self.request_id = found.decode("latin-1")[:200]
 
 
+# One attempt as the ledger has it: `provider`, `key_id`, `status` or `error`, `ms`.
+Attempt = dict[str, Any]
 Send = Callable[[Candidate, KeyInfo, float], Awaitable[Outcome]]
 
 
@@ -107,84 +112,69 @@ class Dispatcher:
         self,
         candidates: Sequence[Candidate],
         send: Send,
-        attempts: list[dict[str, Any]],
+        attempts: list[Attempt],
         *,
-        most_attempts: int = MOST_ATTEMPTS,
+        may_repeat: Callable[[], bool] | None = None,
     ) -> Outcome:
         """The first answer to deliver, or the last failure's.
 
-        Appends what was tried to `attempts`, `most_attempts` at most. Raises `UpstreamError` and
-        its kin when there is no answer at all.
+        Every key of every candidate has its turn; retries at the same key are bounded. Appends what
+        was tried to `attempts`. `may_repeat` says after a failure whether the request can be sent
+        once more. Raises `UpstreamError` and its kin when there is no answer at all.
         """
         deadline = time.monotonic() + self._total_seconds
-        last: Outcome | UpstreamError = AllCircuitsOpen(
-            "The provider failed several times in a row and is left alone for a moment.",
-            headers={"Retry-After": "30"},
-        )
-        pairs = [(candidate, key) for candidate in candidates for key in candidate.keys]
-        for index, (candidate, key) in enumerate(pairs):
+        turns = [(candidate, key) for candidate in candidates for key in candidate.keys]
+        last: Outcome | UpstreamError | None = None
+        retries_left = MOST_RETRIES
+        for number, (candidate, key) in enumerate(turns, 1):
             circuit = self._circuits.of(key)
             if not circuit.allows(time.monotonic()):
                 continue
-            has_more = index + 1 < len(pairs)
-            result = await self._try_key(
-                candidate,
-                key,
-                send,
-                attempts,
-                deadline=deadline,
-                has_more=has_more,
-                most=most_attempts,
-            )
-            if isinstance(result, Outcome) and _verdict(result) is Verdict.DELIVER:
-                return result
-            _discard(last)
-            last = result
-            if len(attempts) >= most_attempts or time.monotonic() >= deadline:
+            budget = self._budget(candidate)
+            retry = 0
+            while True:
+                result, verdict = await self._attempt(
+                    candidate, key, circuit, send, attempts, deadline
+                )
+                if verdict is Verdict.DELIVER and isinstance(result, Outcome):
+                    return result
+                _discard(last)
+                last = result
+                if may_repeat is not None and not may_repeat():
+                    return _last(last)
+                if verdict is not Verdict.RETRY or not min(retries_left, RETRIES_PER_KEY - retry):
+                    break
+                retry += 1
+                retries_left -= 1
+                wait = delay_before(retry, _asked(result))
+                patience = 1.0 if number < len(turns) else LONGEST_RETRY_AFTER
+                if wait > patience or time.monotonic() + wait >= deadline or not budget.spend():
+                    break
+                await asyncio.sleep(wait)
+                if not circuit.allows(time.monotonic()):
+                    break
+            if time.monotonic() >= deadline:
                 break
         return _last(last)
 
-    async def _try_key(
-        self,
-        candidate: Candidate,
-        key: KeyInfo,
-        send: Send,
-        attempts: list[dict[str, Any]],
-        *,
-        deadline: float,
-        has_more: bool,
-        most: int,
-    ) -> Outcome | UpstreamError:
-        """One key, with its retries."""
-        budget = self._budgets.setdefault(candidate.provider.id, RetryBudget())
+    def _budget(self, candidate: Candidate) -> RetryBudget:
+        budget = self._budgets.get(candidate.provider.id)
+        if budget is None:
+            budget = self._budgets[candidate.provider.id] = RetryBudget()
         budget.earn()
-        retry = 0
-        while True:
-            result = await self._attempt(candidate, key, send, attempts, deadline)
-            if not _may_retry(result) or retry >= RETRIES_PER_KEY or len(attempts) >= most:
-                return result
-            retry += 1
-            wait = delay_before(retry, _asked(result))
-            patience = 1.0 if has_more else LONGEST_RETRY_AFTER
-            if wait > patience or time.monotonic() + wait >= deadline or not budget.spend():
-                return result
-            circuit = self._circuits.of(key)
-            await asyncio.sleep(wait)
-            if not circuit.allows(time.monotonic()):
-                return result
-            _discard(result)
+        return budget
 
     async def _attempt(
         self,
         candidate: Candidate,
         key: KeyInfo,
+        circuit: Circuit,
         send: Send,
-        attempts: list[dict[str, Any]],
+        attempts: list[Attempt],
         deadline: float,
-    ) -> Outcome | UpstreamError:
-        circuit = self._circuits.of(key)
+    ) -> tuple[Outcome | UpstreamError, Verdict]:
         started = time.monotonic()
-        attempt: dict[str, Any] = {"provider": candidate.provider.name, "key_id": key.id}
+        attempt: Attempt = {"provider": candidate.provider.name, "key_id": key.id}
         attempts.append(attempt)
         ATTEMPT.set(attempt)
         try:
@@ -193,33 +183,35 @@ class Dispatcher:
             circuit.failed(time.monotonic())
             attempt["error"] = error.code
             attempt["ms"] = round((time.monotonic() - started) * 1000)
-            return error
+            # After silence for minutes the next key may be asked, this one not once more.
+            is_silence = isinstance(error, UpstreamTimeout)
+            return error, Verdict.NEXT_KEY if is_silence else Verdict.RETRY
         except BaseException:
             circuit.abandoned()
             attempt["error"] = "abandoned"
             raise
         attempt["status"] = outcome.status
         attempt["ms"] = round((time.monotonic() - started) * 1000)
-        self._judge_key(circuit, outcome, attempt)
-        return outcome
-
-    def _judge_key(self, circuit: Circuit, outcome: Outcome, attempt: dict[str, Any]) -> None:
         verdict = _verdict(outcome)
         if verdict is Verdict.DELIVER:
             circuit.succeeded()
-            return
-        attempt["error"] = _reason(outcome)
-        if outcome.status == 429:
-            # A limit is not an outage: only an empty account closes the key's door.
-            if _error_code(outcome) in EXHAUSTED_CODES:
-                circuit.exhausted(time.monotonic())
-            else:
-                circuit.abandoned()
         else:
-            circuit.failed(time.monotonic())
+            attempt["error"] = _reason(outcome)
+            _note_failure(circuit, outcome)
+        return outcome, verdict
 
 
-def _discard(result: Outcome | UpstreamError) -> None:
+def _note_failure(circuit: Circuit, outcome: Outcome) -> None:
+    if outcome.status != 429:
+        circuit.failed(time.monotonic())
+    elif _error_code(outcome) in EXHAUSTED_CODES:
+        # A limit is not an outage: only an empty account closes the key's door.
+        circuit.exhausted(time.monotonic())
+    else:
+        circuit.abandoned()
+
+
+def _discard(result: Outcome | UpstreamError | None) -> None:
     """Close what another attempt replaces."""
     if isinstance(result, Outcome) and result.response is not None:
         result.response.close()
@@ -233,13 +225,6 @@ def _verdict(outcome: Outcome) -> Verdict:
     return judge(outcome.status, _error_code(outcome) if outcome.status == 429 else None)
 
 
-def _may_retry(result: Outcome | UpstreamError) -> bool:
-    if isinstance(result, UpstreamTimeout):
-        # Silence for minutes: the next candidate may be asked, this one not once more.
-        return False
-    return isinstance(result, UpstreamError) or _verdict(result) is Verdict.RETRY
-
-
 def _asked(result: Outcome | UpstreamError) -> float | None:
     if isinstance(result, UpstreamError):
         return None
@@ -249,7 +234,12 @@ def _asked(result: Outcome | UpstreamError) -> float | None:
     return retry_after_seconds(texts, now())
 
 
-def _last(last: Outcome | UpstreamError) -> Outcome:
+def _last(last: Outcome | UpstreamError | None) -> Outcome:
+    if last is None:
+        raise AllCircuitsOpen(
+            "The provider failed several times in a row and is left alone for a moment.",
+            headers={"Retry-After": "30"},
+        )
     if isinstance(last, UpstreamError):
         raise last
     if last.status in {401, 403}:
@@ -277,6 +267,13 @@ def _error_code(outcome: Outcome) -> str | None:
 
 def _reason(outcome: Outcome) -> str:
     if outcome.meter is not None and outcome.meter.error is not None:
-        return str(outcome.meter.error.get("message", "error in the stream"))[:_LONGEST_REASON]
-    message = _error_object(outcome).get("message")
-    return str(message or f"status {outcome.status}")[:_LONGEST_REASON].replace("\0", "")
+        message = outcome.meter.error.get("message", "error in the stream")
+    else:
+        message = _error_object(outcome).get("message") or f"status {outcome.status}"
+    return clean_reason(str(message), outcome.key)
+
+
+def clean_reason(text: str, key: KeyInfo) -> str:
+    """What a provider said of an error, as it may be kept: short, and without secrets."""
+    text = text.replace(key.secret, "[redacted]").replace("\0", "")
+    return redact(text.encode("utf-8", "replace")).decode()[:_LONGEST_REASON]

@@ -22,7 +22,7 @@ from aieye.cache.entry import Entry
 from aieye.errors import AieyeError
 from aieye.gateway.client import UpstreamResponse
 from aieye.gateway.deadline import Deadline
-from aieye.gateway.dispatch import Dispatcher, Outcome
+from aieye.gateway.dispatch import Dispatcher, Outcome, clean_reason
 from aieye.gateway.faults import BrokenOff, UpstreamError
 from aieye.gateway.prepare import Plan
 from aieye.gateway.routing import Candidate
@@ -97,7 +97,6 @@ class Exchange:
         self.settlement: Settlement | None = None
         self.entry: Entry | None = None
         self.body_id = uuid_utils.uuid7().hex
-        self.has_kept_body = False
         self.attempts: list[dict[str, Any]] = []
         self.outcome: Outcome | None = None
         self.error: AieyeError | None = None
@@ -157,7 +156,9 @@ class Exchange:
         if error is None:
             return None
         found = next((error[name] for name in ("code", "type", "message") if error.get(name)), "")
-        return str(found or "error in the stream")[:300].replace("\0", "")
+        key = self.outcome.key if self.outcome is not None else None
+        text = str(found or "error in the stream")
+        return text if key is None else clean_reason(text, key)
 
     @property
     def is_joinable(self) -> bool:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from aieye.access.snapshot import Grant, Snapshot
+from aieye.access.snapshot import Grant
 from aieye.cache.controls import Controls, from_field
 from aieye.cache.key import NOT_IN_KEY, cache_key, canonical, read_object, write_json
 from aieye.errors import InvalidRequest
-from aieye.gateway.routing import Candidate, ModelNotAllowed, NoRoute, bound_to, resolve
+from aieye.gateway.routing import Candidate, ModelNotAllowed, NoRoute, Router, bound_to
 from aieye.gateway.wire import Endpoint, Match
 
 # Responses that go on by themselves or lean on what the provider remembers cannot be given again.
@@ -47,6 +47,10 @@ class Plan:
     def endpoint(self) -> Endpoint:
         return self.match.endpoint
 
+    def canonical_of(self, key: bytes) -> bytes:
+        """What was hashed into one of `keys`."""
+        return self.canonicals[self.keys.index(key)]
+
     def body_for(self, candidate: Candidate, *, inject_usage: bool) -> bytes:
         """The bytes that go up: as they came, unless a field has to be another one."""
         document = self.document
@@ -77,7 +81,7 @@ def prepare(
     match: Match,
     raw: bytes,
     grant: Grant,
-    snapshot: Snapshot,
+    router: Router,
     header: Controls,
     *,
     key_id: int | None = None,
@@ -91,19 +95,19 @@ def prepare(
     model = _model(document)
     if model is None and grant.models is not None:
         raise ModelNotAllowed("This token is limited to models: name one of them.", param="model")
-    found = resolve(snapshot, grant, model)
+    candidates = router.resolve(grant, model)
     if key_id is not None:
-        found = bound_to(snapshot, found, model, key_id)
-        if not found:
+        candidates = tuple(bound_to(router.snapshot, candidates, model, key_id))
+        if not candidates:
             raise NoRoute("The key that the object was made with is not in use any more.")
-    candidates = tuple(found)
     endpoint = match.endpoint
     is_stream = _is_stream(endpoint, document)
     canonicals: tuple[bytes, ...] = ()
     keys: tuple[bytes, ...] = ()
     if endpoint.cacheable and not _is_stateful(endpoint, document):
-        # What the key leaves out has to be legal text all the same.
-        write_json([document[name] for name in NOT_IN_KEY if name in document])
+        if not NOT_IN_KEY.isdisjoint(document):
+            # What the key leaves out has to be legal text all the same.
+            write_json([document[name] for name in NOT_IN_KEY if name in document])
         canonicals = _canonicals(document, candidates)
         name = _key_name(endpoint, is_stream=is_stream)
         keys = tuple(

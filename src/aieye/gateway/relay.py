@@ -139,7 +139,7 @@ class Relay:
             candidates,
             lambda candidate, key, seconds: self._send(call, candidate, key, seconds),
             attempts,
-            most_attempts=1 if call.upload is not None else 3,
+            may_repeat=None if call.upload is None else lambda: False,
         )
         record = call.record
         record.attempts = attempts

@@ -25,7 +25,8 @@ EXHAUSTED_CODES = frozenset(
 )  # fmt: skip
 
 RETRIES_PER_KEY = 2
-MOST_ATTEMPTS = 6
+# Of one call, over all keys: each key has its first attempt besides.
+MOST_RETRIES = 4
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 8.0
 # A provider that asks for more patience than this is left for the next one, or its 429 passed on.

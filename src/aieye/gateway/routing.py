@@ -28,6 +28,10 @@ class NoRoute(Unavailable):
     code = "no_route"
 
 
+# Pairs of token and model that are remembered until the next change of the set-up.
+_MOST_KNOWN = 4_096
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A provider, the keys to try there in turn, and the model's name as the provider knows it."""
@@ -35,6 +39,25 @@ class Candidate:
     provider: ProviderInfo
     keys: tuple[KeyInfo, ...]
     model: str | None
+
+
+class Router:
+    """Finds the candidates under one snapshot, and remembers those that always come out alike."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._known: dict[tuple[int, str | None], tuple[Candidate, ...]] = {}
+
+    def resolve(self, grant: Grant, model: str | None) -> tuple[Candidate, ...]:
+        """See `resolve`."""
+        place = (grant.token_id, model)
+        found = self._known.get(place)
+        if found is None:
+            found = tuple(resolve(self.snapshot, grant, model))
+            route = None if model is None else self.snapshot.routes.get(model)
+            if (route is None or not route.is_weighted) and len(self._known) < _MOST_KNOWN:
+                self._known[place] = found
+        return found
 
 
 def resolve(snapshot: Snapshot, grant: Grant, model: str | None) -> list[Candidate]:

@@ -8,15 +8,16 @@ cancelled.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from hashlib import sha256
 
 from aieye.access.directory import Directory
 from aieye.access.snapshot import KeyInfo, Snapshot
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.entry import Entry
+from aieye.cache.key import digest
 from aieye.cache.service import Cache
 from aieye.db.group_writer import GroupWriter
 from aieye.errors import AieyeError
@@ -27,7 +28,7 @@ from aieye.gateway.dispatch import Circuits, Dispatcher, Outcome
 from aieye.gateway.exchange import Exchange, FlightId, Participant
 from aieye.gateway.prepare import Plan, prepare
 from aieye.gateway.replay import body_from, fill_from_entry, headers_from, hit_headers, usd
-from aieye.gateway.routing import Candidate
+from aieye.gateway.routing import Candidate, Router
 from aieye.gateway.settle import MOST_BODY_BYTES, Settlement, entry_of, settlement_of
 from aieye.gateway.sse import error_frame
 from aieye.gateway.tariff import Tariff
@@ -92,6 +93,7 @@ class Gateway:
         )
         self._known: OrderedDict[tuple[bytes, str, int], _Known] = OrderedDict()
         self._flights: dict[FlightId, dict[_Form, Exchange]] = {}
+        self._router = Router(directory.current)
         directory.on_change(self._follow)
 
     async def close(self) -> None:
@@ -100,6 +102,7 @@ class Gateway:
     def _follow(self, snapshot: Snapshot) -> None:
         # What was found out about a body holds for the snapshot it was found out with.
         self._known.clear()
+        self._router = Router(snapshot)
         self.tariff.follow(snapshot)
         self._cache.follow(snapshot)
 
@@ -122,7 +125,7 @@ class Gateway:
         record, grant = call.record, call.grant
         record.token_id, record.user_id = grant.token_id, grant.user_id
         self.admission.admit(grant, call.match.endpoint)
-        place = (sha256(call.body).digest(), call.match.path, grant.token_id)
+        place = (digest(call.body), call.match.path, grant.token_id)
         known = self._known.get(place) if call.controls is DEFAULT else None
         if known is not None:
             entry = self._cache.find_in_memory(known.key)
@@ -150,7 +153,7 @@ class Gateway:
 
     def _prepare(self, call: Call) -> Plan:
         plan = prepare(
-            call.match, call.body, call.grant, self.directory.current, call.controls,
+            call.match, call.body, call.grant, self._router, call.controls,
             key_id=call.key_id,
         )  # fmt: skip
         record = call.record
@@ -374,6 +377,7 @@ class Gateway:
         except AieyeError as error:
             exchange.error = error
             exchange.settlement = Settlement()
+        is_kept = self._settings.ledger_bodies and self._keep_texts(exchange)
         if not exchange.keeps:
             return
         controls = exchange.plan.controls
@@ -385,7 +389,18 @@ class Gateway:
             ttl_us=self._default_ttl_us if controls.ttl_us is None else controls.ttl_us,
         )
         if exchange.entry is not None:
-            self._cache.keep(exchange.entry)
+            request = exchange.plan.canonical_of(exchange.entry.key)
+            self._cache.keep(exchange.entry, request, is_kept=is_kept)
+
+    def _keep_texts(self, exchange: Exchange) -> bool:
+        """Keep what was asked and answered for the ledger; whether that is all of it, as it was."""
+        settlement = exchange.settlement
+        texts = exchange.plan.raw, None if settlement is None else settlement.response
+        kept = [redact(text) if text and len(text) <= MOST_BODY_BYTES else None for text in texts]
+        self.book.keep_body(exchange.body_id, time.time_ns() // 1000, *kept)
+        return None not in kept and all(
+            one is other for one, other in zip(kept, texts, strict=True)
+        )
 
     def _fill(self, call: Call, exchange: Exchange, participant: Participant) -> None:
         """Write what the exchange came to into this client's record."""
@@ -394,8 +409,9 @@ class Gateway:
         pays = exchange.is_payer(participant)
         settlement.fill(record, pays=pays)
         record.attempts = exchange.attempts if pays else None
+        if self._settings.ledger_bodies:
+            record.body_id = exchange.body_id
         self._carry(call)
-        self._keep_body(call, exchange, settlement)
 
     def _carry(self, call: Call) -> None:
         """Add what an exchange cost that the call had waited for in vain, and has to pay."""
@@ -408,21 +424,6 @@ class Gateway:
         if not known:
             record.cost_state = "unknown"
         record.attempts = other.attempts + (record.attempts or [])
-
-    def _keep_body(self, call: Call, exchange: Exchange, settlement: Settlement) -> None:
-        if not self._settings.ledger_bodies:
-            return
-        if exchange.has_kept_body:
-            call.record.body_id = exchange.body_id
-            return
-        exchange.has_kept_body = True
-        response = settlement.response
-        self.book.keep_body(
-            exchange.body_id,
-            call.record,
-            redact(call.body) if len(call.body) <= MOST_BODY_BYTES else None,
-            redact(response) if response and len(response) <= MOST_BODY_BYTES else None,
-        )
 
     def _left(self, call: Call, exchange: Exchange, participant: Participant) -> None:
         """The client is gone: book what was used, on it if nobody else is there to pay."""

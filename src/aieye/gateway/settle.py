@@ -225,7 +225,6 @@ def entry_of(
         is_stream=meter is not None,
         headers=stored_headers(exchange.headers),
         body=body,
-        request=plan.canonicals[index],
         provenance=Provenance(
             model=settlement.model,
             key_id=settlement.key_id,

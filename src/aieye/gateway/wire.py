@@ -245,16 +245,15 @@ def request_headers(headers: Iterable[Header]) -> list[tuple[str, str]]:
 
 
 def response_headers(headers: Iterable[Header]) -> list[Header]:
-    """The provider's headers that come down, names in lower case, first of a name only."""
+    """The provider's headers that come down, the first of a name only. Names are lower case."""
     kept: dict[bytes, bytes] = {}
     for name, value in headers:
-        lower = name.lower()
         if (
-            (lower in _RESPONSE_HEADERS or lower.startswith(_RESPONSE_FAMILIES))
-            and lower not in kept
+            (name in _RESPONSE_HEADERS or name.startswith(_RESPONSE_FAMILIES))
+            and name not in kept
             and not _UNSAFE.search(value)
         ):
-            kept[lower] = value
+            kept[name] = value
     return list(kept.items())
 
 
@@ -264,5 +263,8 @@ def stored_headers(headers: Iterable[Header]) -> tuple[Header, ...]:
 
 
 def header(headers: Iterable[Header], name: bytes) -> bytes | None:
-    """The first value of a header (lower-case `name`), however the other side wrote the name."""
-    return next((value for known, value in headers if known.lower() == name), None)
+    """The first value of a header. All names are lower case."""
+    for known, value in headers:
+        if known == name:
+            return value
+    return None

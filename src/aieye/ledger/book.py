@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import orjson
 import uuid_utils
 
-from aieye.db.group_writer import GroupWriter, Target
+from aieye.db.batches import Target
+from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import (
     Call,
     CallBody,
@@ -43,6 +44,7 @@ BODIES = Target(
     ("id", "created_at", "is_compressed", "request", "response"),
     ("id",),
     "replace",
+    lambda row: _packed(row),  # noqa: PLW0108 - defined below
 )
 PRICES = Target(PriceSnapshot.__table__, ("id", "body"), ("id",), "ignore")  # type: ignore[arg-type] # as above
 _DIMENSION_NAMES = (
@@ -154,22 +156,11 @@ class Book:
         self._count(record)
 
     def keep_body(
-        self, body_id: str, record: CallRecord, request: bytes | None, response: bytes | None
+        self, body_id: str, created_at: int, request: bytes | None, response: bytes | None
     ) -> None:
         """Keep what was asked and answered (redacted by the caller); calls point to it by id."""
-        record.body_id = body_id
-        is_large = len(request or b"") + len(response or b"") > COMPRESS_BYTES
         self._writer.put(
-            BODIES,
-            body_id,
-            (
-                body_id,
-                record.created_at,
-                is_large,
-                _packed(request) if is_large else request,
-                _packed(response) if is_large else response,
-            ),
-            lazy=True,
+            BODIES, body_id, (body_id, created_at, False, request, response), lazy=True
         )
 
     def keep_price(self, price: Price) -> str:
@@ -287,5 +278,10 @@ def _as_text(value: dict[str, Any] | list[Any] | None) -> str | None:
         return None
 
 
-def _packed(body: bytes | None) -> bytes | None:
-    return None if body is None else zlib.compress(body, 1)
+def _packed(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A row of bodies, compressed where that is worth it."""
+    body_id, created_at, _, request, response = row
+    if len(request or b"") + len(response or b"") <= COMPRESS_BYTES:
+        return row
+    texts = (None if text is None else zlib.compress(text, 1) for text in (request, response))
+    return (body_id, created_at, True, *texts)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, and_, delete, exists, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, select, tuple_, update
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from aieye.db.engine import Database
@@ -87,6 +89,7 @@ async def prune(database: Database, settings: Settings) -> dict[str, int]:
 def _rules(moment: datetime, settings: Settings) -> Iterator[_Rule]:
     texts_until = moment - timedelta(days=settings.ledger_retention_days)
     day_ago = moment - ONE_DAY
+    # A text that a cache entry still gives is moved into the entry first (`_hand_over`).
     yield _Rule(CallBody, (CallBody.id,), CallBody.created_at, CallBody.created_at <= texts_until)
     yield _Rule(
         IdempotentCall,
@@ -129,5 +132,23 @@ def _old_minutes(moment: datetime) -> Iterator[_Rule]:
 async def _remove_chunk(database: Database, rule: _Rule) -> int:
     async with database.write() as session:
         chosen = select(*rule.key).where(rule.is_old).order_by(rule.order).limit(CHUNK_ROWS)
+        if rule.table is CallBody:
+            await _hand_over(session, chosen)
         result = await session.execute(delete(rule.table).where(tuple_(*rule.key).in_(chosen)))
         return int(result.rowcount)  # type: ignore[attr-defined] # a DML result has it
+
+
+async def _hand_over(session: AsyncSession, chosen: Select[Any]) -> None:
+    """Give the texts that go to the cache entries that still need them."""
+    statement = (
+        select(CacheEntry.id, CallBody)
+        .join(CallBody, CallBody.id == CacheEntry.body_id)
+        .where(CallBody.id.in_(chosen))
+    )
+    for entry_id, body in (await session.execute(statement)).all():
+        texts = {"request": body.request or b"", "body": body.response or b""}
+        if body.is_compressed:
+            texts = {name: zlib.decompress(text) if text else b"" for name, text in texts.items()}
+        await session.execute(
+            update(CacheEntry).where(CacheEntry.id == entry_id).values(**texts, body_id=None)
+        )

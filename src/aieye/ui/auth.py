@@ -52,6 +52,7 @@ async def show_login(request: Request) -> Response:
 
 
 @router.post("/login")
+@router.post("/login/")
 async def sign_in(request: Request) -> Response:
     """Sign in with `email` and `password`; both cookies come with the answer."""
     fields = await read_fields(request)

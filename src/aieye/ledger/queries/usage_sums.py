@@ -45,6 +45,7 @@ DIMENSIONS: Mapping[str, InstrumentedAttribute[Any]] = {
 }
 MOST_DIMENSIONS = 3
 MOST_BUCKETS = 1_500
+MOST_DAYS = 36_525
 MOST_GROUPS = 50
 MOST_POINTS = 20_000
 
@@ -240,7 +241,11 @@ def _window(since: datetime, until: datetime | None) -> tuple[int, int]:
 def _check(start: int, stop: int, grain: int, group_by: Sequence[str]) -> None:
     if grain not in GRAINS:
         raise InvalidRequest(f"grain should be one of {GRAINS} seconds.", param="grain")
-    if (stop - start) // grain > MOST_BUCKETS:
+    if grain == DAY:
+        # There is no longer grain to choose, and days without calls are left out.
+        if (stop - start) // DAY > MOST_DAYS:
+            raise InvalidRequest("The window is longer than a century.", param="since")
+    elif (stop - start) // grain > MOST_BUCKETS:
         raise InvalidRequest(
             f"That would be more than {MOST_BUCKETS} buckets: choose a longer grain.", param="grain"
         )
