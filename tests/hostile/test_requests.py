@@ -496,6 +496,16 @@ def test_every_page_and_every_answer_of_the_administration_is_protected(target: 
 
 
 @on_sqlite
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect", "/console", "/debug"])
+def test_no_page_tries_out_the_api_or_looks_into_the_process(target: Target, path: str) -> None:
+    for token in (None, target.admin):
+        lines = token.headers.items() if token else ()
+        answer = exchange(target.port, request("GET", path, lines))
+        assert answer is not None
+        assert answer.status == 404, str(answer)
+
+
+@on_sqlite
 def test_no_other_origin_is_let_in(target: Target) -> None:
     asked = [("Origin", "https://evil.example"), ("Access-Control-Request-Method", "POST")]
     for method, path in (
