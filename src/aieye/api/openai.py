@@ -24,7 +24,6 @@ from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.gateway.sse import error_frame
-from aieye.gateway.ticker import Alarm, ticker
 from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, header, match
 from aieye.ledger.book import EXACT, CallRecord
 from aieye.settings import Settings
@@ -211,7 +210,7 @@ class OpenAIEndpoint:
 class _Connection:
     """Watches, for calls that take their time, whether the client is still there."""
 
-    __slots__ = ("_alarm", "_gateway", "_record", "_task", "_watcher", "call", "client_left",
+    __slots__ = ("_gateway", "_handle", "_record", "_task", "_watcher", "call", "client_left",
                  "grant", "receive")  # fmt: skip
 
     def __init__(self, gateway: Gateway, receive: Any, record: CallRecord) -> None:
@@ -223,14 +222,13 @@ class _Connection:
         self._record = record
         self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._alarm: Alarm | None = None
+        self._handle: asyncio.TimerHandle | None = None
 
     def watch(self) -> None:
         """Begin to watch shortly, unless the answer is there by then."""
-        if self._alarm is None:
+        if self._handle is None:
             self._task = asyncio.current_task()
-            soon = asyncio.get_running_loop().time() + SLOW_SECONDS
-            self._alarm = ticker().call_at(soon, self._begin)
+            self._handle = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._begin)
 
     def _begin(self) -> None:
         if self._record.status is None:
@@ -257,8 +255,8 @@ class _Connection:
             self._task.cancel()
 
     def close(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
 

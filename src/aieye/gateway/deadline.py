@@ -6,17 +6,16 @@ import asyncio
 from typing import Any
 
 from aieye.gateway.faults import UpstreamTimeout
-from aieye.gateway.ticker import Alarm, ticker
 
 
 class Deadline:
     """Cancels the task it was made in when the present phase of a call takes too long.
 
-    `extend` moves the moment; it is only a number, read when the alarm goes off, so that it costs
-    nothing per event of a stream. Use as a context manager: the cancellation comes out as UpstreamTimeout.
+    `extend` moves the moment; it is only a number, read by a single timer, so that it costs nothing
+    per event of a stream. Use as a context manager: the cancellation comes out as UpstreamTimeout.
     """
 
-    __slots__ = ("_alarm", "_armed_at", "_at", "_expired", "_loop", "_phase", "_task", "_total_at")
+    __slots__ = ("_armed_at", "_at", "_expired", "_handle", "_loop", "_phase", "_task", "_total_at")
 
     def __init__(self, seconds: float, phase: str, total_seconds: float | None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -27,7 +26,7 @@ class Deadline:
         self._armed_at = self._at
         self._expired = False
         self._task: asyncio.Task[Any] | None = None
-        self._alarm: Alarm | None = None
+        self._handle: asyncio.TimerHandle | None = None
 
     def extend(self, seconds: float, phase: str) -> None:
         """From now on, `seconds` of silence are allowed in `phase`."""
@@ -42,8 +41,8 @@ class Deadline:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, _trace: object) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
         if self._expired and self._task is not None:
             if self._task.uncancel() > 0:
                 return
@@ -51,14 +50,15 @@ class Deadline:
                 raise UpstreamTimeout(f"The provider did not answer in time ({self._phase}).")
 
     def _arm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
         self._armed_at = min(self._at, self._total_at)
-        self._alarm = ticker().call_at(self._armed_at, self._look)
+        self._handle = self._loop.call_at(self._armed_at, self._look)
 
     def _look(self) -> None:
         due = min(self._at, self._total_at)
-        if self._loop.time() < due:
+        # Timers may fire a little early: what is left is less than a clock tick then.
+        if self._loop.time() + 0.002 < due:
             self._arm()
             return
         if self._at > self._total_at:
