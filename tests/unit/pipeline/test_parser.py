@@ -102,8 +102,8 @@ upper(extract_title(draft).title)
         ("let a = f(x); a", "(pipeline (let a (call f (name x))) (name a))"),
         ("let let = 1; let", "(pipeline (let let (int 1)) (name let))"),
         ("param param; param", "(pipeline (param param _) (name param))"),
-        ("param a; param b; let c = a; let d = b; [c, d]",)
-        + (
+        (
+            "param a; param b; let c = a; let d = b; [c, d]",
             "(pipeline (param a _) (param b _) (let c (name a)) (let d (name b)) "
             "(list (name c) (name d)))",
         ),
@@ -254,8 +254,8 @@ def test_the_first_error_stands_at_the_token_that_cannot_be(
         (
             "let a = 1; param b; b",
             "expected 'let' or an expression, found 'param'",
-        )
-        + ("params come before lets",),
+            "params come before lets",
+        ),
     ],
 )
 def test_the_message_says_what_was_expected_and_the_hint_what_to_do(
@@ -335,8 +335,8 @@ def test_the_parts_of_a_tree() -> None:
     ("text", "expected"),
     [
         ("int", Type("int")),
-        ("dict[str, list[any]?]?",)
-        + (
+        (
+            "dict[str, list[any]?]?",
             Type(
                 "dict",
                 (Type("str"), Type("list", (Type("any"),), is_nullable=True)),

@@ -42,8 +42,11 @@ def test_what_is_further_than_the_limit_has_no_distance() -> None:
         ("abcde", ["abcxx"], ["abcxx"]),  # above: two
         ("abcde", ["abxxx"], []),
         ("x", ["y", "xy", "xyz"], ["xy", "y"]),
-        ("abcdef", ["abcdex", "abcdxx", "xbcdef", "aabcdef", "bbcdef"])
-        + (["aabcdef", "abcdex", "bbcdef"],),
+        (
+            "abcdef",
+            ["abcdex", "abcdxx", "xbcdef", "aabcdef", "bbcdef"],
+            ["aabcdef", "abcdex", "bbcdef"],
+        ),
         ("name", [], []),
         ("name", ["name"], ["name"]),
     ],

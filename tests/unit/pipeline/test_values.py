@@ -74,16 +74,20 @@ def test_a_value_becomes_what_the_parameter_says(type_: str, value: Json, expect
     assert type(converted) is type(expected)
 
 
+def wrong(type_: str, *values: Json) -> list[tuple[str, Json]]:
+    return [(type_, value) for value in values]
+
+
 @pytest.mark.parametrize(
     ("type_", "value"),
     [
-        *[("int", value) for value in (True, None, [], {}, 1.5, "", "1.0", "1e3", "0x1", "9" * 19)],
-        *[("int", value) for value in ("١", "1_0", "+ 1", "--1", 1e400)],
-        *[("float", value) for value in (True, None, [], {}, "", "1.", ".5", "+1", "nan", "1e999")],
+        *wrong("int", True, None, [], {}, 1.5, "", "1.0", "1e3", "0x1", "9" * 19),
+        *wrong("int", "١", "1_0", "+ 1", "--1", 1e400),
+        *wrong("float", True, None, [], {}, "", "1.", ".5", "+1", "nan", "1e999"),
         ("float", 10**400),
-        *[("bool", value) for value in (1, 0, 1.0, None, [], {}, "", "y", "on", "truex")],
-        *[("list", value) for value in (1, 1.0, True, None, {}, "x", "{}", "1", "[1", "[NaN]")],
-        *[("dict", value) for value in (1, None, [], "[]", "null", "```\n{}", "{'a': 1}")],
+        *wrong("bool", 1, 0, 1.0, None, [], {}, "", "y", "on", "truex"),
+        *wrong("list", 1, 1.0, True, None, {}, "x", "{}", "1", "[1", "[NaN]"),
+        *wrong("dict", 1, None, [], "[]", "null", "```\n{}", "{'a': 1}"),
         ("list[int]", ["1"]),
         ("list[int]", [True]),
         ("list[int]", [1.0]),

@@ -12,9 +12,10 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from aieye.pipeline.language.binding import Bound, Finding, bind
+from aieye.pipeline.language.binding import Bound, bind
 from aieye.pipeline.language.catalogue import FORMS, Catalogue, Definition, Parameter
 from aieye.pipeline.language.errors import Diagnostic, Fault, InvalidPipeline
+from aieye.pipeline.language.findings import Finding, report
 from aieye.pipeline.language.graph import find_cycle, is_too_deep
 from aieye.pipeline.language.limits import (
     MAX_DIAGNOSTICS,
@@ -127,7 +128,8 @@ class _Analyser:
         self._findings += self._misspelt()
         if not self._scope.is_strict:
             self._arguments = [Parameter(name) for name in self._scope.placeholders]
-        return Analysis(tuple(self._arguments), self._bindings, self._diagnostics())
+        diagnostics = report(self._findings, self._pipeline.source)
+        return Analysis(tuple(self._arguments), self._bindings, diagnostics)
 
     # --- Declarations
 
@@ -194,24 +196,28 @@ class _Analyser:
     def _bare_callable(self, node: Name, definition: Definition) -> None:
         name = node.name
         kind = "function" if definition.kind == "form" else definition.kind
+        if self._leads_back(node, definition) and name == self._name:
+            return
         if definition.required:
             message = f"'{name}' is a {kind} that needs arguments, not a value"
             self._report("E209", node, lambda: message, hint=f"write {name}(...)")
             return
         self._report("W603", node, lambda: f"'{name}' calls the {kind}", hint=f"write {name}()")
         self._bind(node.start, definition, ())
-        self._check_cycle(node, definition)
 
     def _call(self, node: Call) -> None:
         self._findings += check_options(node)
         definition = self._find(node.name)
         if definition is None:
             self._report_callee(node, "E201", lambda: self._unknown_callee(node.name))
-            self._visit_all(map(_value, node.arguments))
+        elif not self._leads_back(node, definition) or node.name != self._name:
+            self._call_of(node, definition)
             return
+        self._visit_all(map(_value, node.arguments))
+
+    def _call_of(self, node: Call, definition: Definition) -> None:
         bound = bind(node, definition, self._is_placeholder)
         self._findings += bound.findings
-        self._check_cycle(node, definition)
         self._check_arguments(node, definition, bound)
         if definition.kind == "form" and definition.name in _APPLYING:
             self._apply(node, definition, bound)
@@ -233,8 +239,7 @@ class _Analyser:
         definition = None if called is None else self._find_applied(called, form)
         if definition is None or not isinstance(called, Name):
             return
-        self._check_cycle(called, definition)
-        if not bound.is_valid:
+        if self._leads_back(called, definition) or not bound.is_valid:
             return
         items = [given[name] for name in _APPLYING[form.name]]
         extras = [
@@ -283,16 +288,17 @@ class _Analyser:
         names = tuple(name for name in parameters if name is not None)
         self._bindings[start] = Binding(definition, names)
 
-    def _check_cycle(self, node: Name | Call, definition: Definition) -> None:
+    def _leads_back(self, node: Name | Call, definition: Definition) -> bool:
         """E205 at a callee that leads back here, E508 at one that calls others too deep."""
         if definition.kind != "pipeline":
-            return
+            return False
         name = node.name
         if name not in self._paths:
             self._paths[name] = self._path_fault(name)
         if (fault := self._paths[name]) is not None:
             code, message = fault
             self._report_callee(node, code, lambda: message)
+        return fault is not None
 
     def _path_fault(self, callee: str) -> tuple[str, str] | None:
         way = self._name and find_cycle(callee, self._name, self._catalogue)
@@ -368,21 +374,9 @@ class _Analyser:
                 message = f"'{name}' becomes an argument of the pipeline{ending}"
                 yield Finding("W604", node.start, node.end, partial(str, message))
 
-    def _diagnostics(self) -> tuple[Diagnostic, ...]:
-        ordered = sorted(self._findings, key=_place)
-        errors = [found for found in ordered if found.code.startswith("E")][:MAX_DIAGNOSTICS]
-        warnings = [found for found in ordered if found.code.startswith("W")]
-        kept = errors + warnings[: MAX_DIAGNOSTICS - len(errors)]
-        source = self._pipeline.source
-        return tuple(Diagnostic.at(found.fault(), source) for found in sorted(kept, key=_place))
-
 
 def _value(argument: Expr | Keyword) -> Expr:
     return argument.value if isinstance(argument, Keyword) else argument
-
-
-def _place(finding: Finding) -> tuple[int, str]:
-    return finding.start, finding.code
 
 
 def _type_message(type_: Type) -> str:

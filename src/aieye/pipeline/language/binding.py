@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from aieye.pipeline.language.catalogue import Definition
-from aieye.pipeline.language.errors import Fault
+from aieye.pipeline.language.findings import Finding
 from aieye.pipeline.language.nodes import Call, Expr, Keyword, Name
 from aieye.pipeline.language.suggest import did_you_mean
 
@@ -16,19 +16,6 @@ IsPlaceholder = Callable[[Name], bool]
 
 _TAKES_MORE: Final = "map"
 """The callee whose further keywords are the arguments of what it calls."""
-
-
-class Finding(NamedTuple):
-    """A fault whose message is written only if it is among those that are reported."""
-
-    code: str
-    start: int
-    end: int
-    message: Callable[[], str]
-    hint: str | None = None
-
-    def fault(self) -> Fault:
-        return Fault(self.code, self.message(), self.start, self.end, self.hint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from aieye.pipeline.language.binding import Finding
+from aieye.pipeline.language.findings import Finding
 from aieye.pipeline.language.nodes import Call, Float, Int, Option, Str
 from aieye.pipeline.language.suggest import did_you_mean
 

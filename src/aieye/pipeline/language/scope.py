@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from aieye.pipeline.language.binding import Finding
+from aieye.pipeline.language.findings import Finding
 from aieye.pipeline.language.nodes import Let, Name, Param, Type
 
 
