@@ -43,6 +43,7 @@ from aieye.pipeline.language.strings import HIDDEN, BrokenString, unquote
 _T = TypeVar("_T")
 
 _LONGEST_QUOTED: Final = 40
+_SELECTS: Final = frozenset({".", "["})
 _EXPRESSION_STARTS: Final = frozenset({NAME, "[", "{"})
 
 
@@ -171,8 +172,7 @@ class Parser:
                 base = self.parse_args(name, start)
             else:
                 base = Name(name, start, start + len(name))
-            kind = self._kinds[self._at]
-            return self.parse_selectors(base) if kind in (".", "[") else base
+            return self.parse_selectors(base) if self._kinds[self._at] in _SELECTS else base
         if kind == "[":
             return List(self._many("]", self.parse_expr), self._starts[at], self._end())
         if kind == "{":
@@ -182,7 +182,7 @@ class Parser:
     def parse_selectors(self, base: Name | Call) -> Access:
         """{ selector }, with selector = "." NAME | "[" ( INT | STRING ) "]" """
         chain: list[Field | Index] = []
-        while (kind := self._kinds[self._at]) in (".", "["):
+        while (kind := self._kinds[self._at]) in _SELECTS:
             self._check_depth(len(chain))
             start = self._starts[self._at]
             if kind == ".":
