@@ -238,6 +238,12 @@ def test_and_is_checked_like_any_call(text: str, expected: list[tuple[str, str]]
     assert findings(text) == expected
 
 
+def test_the_items_are_not_judged_as_the_list_that_they_come_in() -> None:
+    assert findings("map(bar, [1, 2])") == []
+    assert findings("reduce(fred, [1], 0)") == [("E301", "fred")]
+    assert findings("reduce(merge, [1], [])", merge=define("merge(a: int; b: int)")) == []
+
+
 def test_what_map_calls_never_calls_itself() -> None:
     assert findings("map(motto, xs)") == [("E302", "xs")]
     assert findings("map(length, [now])") == [("W603", "now")]

@@ -361,7 +361,7 @@ class _Analyser:
     def _hidden(self) -> Iterator[Finding]:
         """W610 for each invisible character in a string."""
         text = self._pipeline.source.text
-        for offset in self._pipeline.hidden[:MAX_DIAGNOSTICS]:
+        for offset in self._pipeline.hidden:
             yield Finding("W610", offset, offset + 1, partial(_hidden_message, text[offset]))
 
     def _misspelt(self) -> Iterator[Finding]:

@@ -67,7 +67,7 @@ def osa_distance(a: str, b: str, limit: int) -> int | None:
             if i > 1 and j > 1 and mine == b[j - 2] and a[i - 2] == other:
                 cost = min(cost, above[j - 2] + 1)
             row.append(cost)
-        if min(row) > limit and min(before) > limit:
+        if min(row) > limit:
             return None
     return row[-1] if row[-1] <= limit else None
 
