@@ -127,6 +127,7 @@ PIECES = st.sampled_from(
 SOURCES = st.one_of(st.lists(PIECES, max_size=60).map("".join), st.text(max_size=60), st.binary())
 
 
+@settings(deadline=None)
 @given(pipelines())
 def test_what_is_printed_parses_to_an_equal_tree(pipeline: Pipeline) -> None:
     printed = format_pipeline(pipeline)
@@ -139,7 +140,7 @@ def test_what_is_printed_parses_to_an_equal_tree(pipeline: Pipeline) -> None:
     assert before.is_valid == after.is_valid
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(SOURCES)
 def test_any_text_is_a_tree_or_one_error_with_a_place(text: str | bytes) -> None:
     source = Source(text)
@@ -161,6 +162,7 @@ def test_any_text_is_a_tree_or_one_error_with_a_place(text: str | bytes) -> None
         render(found, source, "p")
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=60).map("".join))
 def test_canonical_text_is_its_own_canonical_text_comments_included(text: str) -> None:
     try:
@@ -189,6 +191,7 @@ def original_calls(draw: st.DrawFn, depth: int = 3) -> str:
     return f"{draw(_ORIGINAL_NAMES)}{draw(_SPACES)}({','.join(arguments)}{draw(_SPACES)})"
 
 
+@settings(deadline=None)
 @given(original_calls())
 def test_everything_in_the_grammar_of_the_original_is_parsed(text: str) -> None:
     assert isinstance(parse(text).result, Call)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aieye.pipeline.language.suggest import Spelling, did_you_mean, osa_distance
@@ -70,12 +70,14 @@ def test_a_message_ends_with_them(candidates: list[str], ending: str) -> None:
     assert did_you_mean("abcde", candidates) == ending
 
 
+@settings(deadline=None)
 @given(words, words)
 def test_the_quick_filter_loses_nobody(a: str, b: str) -> None:
     limit = 1 if len(a) <= 4 else 2
     assert (Spelling([b]).suggest(a) == [b]) == (_distance(a, b) <= limit)
 
 
+@settings(deadline=None)
 @given(words, words)
 def test_the_distance_is_that_of_the_definition(a: str, b: str) -> None:
     assert osa_distance(a, b, 100) == _distance(a, b)

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aieye.prompts.substitution import (
@@ -130,11 +130,13 @@ PIECES = st.sampled_from(["{x}", "{y}", "{{", "}}", "{", "}", "x", '"a": ', "{x.
 BODIES = st.lists(PIECES, max_size=20).map("".join)
 
 
+@settings(deadline=None)
 @given(BODIES, BODIES, BODIES)
 def test_the_result_is_that_of_the_rule_read_letter_by_letter(body: str, x: str, y: str) -> None:
     assert substitute(body, {"x": x, "y": y}) == _reference(body, {"x": x, "y": y})
 
 
+@settings(deadline=None)
 @given(BODIES)
 def test_what_is_substituted_is_what_are_variables(body: str) -> None:
     asked: list[str] = []
@@ -158,6 +160,7 @@ _JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(_JSON)
 def test_json_in_a_prompt_stays_json(value: object) -> None:
     for written in (json.dumps(value), json.dumps(value, separators=(",", ":"))):
