@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import select
 
 from aieye.access.snapshot import Grant, Snapshot
+from aieye.db.batches import Target
 from aieye.db.engine import Database
-from aieye.db.group_writer import GroupWriter, Target
+from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import OwnedObject
 from aieye.errors import NotFound
 from aieye.gateway.references import is_id
