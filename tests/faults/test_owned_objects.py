@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
-from aieye.gateway.owned import Owned
+from aieye.access.snapshot import Grant
+from aieye.db.batches import Target
+from aieye.gateway.calls import Call, Reply
+from aieye.gateway.owned import OWNED, Owned
+from aieye.gateway.ownership import Ownership
+from aieye.gateway.wire import match
+from aieye.ledger.book import CallRecord
 from tests.fakes import chat
 from tests.fakes.upstream import (
     Behaviour,
@@ -421,8 +428,7 @@ async def test_texts_of_ones_own_are_no_references(world: World) -> None:
 
 
 async def test_an_owner_may_name_more_objects_than_one_query_takes(world: World) -> None:
-    grant = world.gateway.state.directory.find_grant(world.ada)
-    assert grant is not None
+    grant = _grant(world, world.ada)
     owned = Owned(world.gateway.state.database, world.gateway.state.writer)
     ids = [f"file-{number}" for number in range(1_100)]
     for external_id in ids:
@@ -480,3 +486,51 @@ async def test_what_a_batch_will_cost_is_unknown(world: World) -> None:
     row = await world.gateway.row()
 
     assert (row.cost_nano, row.cost_state) == (None, "unknown")
+
+
+async def test_a_streamed_answer_is_its_callers_before_its_first_bytes_are(world: World) -> None:
+    state = world.gateway.state
+    owned = Owned(state.database, state.writer)
+    call = Call(match("POST", "/v1/responses"), _grant(world, world.ada), b"", CallRecord("x"))
+    call.record.provider_id, call.record.key_id = 1, 2
+
+    async def frames() -> AsyncIterator[bytes]:
+        for frame in chat.response_frames(id_="resp_early"):
+            yield frame
+
+    reply = await Ownership(owned).note_stored(call, Reply(200, [], chunks=frames()))
+    assert reply.chunks is not None
+    async for _ in reply.chunks:
+        assert await owned.check(call.grant, ["resp_early"]) == (1, 2)
+        break
+    else:
+        raise AssertionError("nothing came")
+
+
+async def test_what_is_owned_already_is_not_written_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"model": MODEL, "input": "x"}
+    writer = world.gateway.state.writer
+    written = []
+
+    def put(target: Target, key: Any, row: Any, *, lazy: bool = False) -> None:
+        written.append(target)
+        original(target, key, row, lazy=lazy)
+
+    original = writer.put
+    monkeypatch.setattr(writer, "put", put)
+
+    answers = [
+        await world.gateway.ask(body, path="/v1/responses", token=token)
+        for token in (world.ada, world.ada, world.ada_too, world.ben, world.ben)
+    ]
+
+    assert [answer.headers["x-aieye-cache"] for answer in answers] == ["miss"] + ["hit"] * 4
+    assert written.count(OWNED) == 2
+
+
+def _grant(world: World, token: str) -> Grant:
+    grant = world.gateway.state.directory.find_grant(token)
+    assert grant is not None
+    return grant
