@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,21 +21,22 @@ SECOND_KEY = "sk-canary-second-8e02bb65a1"
 
 @dataclass
 class Lists:
-    """A provider that lists, in pages, what each key has made, the newest last."""
+    """A provider that lists, in pages, what a key has made, or its whole project; newest last."""
 
     made: dict[str, list[str]] = field(default_factory=dict)
     refuses: set[str] = field(default_factory=set)
     is_paged: bool = True
+    is_shared: bool = False
 
     async def __call__(self, request: Received, connection: Connection) -> None:
         connection.fire("lists")
         key = request.key or ""
-        own = self.made.setdefault(key, [])
+        own = self.made.setdefault("" if self.is_shared else key, [])
         if key in self.refuses:
             answer = json_answer(401, chat.error_body("Bad key."))
         elif request.method == "POST":
             own.append(f"batch_{key[-1]}{len(own)}")
-            answer = json_answer(200, _batch(own[-1]))
+            answer = json_answer(200, {"id": own[-1], "object": "batch"})
         else:
             answer = self._page(own, parse_qs(urlsplit(request.target).query))
         await answer(request, connection)
@@ -53,7 +55,8 @@ class Lists:
                 "last_id": page[-1] if page else None,
                 "has_more": start + limit < len(own),
             }
-        return json_answer(200, body)
+        # Written as no program of ours would write it.
+        return json_answer(200, json.dumps(body, indent=2).encode())
 
 
 def _batch(id_: str) -> chat.Json:
@@ -205,6 +208,17 @@ async def test_a_provider_without_pages_is_asked_once_a_key(world: World) -> Non
     assert ids(answer) == mine
     assert "has_more" not in answer.json()
     assert [key for key, _ in world.pages_asked] == [PROVIDER_KEY, SECOND_KEY]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 20])
+async def test_keys_that_list_the_same_objects_list_none_twice(world: World, limit: int) -> None:
+    world.lists.is_shared = True
+    world.lists.made[""] = ["batch_old"]
+    mine = await world.make(world.ada, world.ada_second, world.ada)
+    own = await world.make(world.gateway.token)
+
+    assert sorted(await world.page_through(world.ada, limit)) == sorted(mine)
+    assert await world.page_through(world.gateway.token, limit) == ["batch_old", *own]
 
 
 async def test_an_administrator_sees_what_nobody_made_here_and_no_ones_own(world: World) -> None:

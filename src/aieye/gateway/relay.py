@@ -47,13 +47,11 @@ class Relay:
         self._forward = Forward(gateway.client, settings)
 
     async def infer(self, call: Call) -> Reply:
-        """A question to a model: the objects that it names have to be the caller's."""
-        try:
-            await self._ownership.bind(call)
-        except AieyeError as error:
-            call.record.token_id, call.record.user_id = call.grant.token_id, call.grant.user_id
-            await self._gateway.settle_failed(call, error)
-            raise
+        """A question to a model: the objects that it names have to be the caller's.
+
+        Raises `NoSuchObject` before the call was settled, and what `Gateway.infer` does.
+        """
+        await self._ownership.bind(call)
         return await self._ownership.note_stored(call, await self._gateway.infer(call))
 
     async def handle(self, call: Call) -> Reply:
@@ -65,15 +63,13 @@ class Relay:
             self._gateway.admission.admit(grant, call.match.endpoint)
             return await self._handle(call)
         except AieyeError as error:
-            await self._settle_failed(call, error)
+            if record.status is None:
+                _doubt(call)
+                await self._gateway.settle_failed(call, error)
             raise
         except asyncio.CancelledError:
             if record.status is None:
                 self._settle_left(call)
-            raise
-        except Exception:
-            # It goes on as it is; the ledger says it as the client will be told.
-            await self._settle_failed(call, AieyeError("Something went wrong in AI-Eye itself."))
             raise
 
     # -- where a call goes ------------------------------------------------------------------
@@ -224,11 +220,6 @@ class Relay:
             usage = None if meter is None else normalise_usage(meter.usage)
             self._charge(call, outcome, usage, None if meter is None else meter.model)
         self._gateway.settle(call)
-
-    async def _settle_failed(self, call: Call, error: AieyeError) -> None:
-        if call.record.status is None:
-            _doubt(call)
-            await self._gateway.settle_failed(call, error)
 
     def _settle_left(self, call: Call) -> None:
         _doubt(call)
