@@ -252,7 +252,7 @@ class Gateway:
         other = next((one for one in flights.values() if one.is_joinable), None)
         if other is None or not plan.endpoint.convertible:
             return None
-        participant = other.join()
+        participant = other.join(reads=False)
         call.on_upstream()
         try:
             await other.finished()
@@ -342,10 +342,12 @@ class Gateway:
                 yield data
             record.status = status
             record.error = exchange.failure
+            if participant.error is not None:
+                record.status, record.error = participant.error.status, participant.error.code
             self._fill(call, exchange, participant)
             self.settle(call)
             end = exchange.tail
-            error = exchange.error
+            error = participant.error or exchange.error
             try:
                 await self.durable()
             except AieyeError as unrecorded:
