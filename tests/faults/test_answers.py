@@ -18,6 +18,7 @@ from tests.fakes.upstream import FakeUpstream, chat_answer, json_answer, raw, ss
 from tests.faults.harness import (
     DONE_FRAME,
     MODEL,
+    PROVIDER_KEY,
     Gateway,
     StartGateway,
     asked,
@@ -317,6 +318,27 @@ async def test_of_thirty_hostile_headers_none_comes_down(
     assert "x-ratelimit-remaining-requests" not in hit.headers
     assert hit.headers["x-aieye-cache"] == "hit"
     assert first.headers["openai-model"] == hit.headers["openai-model"] == "gpt-4o-mini"
+
+
+@both_forms
+async def test_a_header_that_holds_our_key_neither_comes_down_nor_is_stored(
+    gateway: Gateway, upstream: FakeUpstream, form: str
+) -> None:
+    headers = {
+        "x-ratelimit-key": f"for {PROVIDER_KEY}", "openai-model": PROVIDER_KEY,
+        "x-request-id": PROVIDER_KEY, "openai-version": "1",
+    }  # fmt: skip
+    if form == "plain":
+        upstream.default = json_answer(200, chat.chat_body("Here.", usage=chat.usage()), headers)
+    else:
+        upstream.default = sse(chat.chat_frames("Here."), headers=headers)
+
+    answers = [await gateway.ask(asked("Well?", form)) for _ in range(2)]
+
+    assert upstream.fired["sse"] + upstream.fired["status-200"] == len(upstream.requests) == 1
+    assert [answer.headers["openai-version"] for answer in answers] == ["1", "1"]
+    assert PROVIDER_KEY not in str([answer.headers for answer in answers])
+    assert PROVIDER_KEY.encode() not in await gateway.stored()
 
 
 async def test_hostile_headers_do_not_come_down_with_models_and_files_either(

@@ -247,7 +247,7 @@ class Exchange:
             outcome = await self._dispatcher.run(self.plan.candidates, self._send, self.attempts)
             self.outcome = outcome
             self.first_byte_at = time.perf_counter()
-            self.headers = response_headers(outcome.headers)
+            self.headers = response_headers(outcome.headers, outcome.key.secret)
             if outcome.response is not None:
                 await self._relay(outcome, outcome.response)
         except AieyeError as error:
