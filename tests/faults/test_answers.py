@@ -337,6 +337,12 @@ async def test_a_header_that_holds_our_key_neither_comes_down_nor_is_stored(
 
     assert upstream.fired["sse"] + upstream.fired["status-200"] == len(upstream.requests) == 1
     assert [answer.headers["openai-version"] for answer in answers] == ["1", "1"]
+    body = b'{"id":"x","choices":[]}'
+    head = b"HTTP/1.1 200 OK\r\nX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n"
+    upstream.script(raw([head % (PROVIDER_KEY.encode(), len(body)) + body]))
+    answers.append(await gateway.ask(asked("What does it call it?", form)))
+    assert upstream.fired["raw"] == 1
+    assert answers[-1].content == body
     assert PROVIDER_KEY not in str([answer.headers for answer in answers])
     assert PROVIDER_KEY.encode() not in await gateway.stored()
 

@@ -36,8 +36,8 @@ log = structlog.get_logger()
 if TYPE_CHECKING:
     from aieye.gateway.settle import Settlement
 
-# The cache keys of a call and the ids of the provider's keys that may answer it.
-FlightId = tuple[tuple[bytes, ...], tuple[int, ...]]
+# The targets that may answer a call, in no order: of each the cache key and the ids of its keys.
+FlightId = frozenset[tuple[bytes, tuple[int, ...]]]
 # How far the provider may be ahead of the quickest reader before reading pauses, and about how much
 # a reader is given at once.
 MOST_AHEAD_BYTES = 64 * 1024
@@ -181,6 +181,17 @@ class Exchange:
         key = self.outcome.key if self.outcome is not None else None
         text = str(found or "error in the stream")
         return text if key is None else clean_reason(text, key)
+
+    @property
+    def status(self) -> int:
+        """What the rows of a stream's clients say: the provider's status, or the failure's."""
+        if self.error is not None:
+            return self.error.status
+        outcome = self.outcome
+        if outcome is None:
+            return 200
+        is_failed = outcome.meter is not None and outcome.meter.error is not None
+        return UpstreamError.status if is_failed else outcome.status
 
     @property
     def is_joinable(self) -> bool:
