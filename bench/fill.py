@@ -17,8 +17,9 @@ from typing import Any
 from aieye.cache.entry import Entry, Provenance
 from aieye.cache.key import cache_key, canonical, read_object
 from aieye.cache.store import Store
+from aieye.db.batches import Row, Target
 from aieye.db.engine import Database
-from aieye.db.group_writer import GroupWriter, Row, Target
+from aieye.db.group_writer import GroupWriter
 from aieye.ledger.book import EXACT, Book, CallRecord
 from aieye.ledger.pricing import PriceBook
 from bench.messages import MODEL, Template, answer, split

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from aieye.api.half_open import HEAD_SECONDS
 from tests.crash.ledger import assert_recorded, assert_sums_agree, states
 from tests.crash.load import Load, chat, fresh
 from tests.installation import Installation, Made
@@ -114,3 +115,26 @@ def test_a_server_without_free_file_descriptors_recovers(
         time.sleep(0.1)
     assert server.terminate() == 0
     assert set(states(installation)) == {"done"}
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_workers_close_requests_that_never_end_too(
+    installation: Installation, start_server: LiveServers
+) -> None:
+    token = installation.add_token()
+    server = start_server({**installation.environment, "AIEYE_WORKERS": "2"})
+    with ExitStack() as stack:
+        waiting = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            for _ in range(20)
+        ]
+        started = time.monotonic()
+        for one in waiting:
+            one.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n")
+            one.settimeout(2 * HEAD_SECONDS)
+        assert _is_answered(server, token)
+        answers = [one.recv(2**16) for one in waiting]
+        seconds = time.monotonic() - started
+
+    assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in answers)
+    assert HEAD_SECONDS - 1 < seconds < HEAD_SECONDS + 5

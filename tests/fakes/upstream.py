@@ -259,6 +259,8 @@ class Connection:
     async def reset(self) -> None:
         """Break the connection off (RST)."""
         await asyncio.sleep(READING_SECONDS)
+        if self._left.is_set():
+            raise ConnectionEndedError
         self._ended = True
         sock = self._writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -255,7 +255,7 @@ class Gateway:
             owner = user_id or (await default_owner(session)).id
             _, secret = await create_token(
                 session, self.state.directory.digest, user_id=owner, name="a token",
-                scope="proxy", actor=SYSTEM, **fields,
+                actor=SYSTEM, **{"scope": "proxy", **fields},
             )  # fmt: skip
         await self.state.directory.refresh()
         return secret

@@ -24,6 +24,7 @@ from tests.faults.harness import (
     asked,
     both_databases,
     both_forms,
+    payloads,
     question,
     streamed,
     text_of,
@@ -147,6 +148,62 @@ async def test_an_estimated_plain_answer_counts_what_was_said_and_not_its_wrappi
     row = await gateway.row()
     assert row.cost_state == "estimated"
     assert 3 <= (row.tokens_output or 0) <= 12
+
+
+USED = {
+    **chat.usage(120, 40),
+    "prompt_tokens_details": {"cached_tokens": 100},
+    "completion_tokens_details": {"reasoning_tokens": 30},
+}
+TOOL = {"name": "look_up", "arguments": '{"place":"Zürich"}'}
+
+
+@pytest.mark.parametrize("kind", ["text", "tool"])
+async def test_an_answer_says_and_costs_the_same_plain_and_streamed(
+    gateway: Gateway, upstream: FakeUpstream, kind: str
+) -> None:
+    seen = []
+    for form in ("plain", "streamed"):
+        if kind == "text":
+            upstream.default = chat_answer("Zwölf 日本 🎈", usage=USED)
+        elif form == "streamed":
+            upstream.default = sse(chat.tool_call_frames(**TOOL, usage=USED))
+        else:
+            called = chat.tool_call(**TOOL)
+            body = chat.chat_body(usage=USED, finish="tool_calls", tool_calls=[called])
+            upstream.default = json_answer(200, body)
+        # Another question each time, so that the provider answers both forms.
+        answers = [
+            await gateway.ask(asked(f"{form} first", one)) for one in (form, "plain", "streamed")
+        ]
+        assert [answer.headers["x-aieye-cache"] for answer in answers] == ["miss", "hit", "hit"]
+        row, *hits = (await gateway.rows())[-3:]
+        said = [(text_or_tool(answer), answer.status_code) for answer in answers]
+        used = (row.tokens_input, row.tokens_cached, row.tokens_output, row.tokens_reasoning)
+        assert {hit.saved_nano for hit in hits} == {row.cost_nano}
+        seen.append((said, used, row.cost_nano, row.cost_state))
+
+    assert len(upstream.requests) == 2
+    plain, stream = seen
+    assert plain == stream
+    assert plain[1:] == ((120, 100, 40, 30), 20 * 150 + 100 * 75 + 40 * 600, "exact")
+
+
+def text_or_tool(answer: httpx.Response) -> object:
+    """What was said or called, whichever form it came in."""
+    if answer.headers["content-type"].startswith("application/json"):
+        message = answer.json()["choices"][0]["message"]
+        calls = message.get("tool_calls") or []
+        return message["content"], [(one["id"], one["function"]) for one in calls]
+    called: dict[str, str] = {"name": "", "arguments": ""}
+    found = ""
+    for chunk in payloads(answer.content):
+        for choice in chunk.get("choices", ()):
+            for piece in choice["delta"].get("tool_calls") or ():
+                found = piece.get("id") or found
+                for key, value in piece.get("function", {}).items():
+                    called[key] += value or ""
+    return (None, [(found, called)]) if found else (text_of(answer), [])
 
 
 @both_forms

@@ -168,8 +168,8 @@ async def test_an_upload_that_waits_for_the_provider_is_not_the_clients_silence(
         await asyncio.sleep(BODY * 2)
         head = await reader.readuntil(b"\r\n\r\n")
         size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        while received < size:
-            received += len(await reader.read(2**16))
+        while received < size and (piece := await reader.read(2**16)):
+            received += len(piece)
         answer = b'{"id":"file-1","object":"file"}'
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"

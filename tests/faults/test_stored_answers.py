@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from contextlib import AbstractContextManager
 from typing import Any
@@ -548,6 +549,49 @@ async def test_hits_are_given_while_the_provider_is_down(
     hit = await gateway.ask(question())
 
     assert (hit.status_code, hit.content, state_of(hit)) == (200, first.content, "hit")
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_a_slow_store_is_passed_by_and_the_provider_asked(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    await gateway.ask(question())
+    gateway.state.cache.memory.clear()
+    async with gateway.state.database.engine.connect() as other:
+        await other.execute(text("LOCK TABLE cache_entries IN ACCESS EXCLUSIVE MODE"))
+        started = time.monotonic()
+        asking = asyncio.create_task(gateway.ask(question()))
+        await upstream.wait_for(2)
+        assert time.monotonic() - started < 2
+        # What is to be stored cannot be, until the lock is gone.
+        await other.rollback()
+
+    answer = await asking
+    assert (answer.status_code, state_of(answer)) == (200, "miss")
+    assert state_of(await gateway.ask(question())) == "hit"
+
+
+async def test_a_store_that_cannot_be_read_is_no_error_to_the_client(
+    gateway: Gateway, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gateway.ask(question())
+    gateway.state.cache.memory.clear()
+    failed = 0
+
+    class Broken:
+        def execute(self, *_: object) -> None:
+            nonlocal failed
+            failed += 1
+            raise sqlite3.OperationalError("disk I/O error")
+
+        def close(self) -> None: ...
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gateway.state.cache._store._lookup, "_connection", Broken())
+        answer = await gateway.ask(question())
+
+    assert failed >= 1
+    assert (answer.status_code, state_of(answer), len(upstream.requests)) == (200, "miss", 2)
 
 
 # -- how long --------------------------------------------------------------------------------------

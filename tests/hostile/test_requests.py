@@ -413,7 +413,96 @@ def test_500_half_open_connections_leave_a_normal_client_alone(target: Target) -
         assert sorted(times)[10] < 0.1, times
 
 
+# ---------------------------------------------------------------------------------------- methods
+
+ROUTES = {
+    # To look is to list the stored chats.
+    CHAT: {"GET", "POST"},
+    "/v1/models": {"GET"},
+    "/v1/files": {"GET", "POST"},
+    "/api/openai/v1/chat/completions/": {"POST"},
+    "/api/openai/v1/chat/completions": {"POST"},
+    "/api/cache/v1/chat/completions/": {"POST"},
+    "/api/v1/users": {"GET", "POST"},
+    "/api/v1/users/1": {"GET", "PATCH", "DELETE"},
+    "/api/v1/settings": {"GET"},
+    "/api/v1/cache/purge": {"POST"},
+}
+METHODS = (
+    *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"),
+    *("PROPFIND", "get", "M" * 40),
+)
+
+
+@on_sqlite
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_that_a_route_does_not_have_is_405_and_needs_a_token_all_the_same(
+    target: Target, method: str
+) -> None:
+    before = len(target.provider.seen)
+    findings = Findings()
+    for path, methods in ROUTES.items():
+        if method in methods:
+            continue
+        for token in (None, target.proxy, target.admin):
+            lines = [*(token.headers.items() if token else ()), *JSON]
+            with findings.collect(), quickly(path):
+                answer = exchange(target.port, request(method, path, lines, b"{}"))
+                # What the HTTP parser does not know as a method is no request at all.
+                assert answer is not None or method in {"CONNECT", "get", "M" * 40}
+                if answer is None:
+                    continue
+                what = (method, path, token is None, str(answer))
+                assert answer.status in {400, 401, 403, 404, 405}, what
+                if token is None and path.startswith("/v1/"):
+                    assert answer.status in {400, 401}, what
+                assert "access-control-allow-origin" not in answer.headers, what
+    findings.assert_none()
+    assert len(target.provider.seen) == before
+
+
 # ------------------------------------------------------------------------------------------ the rest
+
+PROTECTED = {
+    "content-security-policy": "frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+
+
+@on_sqlite
+def test_every_page_and_every_answer_of_the_administration_is_protected(target: Target) -> None:
+    admin, proxy = [*target.admin.headers.items()], [*target.proxy.headers.items()]
+    data = [
+        request("GET", "/", []), request("GET", "/login", []), request("GET", "/setup", []),
+        request("GET", "/nowhere", []), request("POST", "/login", JSON, b"{}"),
+        request("PUT", "/login", []), request("GET", "/static/nothing.css", []),
+        request("GET", "/healthz", []), request("GET", "/readyz", []), request("GET", "/metrics", []),
+        request("GET", "/openapi.json", []), request("GET", "/api/v1/users", []),
+        request("GET", "/api/v1/users", admin), request("GET", "/api/v1/nothing", admin),
+        request("POST", "/api/v1/tokens", [*admin, *JSON], b"{"),
+        request("POST", "/api/openai/v1/edits/", [*proxy, *JSON], b"{"),
+        request("POST", "/api/cache/v1/edits/", [*proxy, *JSON], b"{}"),
+    ]  # fmt: skip
+    statuses = set()
+    for one in data:
+        answer = exchange(target.port, one)
+        assert answer is not None
+        statuses.add(answer.status)
+        for name, expected in PROTECTED.items():
+            assert expected in answer.headers.get(name, ""), (one[:60], name, answer.headers)
+    assert statuses >= {200, 400, 401, 404, 405}
+
+
+@on_sqlite
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect", "/console", "/debug"])
+def test_no_page_tries_out_the_api_or_looks_into_the_process(target: Target, path: str) -> None:
+    for token in (None, target.admin):
+        lines = token.headers.items() if token else ()
+        answer = exchange(target.port, request("GET", path, lines))
+        assert answer is not None
+        assert answer.status == 404, str(answer)
 
 
 @on_sqlite

@@ -386,6 +386,7 @@ def test_a_backup_brings_tokens_and_keys_back(
     restored = aieye("restore", file, "--yes")
     assert (restored.code, restored.out) == (0, "")
     assert "(100 %)" in restored.err
+    assert "revoked since the backup works again" in restored.err
     assert "Warning" not in restored.err
     assert _grant(database_url, token) is not None
     assert _snapshot(database_url).providers["local"].keys[0].secret == SECRET

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import select, update
+from structlog.testing import capture_logs
 
 from aieye.access import providers, users
 from aieye.access.audit import SYSTEM
@@ -222,12 +223,24 @@ async def test_the_environment_makes_the_first_administrator_without_a_link(
     assert grant.user == "root@example.org"
 
 
+async def test_a_later_start_says_nothing_of_the_administrator_whom_it_made(
+    installation: Installation,
+) -> None:
+    given = {"admin_email": "Root@Example.org", "admin_password": PASSWORD}
+    await installation.start(**given)
+    with capture_logs() as logged:
+        assert await installation.start(**given) == FirstStart()
+    assert logged == []
+
+
 async def test_it_is_ignored_once_there_is_an_administrator(installation: Installation) -> None:
     await installation.add_administrator()
     await installation.start()
     # Not even looked at: a password that broke a newer rule must not keep the server from starting.
-    later = await installation.start(admin_email="other@example.org", admin_password="short")
+    with capture_logs() as logged:
+        later = await installation.start(admin_email="other@example.org", admin_password="short")
     assert later == FirstStart()
+    assert [line["event"] for line in logged] == ["administrator_variables_ignored"]
     async with installation.database.read() as session:
         assert len((await session.scalars(select(User))).all()) == 1
 

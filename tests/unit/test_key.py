@@ -55,6 +55,13 @@ def test_the_order_of_keys_spaces_and_escapes_make_no_difference(
     assert key_of(other) == key_of(written(body))
 
 
+@given(bodies)
+def test_a_body_as_sdks_write_it_has_the_key_of_any_other_writing(body: Json) -> None:
+    compact = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    assert key_of(compact) == key_of(json.dumps(body, indent=1))
+    assert read_object(compact.encode()).keys() == body.keys()
+
+
 @given(bodies, names, values)
 def test_any_field_that_is_added_makes_another_key(body: Json, name: str, value: object) -> None:
     assume(name not in body and name not in NOT_IN_KEY)

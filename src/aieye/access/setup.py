@@ -16,12 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.access.audit import SYSTEM, Actor
 from aieye.access.cipher import Cipher
 from aieye.access.directory import Directory
+from aieye.access.emails import normal_email
 from aieye.access.environment import keep_environment_provider
 from aieye.access.owners import default_owner, has_administrator, one_at_a_time
 from aieye.access.passwords import check_password, hash_password
 from aieye.access.secrets import make_secret
 from aieye.access.tokens import MakeDigest, create_token
-from aieye.access.users import create_first_administrator
+from aieye.access.users import create_first_administrator, find_user
 from aieye.db.engine import Database
 from aieye.db.tables import SetupLink, Token, User
 from aieye.db.types import now
@@ -119,7 +120,9 @@ async def _administrator_hash(database: Database, settings: Settings) -> str | N
         return None
     async with database.read() as session:
         if await has_administrator(session):
-            log.info("administrator_variables_ignored", reason="there is an administrator")
+            # Whom they once made is there still: only another wish is one that is not granted.
+            if await find_user(session, normal_email(settings.admin_email)) is None:
+                log.info("administrator_variables_ignored", reason="there is an administrator")
             return None
     password = settings.admin_password.get_secret_value()
     try:

@@ -15,8 +15,9 @@ import orjson
 from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from aieye.db.batches import Target
 from aieye.db.engine import Database
-from aieye.db.group_writer import GroupWriter, Target
+from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import Call as CallRow
 from aieye.db.tables import IdempotentCall
 from aieye.db.types import now, to_micros

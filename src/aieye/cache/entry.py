@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -34,9 +35,6 @@ class Provenance:
     usage_span: tuple[int, int] | None = None
     upstream_request_id: str | None = None
     price_id: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Provenance:
@@ -90,6 +88,7 @@ class Entry:
         return digest.digest()
 
 
+@lru_cache(maxsize=1_024)
 def headers_as_json(headers: tuple[Header, ...]) -> bytes:
     """Headers as the JSON text `[["name", "value"], …]` (latin-1, as HTTP has them)."""
     return orjson.dumps(

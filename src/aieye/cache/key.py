@@ -122,8 +122,8 @@ def digest(data: bytes) -> bytes:
     size = len(data)
     if size <= _LOCKED_BYTES or size > _MOST_LOCKED_BYTES:
         return sha256(data).digest()
-    state = sha256()
-    for start in range(0, size, _LOCKED_BYTES):
+    state = sha256(data[:_LOCKED_BYTES])
+    for start in range(_LOCKED_BYTES, size, _LOCKED_BYTES):
         state.update(data[start : start + _LOCKED_BYTES])
     return state.digest()
 

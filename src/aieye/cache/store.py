@@ -14,8 +14,9 @@ import structlog
 from aieye.cache.absent import KeyFilter
 from aieye.cache.entry import Entry, Provenance, headers_as_json, headers_from_json
 from aieye.cache.texts import given
+from aieye.db.batches import Target
 from aieye.db.engine import Database
-from aieye.db.group_writer import GroupWriter, Target
+from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import CacheEntry
 
 log = structlog.get_logger()
@@ -88,7 +89,7 @@ class Store:
         """
         headers = headers_as_json(entry.headers)
         try:
-            provenance = orjson.dumps(entry.provenance.as_json())
+            provenance = orjson.dumps(entry.provenance)
         except TypeError:
             # A provider's usage may hold what is no legal text: such an answer stays in memory.
             return

@@ -12,19 +12,18 @@ the database refuses is written row by row, and the row it refuses is logged and
 from __future__ import annotations
 
 import asyncio
-import queue
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import structlog
-from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, SmallInteger, Table
 
+from aieye.db.batches import Backend, Batch, Groups, Refused, Row, Target, rows_of
 from aieye.db.engine import Database
+from aieye.db.postgresql_backend import PostgresBackend
+from aieye.db.sqlite_backend import SqliteBackend
 from aieye.errors import Unavailable
 
 log = structlog.get_logger()
@@ -34,64 +33,12 @@ LAZY_SECONDS = 0.05
 RETRY_SECONDS = 0.25
 # Beyond this many rows in waiting, no further call is admitted.
 MOST_ROWS = 20_000
-# Statement sizes: any number of rows is written as a few statements out of this fixed set.
-_SIZES = (64, 32, 16, 8, 4, 2, 1)
-
-Row = tuple[Any, ...]
 
 
 class NotRecorded(Unavailable):
     """The ledger could not be written in time: the answer is withheld, the row is written later."""
 
     code = "ledger_unavailable"
-
-
-class _Refused(Exception):
-    """The database is there and does not accept what it was given."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Target:
-    """Where rows go: a table, its columns in the rows' order, and what a known key means.
-
-    `replace`: the row takes the other's place; `ignore`: the first one stays; `add`: the columns
-    that are not the key are summed. `prepare` makes a row ready to be written: away from the event
-    loop, since it may take its time.
-    """
-
-    table: Table
-    columns: tuple[str, ...]
-    key: tuple[str, ...]
-    mode: Literal["replace", "ignore", "add"]
-    prepare: Callable[[Row], Row] | None = None
-
-    @property
-    def key_indexes(self) -> tuple[int, ...]:
-        return tuple(self.columns.index(name) for name in self.key)
-
-    def conflict_clause(self) -> str:
-        """`ON CONFLICT …`, alike on both databases."""
-        rest = [name for name in self.columns if name not in self.key]
-        where = f" ON CONFLICT ({', '.join(self.key)})"
-        if self.mode == "ignore" or not rest:
-            return f"{where} DO NOTHING"
-        own = "" if self.mode == "replace" else f"{self.table.name}.%s + "
-        changes = ", ".join(f"{name} = {own % name if own else ''}excluded.{name}" for name in rest)
-        return f"{where} DO UPDATE SET {changes}"
-
-
-Batch = dict[Target, dict[Any, Any]]
-Groups = Sequence[tuple[Target, list[Row]]]
-
-
-class Backend(Protocol):
-    """Writes a batch in one transaction, durable when `write` is done."""
-
-    async def start(self) -> None: ...
-
-    async def write(self, batch: Groups) -> None: ...
-
-    async def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -111,7 +58,7 @@ class GroupWriter:
 
     def __init__(self, database: Database) -> None:
         self._backend: Backend = (
-            _SqliteBackend(database) if database.is_sqlite else _PostgresBackend(database)
+            SqliteBackend(database) if database.is_sqlite else PostgresBackend(database)
         )
         self._batch: Batch = {}
         self._rows = 0
@@ -223,7 +170,7 @@ class GroupWriter:
                 return
 
     async def _write(self, batch: Batch, rows: int) -> None:
-        groups = [(target, _rows_of(target, kept)) for target, kept in batch.items()]
+        groups = [(target, rows_of(target, kept)) for target, kept in batch.items()]
         started = time.perf_counter()
         await self._write_until_done(groups, rows)
         self.stats.batches += 1
@@ -235,7 +182,7 @@ class GroupWriter:
         while True:
             try:
                 await self._backend.write(groups)
-            except _Refused as error:
+            except Refused as error:
                 log.error("batch_refused", reason=str(error))
                 await self._write_singly(groups)
             except (OSError, sqlite3.Error, TimeoutError) as error:
@@ -256,7 +203,7 @@ class GroupWriter:
             for row in rows:
                 try:
                     await self._backend.write([(target, [row])])
-                except _Refused as error:
+                except Refused as error:
                     self.stats.refused += 1
                     log.error("row_refused", table=target.table.name, reason=str(error))
 
@@ -274,234 +221,3 @@ class _Durable(asyncio.Future[None]):
             )
             # Not everyone who asked still waits for the answer, and the cause is logged.
             self.exception()
-
-
-def _rows_of(target: Target, kept: dict[Any, Any]) -> list[Row]:
-    if target.mode != "add":
-        return list(kept.values())
-    # Sorted, so that two processes lock shared rows in one order.
-    return [(*key, *amounts) for key, amounts in sorted(kept.items(), key=lambda item: item[0])]
-
-
-def _prepared(groups: Groups) -> Groups:
-    return [
-        (target, rows if target.prepare is None else [target.prepare(row) for row in rows])
-        for target, rows in groups
-    ]
-
-
-class _SqliteBackend:
-    """One thread with one connection. The connection commits with `synchronous=FULL`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._statements: dict[tuple[Target, int], str] = {}
-        self._connection: sqlite3.Connection | None = None
-        self._thread = threading.Thread(target=self._work, name="sqlite writer", daemon=True)
-
-    async def start(self) -> None:
-        self._connection = self._database.connect_sqlite()
-        self._thread.start()
-
-    async def write(self, batch: Groups) -> None:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-
-        def job() -> None:
-            error: BaseException | None = None
-            try:
-                self._write(batch)
-            except BaseException as caught:  # noqa: BLE001 - handed to the loop, whatever it is
-                error = caught
-            with suppress(RuntimeError):  # the loop may be gone at a hard stop
-                loop.call_soon_threadsafe(_finish, done, error)
-
-        self._jobs.put(job)
-        await done
-
-    async def close(self) -> None:
-        self._jobs.put(None)
-        if self._thread.is_alive():
-            await asyncio.to_thread(self._thread.join)
-        if self._connection is not None:
-            self._connection.close()
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
-
-    def _write(self, batch: Groups) -> None:
-        connection, gate = self._connection, self._database.gate
-        if connection is None or gate is None:
-            raise OSError("the writer was not started")
-        groups = _prepared(batch)
-        with gate.held():
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                for target, rows in groups:
-                    self._insert(connection, target, rows)
-                connection.execute("COMMIT")
-            except (
-                sqlite3.IntegrityError,
-                sqlite3.DataError,
-                sqlite3.InterfaceError,
-                sqlite3.ProgrammingError,
-                OverflowError,
-                UnicodeError,
-            ) as error:
-                connection.execute("ROLLBACK")
-                raise _Refused(f"{type(error).__name__}: {error}") from error
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
-    def _insert(self, connection: sqlite3.Connection, target: Target, rows: list[Row]) -> None:
-        start, left = 0, len(rows)
-        for size in _SIZES:
-            while left >= size:
-                # One statement for many rows: each statement gives up the interpreter's lock, and
-                # getting it back while the event loop is busy takes a switch interval.
-                chunk = rows[start : start + size]
-                connection.execute(
-                    self._statement(target, size), [value for row in chunk for value in row]
-                )
-                start, left = start + size, left - size
-
-    def _statement(self, target: Target, size: int) -> str:
-        text = self._statements.get((target, size))
-        if text is None:
-            one = f"({', '.join('?' * len(target.columns))})"
-            text = (
-                f"INSERT INTO {target.table.name} ({', '.join(target.columns)}) "
-                f"VALUES {', '.join([one] * size)}{target.conflict_clause()}"
-            )
-            self._statements[target, size] = text
-        return text
-
-
-def _finish(done: asyncio.Future[None], error: BaseException | None) -> None:
-    if done.done():
-        return
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)
-
-
-class _PostgresBackend:
-    """One connection of its own, in the event loop; rows go as arrays, one statement a table.
-
-    A connection that is lost while a batch is under way leaves open whether it was committed. The
-    database knows (`pg_xact_status`), and is asked before the batch is written once more: sums
-    would be added twice.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._dsn = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        self._statements: dict[Target, str] = {}
-        self._connection: Any = None
-        # The transaction that is under way, or was when its connection was lost.
-        self._transaction_id: str | None = None
-
-    async def start(self) -> None:
-        await self._connect()
-
-    async def _connect(self) -> Any:
-        import asyncpg  # noqa: PLC0415 - installations on SQLite never load it
-
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(
-                self._dsn,
-                timeout=5,
-                command_timeout=10,
-                server_settings={"application_name": "aieye ledger", "synchronous_commit": "on"},
-            )
-        return self._connection
-
-    async def write(self, batch: Groups) -> None:
-        import asyncpg  # noqa: PLC0415
-
-        try:
-            connection = await self._connect()
-            if await self._was_committed(connection):
-                return
-            groups = batch
-            if any(target.prepare is not None for target, _ in batch):
-                groups = await asyncio.to_thread(_prepared, batch)
-            async with connection.transaction():
-                for target, rows in groups:
-                    columns = [list(column) for column in zip(*rows, strict=True)]
-                    self._transaction_id = await connection.fetchval(
-                        self._statement(target), *columns
-                    )
-            self._transaction_id = None
-        except (
-            asyncpg.DataError,
-            asyncpg.IntegrityConstraintViolationError,
-            UnicodeError,
-            OverflowError,
-        ) as error:
-            self._transaction_id = None
-            raise _Refused(f"{type(error).__name__}: {error}") from error
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            await self._drop()
-            raise OSError(f"{type(error).__name__}: {error}") from error
-        except (OSError, TimeoutError):
-            await self._drop()
-            raise
-
-    async def _was_committed(self, connection: Any) -> bool:
-        """Whether the batch whose connection was lost is in the database all the same.
-
-        Raises `OSError` while the database itself does not know yet.
-        """
-        if self._transaction_id is None:
-            return False
-        status = await connection.fetchval(
-            "SELECT pg_xact_status($1::text::xid8)", self._transaction_id
-        )
-        if status == "in progress":
-            raise OSError("the last transaction has not ended yet")
-        self._transaction_id = None
-        return bool(status == "committed")
-
-    async def close(self) -> None:
-        if self._connection is not None and not self._connection.is_closed():
-            await self._connection.close(timeout=5)
-
-    async def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-
-    def _statement(self, target: Target) -> str:
-        text = self._statements.get(target)
-        if text is None:
-            arrays = ", ".join(
-                f"${number}::{_pg_type(target.table, name)}[]"
-                for number, name in enumerate(target.columns, 1)
-            )
-            text = (
-                f"WITH written AS (INSERT INTO {target.table.name} ({', '.join(target.columns)}) "
-                f"SELECT * FROM unnest({arrays}){target.conflict_clause()}) "
-                "SELECT pg_current_xact_id()::text"
-            )
-            self._statements[target] = text
-        return text
-
-
-def _pg_type(table: Table, column: str) -> str:
-    kind: Any = table.c[column].type
-    kind = getattr(kind, "impl_instance", kind) if hasattr(kind, "impl_instance") else kind
-    for python, name in (
-        (SmallInteger, "smallint"),
-        (BigInteger, "bigint"),
-        (Boolean, "boolean"),
-        (Integer, "integer"),
-        (LargeBinary, "bytea"),
-    ):
-        if isinstance(kind, python):
-            return name
-    return "text"

@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy import select
 
 from aieye.access.snapshot import Grant
+from aieye.db.batches import Target
 from aieye.db.engine import Database
-from aieye.db.group_writer import GroupWriter, Target
+from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import OwnedObject
 from aieye.errors import NotFound
 

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import orjson
 import uuid_utils
 
-from aieye.db.group_writer import GroupWriter, Target
+from aieye.db.batches import Target
+from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import (
     Call,
     CallBody,

@@ -49,24 +49,24 @@ def read_ordinary(raw: dict[str, Any], tier: str | None) -> Usage | None:
     outputs = raw.get(names[3])
     if len(raw) != 2 + (names[1] in raw) + (inputs is not None) + (outputs is not None):
         return None
-    cached = reasoning = None
-    if inputs is not None:
-        if type(inputs) is not dict or not _PLAIN_INPUT_DETAILS.issuperset(inputs):
-            return None
-        cached = inputs.get("cached_tokens")
-        if cached is not None and (type(cached) is not int or not 0 <= cached <= input_):
-            return None
-        if (
-            inputs.get("audio_tokens") not in NO_COUNT
-            or inputs.get("cache_write_tokens") not in NO_COUNT
-        ):
-            return None
-    if outputs is not None:
-        if type(outputs) is not dict or not _PLAIN_OUTPUT_DETAILS.issuperset(outputs):
-            return None
-        reasoning = outputs.get("reasoning_tokens")
-        if reasoning is not None and (type(reasoning) is not int or not 0 <= reasoning <= output):
-            return None
-        if outputs.get("audio_tokens") not in NO_COUNT:
-            return None
-    return Usage(input_, output, cached or 0, 0, reasoning or 0, service_tier=tier, raw=raw)
+    cached = _part(inputs, "cached_tokens", input_, _PLAIN_INPUT_DETAILS)
+    reasoning = _part(outputs, "reasoning_tokens", output, _PLAIN_OUTPUT_DETAILS)
+    if cached is None or reasoning is None:
+        return None
+    return Usage(input_, output, cached, 0, reasoning, service_tier=tier, raw=raw)
+
+
+def _part(details: Any, name: str, whole: int, plain: frozenset[str]) -> int | None:
+    """Read one count of a breakdown, 0 where there is none; None for what is wrong or rare."""
+    if details is None:
+        return 0
+    if type(details) is not dict or not plain.issuperset(details):
+        return None
+    if details.get("audio_tokens") not in NO_COUNT:
+        return None
+    if details.get("cache_write_tokens") not in NO_COUNT:
+        return None
+    count = details.get(name)
+    if count is None:
+        return 0
+    return count if type(count) is int and 0 <= count <= whole else None

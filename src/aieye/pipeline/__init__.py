@@ -1,0 +1,1 @@
+"""Pipelines: prompts, functions, presets and other pipelines, composed, checked and run."""

@@ -1,0 +1,62 @@
+"""The options of a call, a closed set: `@(timeout=30, retries=2, cache="off", model="gpt-5")`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from aieye.pipeline.language.findings import Finding
+from aieye.pipeline.language.nodes import Call, Float, Int, Option, Str
+from aieye.pipeline.language.suggest import did_you_mean
+
+CACHE_MODES: Final = ("use", "refresh", "off", "only")
+MAX_RETRIES: Final = 5
+
+
+def check_options(call: Call) -> Iterator[Finding]:
+    """E206 for each unknown option, E401 for each value that its option does not take."""
+    for option in call.options:
+        name = option.name
+        if name not in _RULES:
+            yield _unknown(option)
+        elif not _RULES[name][0](option):
+            yield _wrong(option)
+
+
+def _unknown(option: Option) -> Finding:
+    name = option.name
+    return Finding(
+        *("E206", option.start, option.start + len(name)),
+        lambda: f"unknown option '{name}'{did_you_mean(name, _RULES)}",
+    )
+
+
+def _wrong(option: Option) -> Finding:
+    name, value = option.name, option.value
+    return Finding(
+        *("E401", value.start, value.end), lambda: f"option '{name}' takes {_RULES[name][1]}"
+    )
+
+
+def _is_timeout(option: Option) -> bool:
+    return isinstance(option.value, Int | Float) and option.value.value > 0
+
+
+def _is_retries(option: Option) -> bool:
+    return isinstance(option.value, Int) and 0 <= option.value.value <= MAX_RETRIES
+
+
+def _is_cache(option: Option) -> bool:
+    return isinstance(option.value, Str) and option.value.value in CACHE_MODES
+
+
+def _is_model(option: Option) -> bool:
+    return isinstance(option.value, Str) and option.value.value != ""
+
+
+_RULES: Final[dict[str, tuple[Callable[[Option], bool], str]]] = {
+    "timeout": (_is_timeout, "a positive number of seconds"),
+    "retries": (_is_retries, f"an integer from 0 to {MAX_RETRIES}"),
+    "cache": (_is_cache, "one of " + ", ".join(f'"{mode}"' for mode in CACHE_MODES)),
+    "model": (_is_model, "the name of a model"),
+}
