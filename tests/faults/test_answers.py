@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text as text_clause
 
 from aieye.access.audit import SYSTEM
+from aieye.access.routes import Target
 from aieye.ledger.overrides import create_override
 from tests.fakes import chat
 from tests.fakes.upstream import FakeUpstream, chat_answer, json_answer, raw, sse
@@ -511,6 +512,39 @@ async def test_what_the_client_wrote_goes_up_as_it_was_written(
     assert second.body.startswith(kept)
     assert second.body[len(kept) :] == b',"stream_options":{"include_usage":true}}'
     assert first.header("content-length") == str(len(plain))
+
+
+async def test_behind_an_alias_only_the_model_and_the_usage_are_others(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    await gateway.add_route("fast", Target(provider="openai", model=MODEL))
+    body = (
+        b'{ "model" : "fast", "stream":true, "seed":12345678901234567890123, "temperature":1.0,'
+        b' "messages":[{"role":"user","content":"\\u00e9 fast"}]}'
+    )
+
+    answer = await gateway.ask(body)
+
+    (request,) = upstream.requests
+    added = b',"stream_options":{"include_usage":true}}'
+    assert request.body == body.replace(b'"fast"', b'"gpt-4o-mini"')[:-1] + added
+    assert b'"prompt_tokens"' not in answer.content
+
+
+async def test_the_trials_that_a_client_takes_part_in_go_up_and_have_entries_of_their_own(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    values = ["assistants=v2", "", "responses=v1"]
+
+    states = []
+    for value in values * 2:
+        headers = {"openai-beta": value} if value else {}
+        answer = await gateway.ask(question(), headers=headers)
+        states.append(answer.headers["x-aieye-cache"])
+
+    assert states == ["miss"] * 3 + ["hit"] * 3
+    sent = [request.header("openai-beta") for request in upstream.requests]
+    assert sent == ["assistants=v2", None, "responses=v1"]
 
 
 async def test_the_clients_stream_options_are_kept_and_only_usage_is_added(

@@ -34,7 +34,7 @@ from aieye.gateway.routing import Candidate, Router
 from aieye.gateway.settle import MOST_BODY_BYTES, Settlement, entry_of, settlement_of
 from aieye.gateway.tariff import Charge, Tariff
 from aieye.gateway.upstream import Upstream
-from aieye.gateway.wire import Endpoint, Header
+from aieye.gateway.wire import Endpoint, Header, beta_of
 from aieye.ledger.book import UNKNOWN, Book
 from aieye.ledger.redact import redact
 from aieye.settings import Settings
@@ -43,6 +43,8 @@ log = structlog.get_logger()
 
 # Bodies whose reading is remembered by the hash of their bytes.
 _MOST_KNOWN = 8_192
+# A body's hash, the path, the token and the trials it takes part in.
+_Place = tuple[bytes, str, int, str]
 _Form = tuple[bool, bool]
 
 
@@ -94,7 +96,7 @@ class Gateway:
         self._default_ttl_us = (
             None if settings.cache_ttl is None else settings.cache_ttl * 1_000_000
         )
-        self._known: OrderedDict[tuple[bytes, str, int], _Known] = OrderedDict()
+        self._known: OrderedDict[_Place, _Known] = OrderedDict()
         self._flights: dict[FlightId, dict[_Form, Exchange]] = {}
         self._router = Router(directory.current)
         directory.on_change(self._follow)
@@ -132,7 +134,8 @@ class Gateway:
         record, grant = call.record, call.grant
         record.token_id, record.user_id = grant.token_id, grant.user_id
         self.admission.admit(grant, call.match.endpoint)
-        place = (digest(call.body), call.match.path, grant.token_id)
+        beta = beta_of(call.headers)
+        place = (digest(call.body), call.match.path, grant.token_id, beta)
         known = self._known.get(place) if call.controls is DEFAULT else None
         if known is not None:
             entry = self._cache.find_in_memory(known.key)
@@ -143,7 +146,7 @@ class Gateway:
                 if reply is not None:
                     await self.durable()
                     return reply
-        plan = self._prepare(call)
+        plan = self._prepare(call, beta)
         mode = self._mode(call, plan)
         if mode == "use" and call.controls is DEFAULT and len(plan.candidates) == 1:
             self._remember(place, plan)
@@ -158,10 +161,10 @@ class Gateway:
         record.cache = {"use": "miss", "refresh": "refresh"}.get(mode, "bypass")
         return await self._exchange(call, plan, mode)
 
-    def _prepare(self, call: Call) -> Plan:
+    def _prepare(self, call: Call, beta: str) -> Plan:
         plan = prepare(
             call.match, call.body, call.grant, self._router, call.controls,
-            key_id=call.key_id,
+            key_id=call.key_id, beta=beta,
         )  # fmt: skip
         record = call.record
         record.model_asked, record.tags, record.is_stream = plan.model, plan.tags, plan.is_stream
@@ -177,7 +180,7 @@ class Gateway:
             return "off"
         return plan.controls.mode
 
-    def _remember(self, place: tuple[bytes, str, int], plan: Plan) -> None:
+    def _remember(self, place: _Place, plan: Plan) -> None:
         self._known[place] = _Known(
             plan.endpoint, plan.keys[0], plan.model, plan.is_stream, plan.wants_usage,
             plan.controls, plan.tags,

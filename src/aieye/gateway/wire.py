@@ -244,6 +244,13 @@ def request_headers(headers: Iterable[Header]) -> list[tuple[str, str]]:
     ]
 
 
+def beta_of(headers: Iterable[Header]) -> str:
+    """Which of OpenAI's trials a client takes part in (`OpenAI-Beta`); "" when it names none."""
+    values = [value for name, value in headers if name == b"openai-beta"]
+    # Several headers of a name are one list (RFC 9110, 5.3).
+    return b", ".join(one for one in values if not _UNSAFE.search(one)).decode("latin-1")
+
+
 def response_headers(headers: Iterable[Header], secret: str = "") -> list[Header]:
     """The provider's headers that come down, the first of a name only. Names are lower case.
 
