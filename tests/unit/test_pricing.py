@@ -424,19 +424,19 @@ def test_an_override_prices_a_model_that_no_package_knows() -> None:
     assert found.cost_nano(Usage(input=1)) == 50
 
 
-DATED = "gpt-4o-2024-08-06"
+DATED_NAME = "gpt-4o-2024-08-06"
 
 
 @pytest.mark.parametrize(
     ("overrides", "served", "rate"),
     [
         # In turn: the served name's override, the asked one's for a dated name, the package.
-        ([override(DATED, "7"), override("gpt-4o", "8")], DATED, 7_000_000),
-        ([override("gpt-4o", "8")], DATED, 8_000_000),
+        ([override(DATED_NAME, "7"), override("gpt-4o", "8")], DATED_NAME, 7_000_000),
+        ([override("gpt-4o", "8")], DATED_NAME, 8_000_000),
         ([override("gpt-4o", "8")], "gpt-4o-0806", 8_000_000),
         ([override("gpt-4o", "8")], "gpt-4o-mini", 150_000),
-        ([override("gpt-4", "8")], DATED, 2_500_000),
-        ([], DATED, 2_500_000),
+        ([override("gpt-4", "8")], DATED_NAME, 2_500_000),
+        ([], DATED_NAME, 2_500_000),
         # A served name without any price: the asked one's override, then its package price.
         ([override("gpt-4o", "8")], "our-own-tune", 8_000_000),
         ([], "our-own-tune", 2_500_000),
@@ -456,7 +456,7 @@ def test_an_override_that_begins_later_prices_the_dated_name_from_then_on() -> N
     book = PriceBook([override("gpt-4o", "8", effective_from=later)])
     rates = []
     for at in (AT, later, AT):
-        found = book.price_for("openai", OPENAI, DATED, at, asked="gpt-4o")
+        found = book.price_for("openai", OPENAI, DATED_NAME, at, asked="gpt-4o")
         assert found is not None
         rates.append(found.rates.input)
     assert rates == [2_500_000, 8_000_000, 2_500_000]

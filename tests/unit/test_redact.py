@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from aieye.access.snapshot import KeyInfo
+from aieye.gateway.dispatch import clean_reason
 from aieye.ledger.redact import redact
 from aieye.telemetry import hide_secrets
 
@@ -49,6 +51,11 @@ def test_keys_that_the_process_holds_are_not_kept_whatever_their_form(
 
 def test_a_key_that_is_held_no_more_is_a_text_like_any_other() -> None:
     assert redact(KEY.encode()) == KEY.encode()
+
+
+def test_a_reason_is_kept_without_the_key_it_was_given_for_though_it_is_held_no_more() -> None:
+    key = KeyInfo(id=1, provider_id=1, name="a key", secret="plain-words")
+    assert clean_reason("The key plain-words is bad.", key) == "The key [redacted] is bad."
 
 
 @pytest.mark.usefixtures("held")
