@@ -12,12 +12,14 @@ import pytest
 from sqlalchemy import text as text_clause
 
 from aieye.access.audit import SYSTEM
+from aieye.access.routes import Target
 from aieye.ledger.overrides import create_override
 from tests.fakes import chat
 from tests.fakes.upstream import FakeUpstream, chat_answer, json_answer, raw, sse
 from tests.faults.harness import (
     DONE_FRAME,
     MODEL,
+    PROVIDER_KEY,
     Gateway,
     StartGateway,
     asked,
@@ -376,6 +378,33 @@ async def test_of_thirty_hostile_headers_none_comes_down(
     assert first.headers["openai-model"] == hit.headers["openai-model"] == "gpt-4o-mini"
 
 
+@both_forms
+async def test_a_header_that_holds_our_key_neither_comes_down_nor_is_stored(
+    gateway: Gateway, upstream: FakeUpstream, form: str
+) -> None:
+    headers = {
+        "x-ratelimit-key": f"for {PROVIDER_KEY}", "openai-model": PROVIDER_KEY,
+        "x-request-id": PROVIDER_KEY, "openai-version": "1",
+    }  # fmt: skip
+    if form == "plain":
+        upstream.default = json_answer(200, chat.chat_body("Here.", usage=chat.usage()), headers)
+    else:
+        upstream.default = sse(chat.chat_frames("Here."), headers=headers)
+
+    answers = [await gateway.ask(asked("Well?", form)) for _ in range(2)]
+
+    assert upstream.fired["sse"] + upstream.fired["status-200"] == len(upstream.requests) == 1
+    assert [answer.headers["openai-version"] for answer in answers] == ["1", "1"]
+    body = b'{"id":"x","choices":[]}'
+    head = b"HTTP/1.1 200 OK\r\nX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n"
+    upstream.script(raw([head % (PROVIDER_KEY.encode(), len(body)) + body]))
+    answers.append(await gateway.ask(asked("What does it call it?", form)))
+    assert upstream.fired["raw"] == 1
+    assert answers[-1].content == body
+    assert PROVIDER_KEY not in str([answer.headers for answer in answers])
+    assert PROVIDER_KEY.encode() not in await gateway.stored()
+
+
 async def test_hostile_headers_do_not_come_down_with_models_and_files_either(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
@@ -483,6 +512,39 @@ async def test_what_the_client_wrote_goes_up_as_it_was_written(
     assert second.body.startswith(kept)
     assert second.body[len(kept) :] == b',"stream_options":{"include_usage":true}}'
     assert first.header("content-length") == str(len(plain))
+
+
+async def test_behind_an_alias_only_the_model_and_the_usage_are_others(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    await gateway.add_route("fast", Target(provider="openai", model=MODEL))
+    body = (
+        b'{ "model" : "fast", "stream":true, "seed":12345678901234567890123, "temperature":1.0,'
+        b' "messages":[{"role":"user","content":"\\u00e9 fast"}]}'
+    )
+
+    answer = await gateway.ask(body)
+
+    (request,) = upstream.requests
+    added = b',"stream_options":{"include_usage":true}}'
+    assert request.body == body.replace(b'"fast"', b'"gpt-4o-mini"')[:-1] + added
+    assert b'"prompt_tokens"' not in answer.content
+
+
+async def test_the_trials_that_a_client_takes_part_in_go_up_and_have_entries_of_their_own(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    values = ["assistants=v2", "", "responses=v1"]
+
+    states = []
+    for value in values * 2:
+        headers = {"openai-beta": value} if value else {}
+        answer = await gateway.ask(question(), headers=headers)
+        states.append(answer.headers["x-aieye-cache"])
+
+    assert states == ["miss"] * 3 + ["hit"] * 3
+    sent = [request.header("openai-beta") for request in upstream.requests]
+    assert sent == ["assistants=v2", None, "responses=v1"]
 
 
 async def test_the_clients_stream_options_are_kept_and_only_usage_is_added(

@@ -10,7 +10,9 @@ import httpx
 import openai
 import orjson
 import pytest
+from sqlalchemy import select
 
+from aieye.db.tables import UsageDimension
 from aieye.gateway.tariff import Tariff
 from tests.fakes import chat
 from tests.fakes.upstream import (
@@ -234,7 +236,7 @@ async def test_a_stream_that_falls_silent_ends_with_an_error_and_books_what_came
     assert b"[DONE]" not in answer.content
     await upstream.requests[0].wait_closed()
     row = await gateway.row()
-    assert (row.status, row.error) == (200, "upstream_timeout")
+    assert (row.status, row.error) == (504, "upstream_timeout")
     # The first frame has the role only.
     assert (row.tokens_output, row.cost_state) == (5, "estimated")
     assert row.cost_nano
@@ -396,7 +398,29 @@ async def test_the_row_of_a_stream_that_failed_says_so(
     await gateway.ask({"model": MODEL, "messages": [], "input": "x", "stream": True}, path=path)
 
     assert upstream.fired["sse"] == 1
-    assert (await gateway.row()).error
+    row = await gateway.row()
+    assert row.status == 502
+    assert row.error
+    async with gateway.state.database.read() as session:
+        statuses = set(await session.scalars(select(UsageDimension.status)))
+    assert statuses == {502}
+
+
+async def test_the_error_that_ends_a_response_has_the_next_number_of_its_stream(
+    start_gateway: StartGateway, upstream: FakeUpstream
+) -> None:
+    gateway = await start_gateway(idle_timeout=0.3)
+    frames = chat.response_frames("One two three.")[:6]
+    upstream.default = stream_then_silence(frames)
+
+    answer = await gateway.ask({"model": MODEL, "input": "x", "stream": True}, path=RESPONSES)
+
+    assert upstream.fired["silence"] == 1
+    assert answer.content.startswith(b"".join(frames))
+    last = payloads(answer.content)[-1]
+    assert (last["type"], last["code"]) == ("error", "upstream_timeout")
+    numbers = [event["sequence_number"] for event in payloads(answer.content)]
+    assert numbers == list(range(len(frames) + 1))
 
 
 async def test_a_response_that_fails_half_way_is_forwarded_and_not_stored(

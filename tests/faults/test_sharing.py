@@ -9,6 +9,7 @@ import time
 import httpx
 import pytest
 
+from aieye.access.routes import Target
 from aieye.db.tables import Call
 from tests.fakes import chat
 from tests.fakes.upstream import (
@@ -24,6 +25,7 @@ from tests.fakes.upstream import (
 )
 from tests.faults.harness import (
     DONE_FRAME,
+    MODEL,
     Gateway,
     StartGateway,
     asked,
@@ -343,6 +345,27 @@ async def test_a_stream_that_is_cut_ends_with_an_error_for_all(
     assert {row.error for row in rows} == {"upstream_broken"}
     assert len(payers(rows)) == 1
     assert await gateway.entries() == 0
+
+
+async def test_calls_through_a_weighted_route_share_whichever_target_comes_first_for_each(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    async with FakeUpstream() as second:
+        await gateway.add_provider("second", second, "sk-second-0123456789")
+        targets = [Target(provider=name, model=MODEL) for name in ("openai", "second")]
+        await gateway.add_route("either", *targets, strategy="weighted")
+        gate = asyncio.Event()
+        upstream.default = second.default = held(gate, chat_answer("one"))
+        body = {**question(), "model": "either"}
+        asking = [asyncio.create_task(gateway.ask(body)) for _ in range(30)]
+        await eventually(lambda: bool(upstream.requests or second.requests))
+        await asyncio.sleep(0.3)
+        gate.set()
+        answers = await gather(asking)
+
+        assert {text_of(answer) for answer in answers} == {"one"}
+        assert len(upstream.requests) + len(second.requests) == 1
+    assert_paid_once(await gateway.rows(30))
 
 
 @both_forms

@@ -22,6 +22,7 @@ from tests.fakes.upstream import (
     FakeUpstream,
     chat_answer,
     json_answer,
+    raw,
     sse,
 )
 from tests.faults.harness import (
@@ -320,6 +321,34 @@ async def test_an_error_inside_a_200_is_not_stored_whatever_its_shape(
             assert (await gateway.ask(question(f"Well, {number}?"))).json() == body
     assert len(upstream.requests) == 2 * len(bodies)
     assert await gateway.entries() == 0
+
+
+@pytest.mark.parametrize("kind", [b"", b"Content-Type: application/octet-stream\r\n"])
+async def test_an_answer_is_read_whatever_its_provider_calls_it(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, no_circuit: None, kind: bytes
+) -> None:
+    for body in (b"", b'{"id":"x","choi', b"[]"):
+        upstream.default = of_kind(kind, body)
+        answer = await gateway.ask(question("Well?"))
+        assert (answer.status_code, error_code(answer)) == (502, "upstream_invalid"), body
+    upstream.default = of_kind(kind, orjson.dumps(chat.error_body()))
+    assert (await gateway.ask(question("An error?"))).json() == chat.error_body()
+    assert await gateway.entries() == 0
+
+    upstream.default = of_kind(kind, orjson.dumps(chat.chat_body("Here.", usage=chat.usage())))
+    first, second = [await gateway.ask(question("Well?")) for _ in range(2)]
+
+    assert upstream.fired["raw"] == len(upstream.requests)
+    assert first.json() == second.json() == chat.chat_body("Here.", usage=chat.usage())
+    assert (state_of(first), state_of(second)) == ("miss", "hit")
+    row = (await gateway.rows())[-1]
+    assert (row.tokens_output, row.cost_state, row.saved_nano) == (7, "exact", COST)
+
+
+def of_kind(kind: bytes, body: bytes) -> Behaviour:
+    """A 200 with this line in its head."""
+    head = b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n" % (kind, len(body))
+    return raw([head + body])
 
 
 async def test_a_response_that_is_not_finished_is_not_stored(

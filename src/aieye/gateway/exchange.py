@@ -9,9 +9,11 @@ next (`payer`).
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -34,11 +36,12 @@ log = structlog.get_logger()
 if TYPE_CHECKING:
     from aieye.gateway.settle import Settlement
 
-# The cache keys of a call and the ids of the provider's keys that may answer it.
-FlightId = tuple[tuple[bytes, ...], tuple[int, ...]]
-# How far the provider may be ahead of the quickest reader before reading pauses.
+# The targets that may answer a call, in no order: of each the cache key and the ids of its keys.
+FlightId = frozenset[tuple[bytes, tuple[int, ...]]]
+# How far the provider may be ahead of the quickest reader before reading pauses, and about how much
+# a reader is given at once.
 MOST_AHEAD_BYTES = 64 * 1024
-# An answer over this is passed on and not kept for the cache.
+# An answer over this is passed on and not kept for the cache, nor for a reader that is so far behind.
 MOST_KEPT_BYTES = 16 * 2**20
 MOST_LEDGER_BYTES = 2**20
 # How long after the terminal event the end of the body is waited for.
@@ -66,11 +69,24 @@ class Cancelled(AieyeError):
     code = "client_closed_request"
 
 
+class TooSlow(AieyeError):
+    """The client is so far behind those who share the answer that it is not kept any longer."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "client_too_slow"
+
+
 @dataclass(slots=True, eq=False)
 class Participant:
-    """One client of an exchange: where it is in the stream."""
+    """One client of an exchange: where it is in the stream, in pieces and in bytes.
+
+    `error` is set when the exchange goes on without it.
+    """
 
     position: int = 0
+    read_bytes: int = 0
+    error: AieyeError | None = None
 
 
 class Exchange:
@@ -115,6 +131,8 @@ class Exchange:
         self._idle_seconds = idle_seconds
         self._on_end = on_end
         self._payer: Participant | None = None
+        # The last one has left; the end follows at once.
+        self._is_abandoned = False
         self._started = time.perf_counter()
         self._kept_bytes = 0
         self._chunks: list[bytes] = []
@@ -125,9 +143,12 @@ class Exchange:
 
     # -- the clients' side ------------------------------------------------------------------
 
-    def join(self) -> Participant:
-        """Take part. The first one to join is the payer."""
-        participant = Participant()
+    def join(self, *, reads: bool = True) -> Participant:
+        """Take part. The first one to join is the payer.
+
+        One that does not read and only waits for the end is as far as a reader can be.
+        """
+        participant = Participant() if reads else Participant(sys.maxsize, sys.maxsize)
         self.participants.append(participant)
         return participant
 
@@ -136,6 +157,7 @@ class Exchange:
         if participant in self.participants:
             self.participants.remove(participant)
         if not self.participants and not self.done and self._task is not None:
+            self._is_abandoned = True
             self._task.cancel()
         self._make_room()
 
@@ -161,9 +183,21 @@ class Exchange:
         return text if key is None else clean_reason(text, key)
 
     @property
+    def status(self) -> int:
+        """What the rows of a stream's clients say: the provider's status, or the failure's."""
+        if self.error is not None:
+            return self.error.status
+        outcome = self.outcome
+        if outcome is None:
+            return 200
+        is_failed = outcome.meter is not None and outcome.meter.error is not None
+        return UpstreamError.status if is_failed else outcome.status
+
+    @property
     def is_joinable(self) -> bool:
         """Whether a newcomer would still get everything from the start."""
-        return not self._dropped and not (self.done and self.error is not None)
+        is_failed = self.done and self.error is not None
+        return not (self._dropped or self._is_abandoned or is_failed)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -183,22 +217,34 @@ class Exchange:
     async def read(self, participant: Participant) -> bytes | None:
         """The stream's next bytes for this client, several events at once if they are there.
 
-        None at its end: then `error` tells whether it broke off, and `tail` is still to be given.
+        None at its end: then `error`, or the participant's own, tells whether it broke off, and
+        `tail` is still to be given.
         """
-        while True:
+        while participant.error is None:
             index = participant.position - self._dropped
             if index < len(self._chunks):
-                data = (
-                    self._chunks[index]
-                    if index + 1 == len(self._chunks)
-                    else b"".join(self._chunks[index:])
-                )
-                participant.position = self._dropped + len(self._chunks)
+                data = self._chunks[index]
+                participant.position += 1
+                if index + 1 < len(self._chunks):
+                    data = self._with_next(participant, data)
+                participant.read_bytes += len(data)
                 self._make_room()
                 return data
             if self.done:
                 return None
             await self._wait()
+        return None
+
+    def _with_next(self, participant: Participant, data: bytes) -> bytes:
+        """Add what comes next, up to a bound: what a slow client is given is held until it reads."""
+        parts, size = [data], len(data)
+        for part in islice(self._chunks, participant.position - self._dropped, None):
+            size += len(part)
+            if size > MOST_AHEAD_BYTES:
+                break
+            parts.append(part)
+        participant.position += len(parts) - 1
+        return b"".join(parts)
 
     async def _wait(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
@@ -212,7 +258,7 @@ class Exchange:
             outcome = await self._dispatcher.run(self.plan.candidates, self._send, self.attempts)
             self.outcome = outcome
             self.first_byte_at = time.perf_counter()
-            self.headers = response_headers(outcome.headers)
+            self.headers = response_headers(outcome.headers, outcome.key.secret)
             if outcome.response is not None:
                 await self._relay(outcome, outcome.response)
         except AieyeError as error:
@@ -330,10 +376,8 @@ class Exchange:
     def _is_ahead(self) -> bool:
         """Whether the quickest reader has too much before it; slow ones must not hold it up."""
         self._drop_read()
-        furthest = max((one.position for one in self.participants), default=0) - self._dropped
-        if furthest >= len(self._chunks):
-            return False
-        return sum(map(len, self._chunks[furthest:])) > MOST_AHEAD_BYTES
+        furthest = max((one.read_bytes for one in self.participants), default=0)
+        return self.sent_bytes - furthest > MOST_AHEAD_BYTES
 
     async def _let_catch_up(self, deadline: Deadline) -> None:
         while self._is_ahead():
@@ -347,10 +391,23 @@ class Exchange:
             self._room.set_result(None)
 
     def _drop_read(self) -> None:
-        """Forget what everybody has read, unless somebody may still join."""
-        if self.raw is not None or not self.participants:
+        """Forget what everybody has read, unless somebody may still join: then it is kept anyway."""
+        if self.raw is not None:
+            return
+        self._leave_behind()
+        if not self.participants:
             return
         slowest = min(one.position for one in self.participants) - self._dropped
+        slowest = min(slowest, len(self._chunks))
         if slowest > 0:
             del self._chunks[:slowest]
             self._dropped += slowest
+
+    def _leave_behind(self) -> None:
+        """Go on without readers that lie so far behind others that too much would be held."""
+        furthest = max((one.read_bytes for one in self.participants), default=0)
+        furthest = min(furthest, self.sent_bytes)
+        for one in list(self.participants):
+            if furthest - one.read_bytes > MOST_KEPT_BYTES:
+                one.error = TooSlow("The client reads this stream far more slowly than others do.")
+                self.participants.remove(one)

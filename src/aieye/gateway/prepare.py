@@ -28,7 +28,7 @@ class Plan:
     """What is to be done for one body. `keys` are empty where the call cannot be cached.
 
     `keys[i]` and `canonicals[i]` belong to `candidates[i]`. `wants_usage` says that the client
-    itself asked for the usage frame of a stream.
+    itself asked for the usage frame of a stream. `beta` is its header `OpenAI-Beta`.
     """
 
     match: Match
@@ -42,6 +42,7 @@ class Plan:
     canonicals: tuple[bytes, ...] = field(repr=False)
     controls: Controls
     tags: dict[str, str] | None
+    beta: str
 
     @property
     def endpoint(self) -> Endpoint:
@@ -56,19 +57,18 @@ class Plan:
         document = self.document
         renamed = candidate.model is not None and candidate.model != self.model
         inject = inject_usage and self.is_stream and not self.wants_usage
-        if renamed and not inject and "cache" not in document:
-            return _with_model(self.raw, document, candidate.model or "")
-        if not renamed and "cache" not in document:
-            if not inject or self.endpoint.dialect not in {"chat", "completions"}:
-                return self.raw
-            if "stream_options" not in document:
-                # In front of the last brace: every other byte stays as the client wrote it.
-                head = self.raw.rstrip()[:-1]
-                return head + b',"stream_options":{"include_usage":true}}'
+        inject = inject and self.endpoint.dialect in {"chat", "completions"}
+        if "cache" not in document and not (inject and "stream_options" in document):
+            model = candidate.model or ""
+            body = _with_model(self.raw, document, model) if renamed else self.raw
+            if not inject:
+                return body
+            # In front of the last brace: every other byte stays as the client wrote it.
+            return body.rstrip()[:-1] + b',"stream_options":{"include_usage":true}}'
         changed = {name: value for name, value in document.items() if name != "cache"}
         if renamed:
             changed["model"] = candidate.model
-        if inject and self.endpoint.dialect in {"chat", "completions"}:
+        if inject:
             options = document.get("stream_options")
             changed["stream_options"] = {
                 **(options if isinstance(options, dict) else {}),
@@ -85,6 +85,7 @@ def prepare(
     header: Controls,
     *,
     key_id: int | None = None,
+    beta: str = "",
 ) -> Plan:
     """Read a request's body and find out what it asks of whom.
 
@@ -109,7 +110,7 @@ def prepare(
             # What the key leaves out has to be legal text all the same.
             write_json([document[name] for name in NOT_IN_KEY if name in document])
         canonicals = _canonicals(document, candidates)
-        name = _key_name(endpoint, is_stream=is_stream)
+        name = _key_name(endpoint, is_stream=is_stream, beta=beta)
         keys = tuple(
             cache_key(name, candidate.provider.id, grant.namespace, body)
             for candidate, body in zip(candidates, canonicals, strict=True)
@@ -128,6 +129,7 @@ def prepare(
         canonicals=canonicals,
         controls=from_field(document.get("cache"), header),
         tags=_tags(document.get("metadata")),
+        beta=beta,
     )
 
 
@@ -167,9 +169,10 @@ def _canonicals(document: dict[str, Any], candidates: tuple[Candidate, ...]) -> 
     return tuple(written[candidate.model] for candidate in candidates)
 
 
-def _key_name(endpoint: Endpoint, *, is_stream: bool) -> str:
+def _key_name(endpoint: Endpoint, *, is_stream: bool, beta: str) -> str:
     # Where the two forms of an answer cannot be turned into each other, each has its own entry.
-    return f"{endpoint.name}#stream" if is_stream and not endpoint.convertible else endpoint.name
+    name = f"{endpoint.name}#stream" if is_stream and not endpoint.convertible else endpoint.name
+    return f"{name}#beta={beta}" if beta else name
 
 
 def _is_stream(endpoint: Endpoint, document: dict[str, Any]) -> bool:

@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import structlog
+
 from aieye.access.directory import Directory
 from aieye.access.snapshot import KeyInfo, Snapshot
 from aieye.cache.controls import DEFAULT, Controls
@@ -21,7 +23,7 @@ from aieye.cache.key import digest
 from aieye.cache.service import Cache
 from aieye.db.group_writer import GroupWriter
 from aieye.errors import AieyeError
-from aieye.gateway.admission import Admission
+from aieye.gateway.admission import Admission, Overloaded
 from aieye.gateway.calls import Call, Reply
 from aieye.gateway.client import UpstreamClient
 from aieye.gateway.dispatch import Circuits, Dispatcher, Outcome
@@ -30,16 +32,19 @@ from aieye.gateway.prepare import Plan, prepare
 from aieye.gateway.replay import body_from, fill_from_entry, headers_from, hit_headers, usd
 from aieye.gateway.routing import Candidate, Router
 from aieye.gateway.settle import MOST_BODY_BYTES, Settlement, entry_of, settlement_of
-from aieye.gateway.sse import error_frame
-from aieye.gateway.tariff import Tariff
+from aieye.gateway.tariff import Charge, Tariff
 from aieye.gateway.upstream import Upstream
-from aieye.gateway.wire import Endpoint, Header
-from aieye.ledger.book import Book
+from aieye.gateway.wire import Endpoint, Header, beta_of
+from aieye.ledger.book import UNKNOWN, Book
 from aieye.ledger.redact import redact
 from aieye.settings import Settings
 
+log = structlog.get_logger()
+
 # Bodies whose reading is remembered by the hash of their bytes.
 _MOST_KNOWN = 8_192
+# A body's hash, the path, the token and the trials it takes part in.
+_Place = tuple[bytes, str, int, str]
 _Form = tuple[bool, bool]
 
 
@@ -91,7 +96,7 @@ class Gateway:
         self._default_ttl_us = (
             None if settings.cache_ttl is None else settings.cache_ttl * 1_000_000
         )
-        self._known: OrderedDict[tuple[bytes, str, int], _Known] = OrderedDict()
+        self._known: OrderedDict[_Place, _Known] = OrderedDict()
         self._flights: dict[FlightId, dict[_Form, Exchange]] = {}
         self._router = Router(directory.current)
         directory.on_change(self._follow)
@@ -120,12 +125,17 @@ class Gateway:
             if call.record.status is None:
                 self.settle_left(call)
             raise
+        except Exception:
+            if call.record.status is None:
+                self._settle_crashed(call)
+            raise
 
     async def _infer(self, call: Call) -> Reply:
         record, grant = call.record, call.grant
         record.token_id, record.user_id = grant.token_id, grant.user_id
         self.admission.admit(grant, call.match.endpoint)
-        place = (digest(call.body), call.match.path, grant.token_id)
+        beta = beta_of(call.headers)
+        place = (digest(call.body), call.match.path, grant.token_id, beta)
         known = self._known.get(place) if call.controls is DEFAULT else None
         if known is not None:
             entry = self._cache.find_in_memory(known.key)
@@ -136,7 +146,7 @@ class Gateway:
                 if reply is not None:
                     await self.durable()
                     return reply
-        plan = self._prepare(call)
+        plan = self._prepare(call, beta)
         mode = self._mode(call, plan)
         if mode == "use" and call.controls is DEFAULT and len(plan.candidates) == 1:
             self._remember(place, plan)
@@ -151,10 +161,10 @@ class Gateway:
         record.cache = {"use": "miss", "refresh": "refresh"}.get(mode, "bypass")
         return await self._exchange(call, plan, mode)
 
-    def _prepare(self, call: Call) -> Plan:
+    def _prepare(self, call: Call, beta: str) -> Plan:
         plan = prepare(
             call.match, call.body, call.grant, self._router, call.controls,
-            key_id=call.key_id,
+            key_id=call.key_id, beta=beta,
         )  # fmt: skip
         record = call.record
         record.model_asked, record.tags, record.is_stream = plan.model, plan.tags, plan.is_stream
@@ -170,7 +180,7 @@ class Gateway:
             return "off"
         return plan.controls.mode
 
-    def _remember(self, place: tuple[bytes, str, int], plan: Plan) -> None:
+    def _remember(self, place: _Place, plan: Plan) -> None:
         self._known[place] = _Known(
             plan.endpoint, plan.keys[0], plan.model, plan.is_stream, plan.wants_usage,
             plan.controls, plan.tags,
@@ -199,9 +209,10 @@ class Gateway:
         if body is None:
             return None
         record = call.record
-        record.cache, record.status = "hit", 200
+        record.cache = "hit"
         fill_from_entry(record, entry)
         self._cache.touch(entry)
+        record.status = 200
         self.settle(call)
         headers = self._own_headers(call)
         headers += headers_from(entry, is_stream=asked.is_stream)
@@ -215,10 +226,7 @@ class Gateway:
 
     async def _exchange(self, call: Call, plan: Plan, mode: str) -> Reply:
         form = (plan.is_stream, plan.is_stream and plan.wants_usage)
-        flight_id = (
-            plan.keys,
-            tuple(key.id for candidate in plan.candidates for key in candidate.keys),
-        )
+        flight_id = _flight_id(plan)
         flights = self._flights.get(flight_id) if mode == "use" else None
         if flights:
             running = flights.get(form)
@@ -252,7 +260,7 @@ class Gateway:
         other = next((one for one in flights.values() if one.is_joinable), None)
         if other is None or not plan.endpoint.convertible:
             return None
-        participant = other.join()
+        participant = other.join(reads=False)
         call.on_upstream()
         try:
             await other.finished()
@@ -272,8 +280,9 @@ class Gateway:
                 # Nobody else is there to book what that exchange cost.
                 call.carried = other
             return None
-        call.record.cache, call.record.status = "shared", 200
+        call.record.cache = "shared"
         self._fill(call, other, participant)
+        call.record.status = 200
         self.settle(call)
         await self.durable()
         headers = self._own_headers(call) + headers_from(entry, is_stream=plan.is_stream)
@@ -309,12 +318,12 @@ class Gateway:
         if outcome is None or outcome.body is None:
             raise RuntimeError("an exchange ended with neither answer nor error")
         record = call.record
-        record.status = outcome.status
         record.ttft_us = int(((exchange.first_byte_at or record.started) - record.started) * 1e6)
         if outcome.status >= 400:
             record.error = exchange.attempts[-1].get("error")
         self._fill(call, exchange, participant)
         exchange.leave(participant)
+        record.status = outcome.status
         self.settle(call)
         await self.durable()
         headers = self._answer_headers(call, exchange)
@@ -328,11 +337,11 @@ class Gateway:
         return Reply(
             status,
             self._answer_headers(call, exchange),
-            chunks=self._stream(call, exchange, participant, status),
+            chunks=self._stream(call, exchange, participant),
         )
 
     async def _stream(
-        self, call: Call, exchange: Exchange, participant: Participant, status: int
+        self, call: Call, exchange: Exchange, participant: Participant
     ) -> AsyncIterator[bytes]:
         record = call.record
         try:
@@ -340,12 +349,13 @@ class Gateway:
                 if record.ttft_us is None:
                     record.ttft_us = record.elapsed_us()
                 yield data
-            record.status = status
-            record.error = exchange.failure
             self._fill(call, exchange, participant)
+            record.status, record.error = exchange.status, exchange.failure
+            if participant.error is not None:
+                record.status, record.error = participant.error.status, participant.error.code
             self.settle(call)
             end = exchange.tail
-            error = exchange.error
+            error = participant.error or exchange.error
             try:
                 await self.durable()
             except AieyeError as unrecorded:
@@ -353,9 +363,13 @@ class Gateway:
             if error is not None:
                 if exchange.outcome is None or exchange.outcome.meter is None:
                     raise error
-                end = error_frame(exchange.plan.endpoint.dialect, _error_object(error))
+                end = exchange.outcome.meter.error_frame(_error_object(error))
             if end:
                 yield end
+        except Exception:
+            if record.status is None:
+                self._settle_crashed(call)
+            raise
         finally:
             if record.status is None:
                 self._left(call, exchange, participant)
@@ -377,6 +391,10 @@ class Gateway:
         except AieyeError as error:
             exchange.error = error
             exchange.settlement = Settlement()
+        except Exception as error:
+            log.exception("exchange_not_settled", error=type(error).__name__)
+            exchange.error = AieyeError("Something went wrong in AI-Eye itself.")
+            exchange.settlement = _unsettled(exchange)
         is_kept = self._settings.ledger_bodies and self._keep_texts(exchange)
         if not exchange.keeps:
             return
@@ -449,11 +467,20 @@ class Gateway:
         """Book a call that is answered with `error`."""
         record = call.record
         record.status, record.error = error.status, error.code or error.message[:300]
+        if isinstance(error, Overloaded):
+            # Not let in because no row can be written: one more in waiting would serve nobody.
+            return
         if record.cost_nano is None and record.provider_id is None:
             record.cost_nano, record.cost_state = 0, "exact"
         self.settle(call)
         if self.writer.is_healthy:
             await self.durable()
+
+    def _settle_crashed(self, call: Call) -> None:
+        """Book a call that a fault of AI-Eye's own ended; what it cost, nobody knows."""
+        record = call.record
+        record.status, record.error = AieyeError.status, AieyeError.code
+        self.settle(call)
 
     def settle(self, call: Call) -> None:
         """Write the call's row and count it; nothing is waited for."""
@@ -478,6 +505,22 @@ class Gateway:
         return headers + _cache_headers(
             call.record.cache, is_stored=exchange.done and exchange.entry is not None
         )
+
+
+def _flight_id(plan: Plan) -> FlightId:
+    """What calls have in common that may share an exchange; a weighted route's order is by chance."""
+    return frozenset(
+        (key, tuple(one.id for one in candidate.keys))
+        for key, candidate in zip(plan.keys, plan.candidates, strict=False)
+    )
+
+
+def _unsettled(exchange: Exchange) -> Settlement:
+    """Of an exchange whose facts could not be found out: what it cost, nobody knows."""
+    outcome, charge = exchange.outcome, Charge(None, UNKNOWN, None)
+    if outcome is None:
+        return Settlement(charge=charge)
+    return Settlement(outcome.candidate.provider.id, outcome.key.id, charge=charge)
 
 
 _STATUSES = {

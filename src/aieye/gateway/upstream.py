@@ -46,22 +46,23 @@ class Upstream:
         """
         body = plan.body_for(candidate, inject_usage=self._inject_usage)
         with Deadline(self._first_byte_seconds, "first byte", seconds) as deadline:
-            response = await self._client.open(self._head(plan.match.path, candidate, key), body)
+            response = await self._client.open(self._head(plan, candidate, key), body)
             try:
                 return await self._read(plan, candidate, key, response, deadline)
             except BaseException:
                 response.close()
                 raise
 
-    def _head(self, path: str, candidate: Candidate, key: KeyInfo) -> Head:
-        place = (candidate.provider.base_url, path, key.secret)
+    def _head(self, plan: Plan, candidate: Candidate, key: KeyInfo) -> Head:
+        if plan.beta:
+            # The client's own text: not one to remember.
+            return _head_of(plan, candidate, key, {"OpenAI-Beta": plan.beta})
+        place = (candidate.provider.base_url, plan.match.path, key.secret)
         known = self._heads.get(place)
         if known is None:
             if len(self._heads) > _MOST_HEADS:
                 self._heads.clear()
-            headers = {**_JSON_HEADERS, "Authorization": f"Bearer {key.secret}"}
-            known = Head.of("POST", candidate.provider.base_url, path, headers)
-            self._heads[place] = known
+            known = self._heads[place] = _head_of(plan, candidate, key, {})
         return known
 
     async def _read(
@@ -73,12 +74,14 @@ class Upstream:
         deadline: Deadline,
     ) -> Outcome:
         outcome = Outcome(candidate, key, response.status, response.headers)
+        if outcome.request_id is not None and key.secret in outcome.request_id:
+            outcome.request_id = None
         if 300 <= response.status < 400:
             raise BrokenOff("The provider answered with a redirect, which is never followed.")
         kind = header(response.headers, b"content-type") or b""
         if response.status < 300 and kind.startswith(_SSE):
             await self._begin_events(plan, outcome, response)
-        elif response.status < 300 and not kind.startswith((b"application/json", b"text/")):
+        elif response.status < 300 and _is_media(plan, kind):
             outcome.response = response
         else:
             deadline.extend(self._idle_seconds, _REST)
@@ -105,6 +108,18 @@ class Upstream:
             outcome.is_failed_stream = True
         if not raw:
             raise BrokenOff("The provider's stream ended before it began.")
+
+
+def _head_of(plan: Plan, candidate: Candidate, key: KeyInfo, more: dict[str, str]) -> Head:
+    headers = {**_JSON_HEADERS, "Authorization": f"Bearer {key.secret}", **more}
+    return Head.of("POST", candidate.provider.base_url, plan.match.path, headers)
+
+
+def _is_media(plan: Plan, kind: bytes) -> bool:
+    """Whether an answer is passed on unread: sound. Everything else has to be JSON, whatever its
+    provider calls it."""
+    is_text = kind.startswith((b"application/json", b"text/"))
+    return plan.endpoint.name == "audio/speech" and not is_text
 
 
 async def _first_events(response: UpstreamResponse, meter: StreamMeter) -> tuple[bytes, bytes]:

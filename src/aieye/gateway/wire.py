@@ -246,14 +246,26 @@ def request_headers(headers: Iterable[Header]) -> dict[str, str]:
     return kept
 
 
-def response_headers(headers: Iterable[Header]) -> list[Header]:
-    """The provider's headers that come down, the first of a name only. Names are lower case."""
+def beta_of(headers: Iterable[Header]) -> str:
+    """Which of OpenAI's trials a client takes part in (`OpenAI-Beta`); "" when it names none."""
+    values = [value for name, value in headers if name == b"openai-beta"]
+    # Several headers of a name are one list (RFC 9110, 5.3).
+    return b", ".join(one for one in values if not _UNSAFE.search(one)).decode("latin-1")
+
+
+def response_headers(headers: Iterable[Header], secret: str = "") -> list[Header]:
+    """The provider's headers that come down, the first of a name only. Names are lower case.
+
+    None comes down that holds the `secret` of the key that the provider was asked with.
+    """
     kept: dict[bytes, bytes] = {}
+    hidden = secret.encode()
     for name, value in headers:
         if (
             (name in _RESPONSE_HEADERS or name.startswith(_RESPONSE_FAMILIES))
             and name not in kept
             and not _UNSAFE.search(value)
+            and not (hidden and hidden in value)
         ):
             kept[name] = value
     return list(kept.items())

@@ -1,0 +1,115 @@
+"""Faults of AI-Eye's own: each leaves a row that says so, and none fills the memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from aieye.gateway import service
+from aieye.ledger.book import UNKNOWN
+from tests.fakes import chat
+from tests.fakes.upstream import FakeUpstream, sse
+from tests.faults.harness import (
+    CHAT,
+    DONE_FRAME,
+    Gateway,
+    asked,
+    both_forms,
+    error_code,
+    eventually,
+    question,
+    streamed,
+)
+
+pytestmark = pytest.mark.live
+
+ORIGINAL = "/api/openai/v1/chat/completions"
+
+
+class Crash:
+    """A function that always fails; `count` says how often it did."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, *_: Any, **__: Any) -> None:
+        self.count += 1
+        raise RuntimeError("a fault of our own")
+
+
+@pytest.mark.parametrize("path", [CHAT, ORIGINAL])
+async def test_a_call_that_crashes_before_it_is_sent_has_a_row_with_status_500(
+    gateway: Gateway, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    crash = Crash()
+    monkeypatch.setattr(service, "prepare", crash)
+
+    assert (await gateway.ask(question(), path=path)).status_code == 500
+
+    row = await gateway.row()
+    assert (row.status, row.error, row.cost_state) == (500, "internal_error", UNKNOWN)
+    assert (crash.count, upstream.requests) == (1, [])
+
+
+@both_forms
+async def test_an_answer_whose_settling_crashes_is_an_error_with_a_row(
+    gateway: Gateway, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    crash = Crash()
+    monkeypatch.setattr(service, "settlement_of", crash)
+
+    answer = await gateway.ask(asked("Well?", form))
+
+    assert crash.count == 1
+    assert b"internal_error" in answer.content
+    assert b"[DONE]" not in answer.content
+    assert answer.status_code == (500 if form == "plain" else 200)
+    row = await gateway.row()
+    assert (row.status, row.error) == (500, "internal_error")
+    assert (row.cost_nano, row.cost_state) == (None, UNKNOWN)
+    assert await gateway.entries() == 0
+    assert len(upstream.requests) == 1
+
+
+async def test_a_stream_that_crashes_half_way_has_a_row_with_status_500(
+    gateway: Gateway, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash = Crash()
+    upstream.default = sse(chat.chat_frames("one two three"))
+    monkeypatch.setattr(service.Gateway, "_fill", crash)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        await gateway.ask(streamed())
+
+    assert (crash.count, upstream.fired["sse"]) == (1, 1)
+    row = await gateway.row()
+    assert (row.status, row.error) == (500, "internal_error")
+
+
+async def test_calls_that_are_not_let_in_while_the_ledger_is_away_leave_nothing_in_memory(
+    gateway: Gateway, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = gateway.state.writer
+    with monkeypatch.context() as patch:
+        failures: list[int] = []
+
+        async def fail(*_: Any) -> None:
+            failures.append(1)
+            raise OSError("no space left on device")
+
+        patch.setattr(writer._backend, "write", fail)
+        first = await gateway.ask(question())
+        assert error_code(first) == "ledger_unavailable"
+        waiting = writer.backlog
+
+        refused = [await gateway.ask(question(f"Well, {number}?")) for number in range(50)]
+
+        assert failures
+        assert {(one.status_code, error_code(one)) for one in refused} == {(503, "overloaded")}
+        assert writer.backlog == waiting
+    await eventually(lambda: writer.is_healthy)
+    assert (await gateway.ask(question("And now?"))).content.count(DONE_FRAME) == 0
+    assert len(await gateway.rows(2)) == 2
+    assert len(upstream.requests) == 2
