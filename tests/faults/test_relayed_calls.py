@@ -386,3 +386,16 @@ async def test_an_answer_that_was_passed_on_names_its_provider(
     streamed = await gateway.get(CONTENT)
 
     assert whole.headers["x-aieye-provider"] == streamed.headers["x-aieye-provider"] == "openai"
+
+
+async def test_no_header_that_is_passed_on_holds_the_providers_key(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    held = {"x-ratelimit-key": PROVIDER_KEY, "openai-model": "m"}
+    upstream.default = json_answer(200, chat.models_body(), held)
+
+    answer = await gateway.get("/v1/models")
+
+    assert PROVIDER_KEY.encode() in upstream.requests[0].sent
+    assert "x-ratelimit-key" not in answer.headers
+    assert answer.headers["openai-model"] == "m"

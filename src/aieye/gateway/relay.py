@@ -172,7 +172,9 @@ class Relay:
     def _charge(self, call: Call, outcome: Outcome, usage: Usage | None, model: str | None) -> None:
         record, candidate = call.record, outcome.candidate
         record.model = model or candidate.model
-        charge = self._gateway.tariff.charge(candidate.provider, record.model, usage)
+        charge = self._gateway.tariff.charge(
+            candidate.provider, record.model, usage, asked=candidate.model
+        )
         record.cost_nano, record.cost_state = charge.cost_nano, charge.cost_state
         record.price_id = charge.price_id
         if usage is not None:
@@ -269,4 +271,4 @@ def _headers(call: Call, outcome: Outcome | None) -> list[Header]:
     own.append((b"x-aieye-provider", outcome.candidate.provider.name.encode()))
     if outcome.request_id is not None:
         own.append((b"x-aieye-upstream-request-id", outcome.request_id.encode("latin-1")))
-    return own + response_headers(outcome.headers)
+    return own + response_headers(outcome.headers, outcome.key.secret)
