@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from aieye.cache.forms import CannotConvert, Dialect, fold_frames, frame_body, strip_usage
 from aieye.gateway.sse import StreamMeter, iter_events
+from aieye.gateway.usage import is_complete, usage_of_body
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
 DONE = b"data: [DONE]\n\n"
@@ -374,7 +375,8 @@ def test_a_framed_body_is_a_complete_stream_with_the_same_usage(
     raw = frame_body(dialect, orjson.dumps(body), include_usage=True)
     meter = StreamMeter(dialect, withhold_usage=True, max_event_bytes=1 << 20)
     sent = meter.feed(raw)
-    assert (meter.finished, meter.complete, meter.error) == (True, True, None)
+    is_whole = is_complete(usage_of_body(orjson.dumps(body))[2])
+    assert (meter.finished, meter.complete, meter.error) == (True, is_whole, None)
     assert (meter.usage, meter.model, meter.upstream_id) == (
         body["usage"],
         body["model"],

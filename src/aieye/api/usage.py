@@ -157,7 +157,7 @@ async def list_usage(
     """
     found = await queries.usage(
         session,
-        since=query.since or (query.until or now()) - WINDOW,
+        since=query.since or _day_before(query.until or now()),
         until=query.until,
         grain=GRAINS[query.grain],
         group_by=query.dimensions(),
@@ -165,6 +165,11 @@ async def list_usage(
         owner_id=owner_of(caller),
     )
     return await shown(session, found, is_demo=state.directory.is_demo)
+
+
+def _day_before(moment: datetime) -> datetime:
+    # The first day there is has none: what is wrong with it is said of `until` itself.
+    return moment if moment.year < queries.FIRST_YEAR else moment - WINDOW
 
 
 async def shown(session: AsyncSession, found: Usage, *, is_demo: bool) -> UsageView:

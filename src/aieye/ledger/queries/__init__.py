@@ -14,6 +14,7 @@ from aieye.ledger.queries.call_rows import (
 )
 from aieye.ledger.queries.usage_sums import (
     DIMENSIONS,
+    FIRST_YEAR,
     Sums,
     Usage,
     UsageFilters,
@@ -25,6 +26,7 @@ from aieye.ledger.queries.usage_sums import (
 
 __all__ = [
     "DIMENSIONS",
+    "FIRST_YEAR",
     "CallFilters",
     "CallPage",
     "FoundBody",

@@ -54,6 +54,10 @@ Group = tuple[int | str, ...] | None
 REST: Group = None
 
 
+# Moments outside of these are nobody's usage, and their neighbours no dates.
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageFilters:
     """What calls must have to count, by the names of `DIMENSIONS`; None is anything."""
@@ -230,6 +234,11 @@ class _Question:
 def _window(since: datetime, until: datetime | None) -> tuple[int, int]:
     """Both ends in epoch seconds, rounded up to the shortest buckets that are still kept."""
     moment = to_micros(now())
+    for name, end in (("since", since), ("until", until)):
+        if end is not None and not FIRST_YEAR <= end.year <= LAST_YEAR:
+            raise InvalidRequest(
+                f"{name} should lie in the years {FIRST_YEAR} to {LAST_YEAR}.", param=name
+            )
     ends = (to_micros(since), moment if until is None else to_micros(until))
     oldest = moment - MINUTES_KEPT_SECONDS * 1_000_000
     start, stop = (
