@@ -432,6 +432,26 @@ async def test_no_cache_asks_anew_and_keeps_the_answer(
     assert len(upstream.requests) == 2
 
 
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_what_one_process_asks_anew_the_others_give_within_a_second(
+    start_gateway: StartGateway, upstream: FakeUpstream
+) -> None:
+    one, two = await start_gateway(), await start_gateway()
+    upstream.script(chat_answer("old"), chat_answer("new"))
+    token = one.token or two.token
+
+    await one.ask(question(), token=token)
+    before = await two.ask(question(), token=token)
+    await one.ask(question(), token=token, headers={"cache-control": "no-cache"})
+    await one.state.writer.durable()
+    await asyncio.sleep(service.BELIEVED_SECONDS)
+    after = [await two.ask(question(), token=token) for _ in range(2)]
+
+    assert (text_of(before), state_of(before)) == ("old", "hit")
+    assert [(text_of(answer), state_of(answer)) for answer in after] == [("new", "hit")] * 2
+    assert len(upstream.requests) == 2
+
+
 async def test_max_age_accepts_only_what_is_young_enough(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
