@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 
 # Objects made before a look at the youngest ones, and how many looks before the older generations.
-_THRESHOLDS = (10_000, 20, 50)
+_THRESHOLDS = (50_000, 50, 100)
 
 
 def rest_while_starting() -> None:

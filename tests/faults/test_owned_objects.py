@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
+from aieye.access.snapshot import Grant
+from aieye.db.batches import Target
+from aieye.gateway.calls import Call, Reply
+from aieye.gateway.owned import OWNED, Owned
+from aieye.gateway.ownership import Ownership
+from aieye.gateway.wire import match
+from aieye.ledger.book import CallRecord
 from tests.fakes import chat
 from tests.fakes.upstream import (
     Behaviour,
@@ -203,11 +211,11 @@ async def test_a_file_goes_up_with_one_key_and_is_used_and_read_with_it(world: W
         "content-type": "multipart/form-data; boundary=b",
         "authorization": f"Bearer {world.ada}",
     }
-    # An upload is sent once only: the first key's refusal is the answer, and rests the key.
-    refused = await world.gateway.client.post("/v1/files", content=form, headers=headers)
-    assert refused.status_code == 429
     made = await world.gateway.client.post("/v1/files", content=form, headers=headers)
     assert made.status_code == 200, made.text
+    # The first key refused it, and made nothing of it.
+    assert [request.key for request in world.upstream.requests] == [PROVIDER_KEY, SECOND_KEY]
+    assert [request.body for request in world.upstream.requests] == [form, form]
     file_id = made.json()["id"]
     world.first.is_limited = False
     world.gateway.state.gateway.circuits.of(
@@ -385,3 +393,144 @@ async def test_stored_chats_are_owned_as_well(world: World) -> None:
     theirs = await world.call("GET", f"/v1/chat/completions/{id_}", world.ben)
 
     assert (own.status_code, theirs.status_code) == (200, 404)
+
+
+async def test_what_a_file_says_of_other_files_makes_them_nobodys(world: World) -> None:
+    victim = await world.make("/v1/batches", world.ada)
+    world.first.objects[victim] |= {"output_file_id": "file-victim"}
+    world.first.objects["file-victim"] = {"id": "file-victim"}
+    await world.call("GET", f"/v1/batches/{victim}", world.ada)
+    claims = {"output_file_id": "file-victim", "file": {"id": "file-victim"}}
+    answer = json_answer(200, claims)
+    world.upstream.script(json_answer(200, {"id": "file-own", "object": "file"}), answer, answer)
+    form = {"file": ("x.json", b"{}")}
+    headers = {"authorization": f"Bearer {world.ben}"}
+    assert (await world.gateway.client.post("/v1/files", files=form, headers=headers)).is_success
+
+    content = await world.call("GET", "/v1/files/file-own/content", world.ben)
+    await world.call("GET", "/v1/files/file-own", world.ben)
+
+    assert content.json() == claims
+    assert (await world.call("GET", "/v1/files/file-victim", world.ben)).status_code == 404
+    assert (await world.call("GET", "/v1/files/file-victim", world.ada)).status_code == 200
+
+
+async def test_texts_of_ones_own_are_no_references(world: World) -> None:
+    schema = {"type": "object", "properties": {}, "examples": [{"file_id": "abc"}]}
+    bodies: list[chat.Json] = [
+        {"metadata": {"file_id": "my-doc-7"}},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}},
+    ]
+    for body in bodies:
+        asked = {"model": MODEL, "messages": [], **body}
+        assert (await world.gateway.ask(asked, token=world.ben)).status_code == 200, body
+
+
+async def test_an_owner_may_name_more_objects_than_one_query_takes(world: World) -> None:
+    grant = _grant(world, world.ada)
+    owned = Owned(world.gateway.state.database, world.gateway.state.writer)
+    ids = [f"file-{number}" for number in range(1_100)]
+    for external_id in ids:
+        owned.note(grant, external_id, "file", (1, 1))
+
+    own = await world.gateway.ask({"file_ids": ids}, path="/v1/vector_stores", token=world.ada)
+    theirs = await world.gateway.ask({"file_ids": ids}, path="/v1/vector_stores", token=world.ben)
+
+    assert (own.status_code, theirs.status_code) == (200, 404)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_is_owned_whatever_its_id_looks_like(world: World, stream: bool) -> None:
+    usage = chat.response_usage()
+    world.upstream.script(
+        sse(chat.response_frames(usage=usage, id_="gen-77"), done=False)
+        if stream
+        else json_answer(200, chat.response_body(usage=usage, id_="gen-77"))
+    )
+    world.first.objects["gen-77"] = {"id": "gen-77"}
+    body = {"model": MODEL, "input": "x", "stream": stream}
+    made = await world.gateway.ask(body, path="/v1/responses", token=world.ada)
+    assert b"gen-77" in made.content
+
+    own = await world.call("GET", "/v1/responses/gen-77", world.ada)
+    theirs = await world.call("GET", "/v1/responses/gen-77", world.ben)
+
+    assert (own.status_code, theirs.status_code) == (200, 404)
+
+
+async def test_a_refused_reference_has_its_row(world: World) -> None:
+    body = {"model": MODEL, "input": "x", "previous_response_id": "resp_none"}
+
+    answer = await world.gateway.ask(body, path="/v1/responses", token=world.ben)
+
+    row = await world.gateway.row()
+    assert (answer.status_code, row.status, row.error) == (404, 404, "object_not_found")
+    assert row.token_id is not None
+    assert (row.cost_nano, row.cost_state) == (0, "exact")
+
+
+async def test_a_token_limited_to_models_makes_no_batches(world: World) -> None:
+    limited = await world.gateway.add_token(models=["gpt-4o-mini"])
+
+    answer = await world.gateway.ask({"input_file_id": "x"}, path="/v1/batches", token=limited)
+
+    assert answer.status_code == 403
+    assert "batch" in answer.json()["error"]["message"]
+    assert world.upstream.requests == []
+
+
+async def test_what_a_batch_will_cost_is_unknown(world: World) -> None:
+    await world.make("/v1/batches", world.ada)
+
+    row = await world.gateway.row()
+
+    assert (row.cost_nano, row.cost_state) == (None, "unknown")
+
+
+async def test_a_streamed_answer_is_its_callers_before_its_first_bytes_are(world: World) -> None:
+    state = world.gateway.state
+    owned = Owned(state.database, state.writer)
+    call = Call(match("POST", "/v1/responses"), _grant(world, world.ada), b"", CallRecord("x"))
+    call.record.provider_id, call.record.key_id = 1, 2
+
+    async def frames() -> AsyncIterator[bytes]:
+        for frame in chat.response_frames(id_="resp_early"):
+            yield frame
+
+    reply = await Ownership(owned).note_stored(call, Reply(200, [], chunks=frames()))
+    assert reply.chunks is not None
+    async for _ in reply.chunks:
+        assert await owned.check(call.grant, ["resp_early"]) == (1, 2)
+        break
+    else:
+        raise AssertionError("nothing came")
+
+
+async def test_what_is_owned_already_is_not_written_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"model": MODEL, "input": "x"}
+    writer = world.gateway.state.writer
+    written = []
+
+    def put(target: Target, key: Any, row: Any, *, lazy: bool = False) -> None:
+        written.append(target)
+        original(target, key, row, lazy=lazy)
+
+    original = writer.put
+    monkeypatch.setattr(writer, "put", put)
+
+    answers = [
+        await world.gateway.ask(body, path="/v1/responses", token=token)
+        for token in (world.ada, world.ada, world.ada_too, world.ben, world.ben)
+    ]
+
+    assert [answer.headers["x-aieye-cache"] for answer in answers] == ["miss"] + ["hit"] * 4
+    assert written.count(OWNED) == 2
+
+
+def _grant(world: World, token: str) -> Grant:
+    grant = world.gateway.state.directory.find_grant(token)
+    assert grant is not None
+    return grant

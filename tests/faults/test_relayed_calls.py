@@ -130,7 +130,7 @@ async def test_a_file_that_is_cut_ends_abnormally(gateway: Gateway, upstream: Fa
 
     assert upstream.fired["cut"] == 1
     row = await gateway.row()
-    assert (row.status, row.error) == (200, "upstream_broken")
+    assert (row.status, row.error) == (502, "upstream_broken")
 
 
 async def test_a_file_that_stops_half_way_ends_at_the_idle_timeout(
@@ -246,3 +246,143 @@ async def test_a_model_list_that_is_cut_is_502(
 
     assert upstream.fired["cut"] >= 1
     assert (answer.status_code, error_code(answer)) == (502, "upstream_broken")
+
+
+def form(*models: str, boundary: str = "b") -> bytes:
+    """A form with a file and the models."""
+    parts = [f'name="model"\r\n\r\n{model}' for model in models]
+    parts.append('name="file"; filename="a"\r\n\r\nx')
+    head = f"--{boundary}\r\ncontent-disposition: form-data; "
+    return "".join(f"{head}{part}\r\n" for part in parts).encode() + f"--{boundary}--\r\n".encode()
+
+
+async def test_a_form_cannot_ask_another_model_than_the_one_that_was_checked(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    token = await gateway.add_token(models=["cheap"])
+    plain = [("content-type", "multipart/form-data; boundary=b")]
+    other = "multipart/form-data; boundary=c"
+    hidden = form("cheap", boundary="c") + form("dear")
+    attempts: list[tuple[bytes, list[tuple[str, str]]]] = [
+        (form("cheap", "dear"), plain),
+        (hidden, [("content-type", "multipart/form-data; xboundary=c; boundary=b")]),
+        (hidden, [("content-type", "multipart/form-data; boundary=c; boundary=b")]),
+        (form("cheap", boundary="c") + form("dear"), [*plain, ("content-type", other)]),
+        (form("dear"), plain),
+        (form(), plain),
+    ]
+    for body, headers in attempts:
+        answer = await gateway.client.post(
+            "/v1/audio/transcriptions",
+            content=body,
+            headers=[*headers, ("authorization", f"Bearer {token}")],
+        )
+        assert answer.status_code in {400, 403}, (headers, body)
+    assert upstream.requests == []
+
+    upstream.default = json_answer(200, {"text": "x"})
+    twice = [*plain, ("content-type", other), ("authorization", f"Bearer {token}")]
+    answer = await gateway.client.post(
+        "/v1/audio/transcriptions", content=form("cheap"), headers=twice
+    )
+    assert answer.status_code == 200
+    assert upstream.requests[0].header("content-type") == plain[0][1]
+
+
+async def test_a_streamed_transcription_costs_what_its_last_event_says(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    usage = {"type": "tokens", "input_tokens": 20, "output_tokens": 10, "total_tokens": 30}
+    done = chat.frame({"type": "transcript.text.done", "text": "One two.", "usage": usage})
+    upstream.default = sse([*HEARD[:2], done], done=False)
+
+    answer = await gateway.client.post(
+        "/v1/audio/transcriptions", content=form("gpt-4o-transcribe"), headers=FORM
+    )
+
+    assert answer.content == b"".join([*HEARD[:2], done])
+    row = await gateway.row()
+    assert (row.tokens_input, row.tokens_output, row.model) == (20, 10, "gpt-4o-transcribe")
+    assert (row.cost_state, (row.cost_nano or 0) > 0) == ("exact", True)
+
+
+async def test_what_a_transcription_cost_that_was_not_answered_is_unknown(
+    start_gateway: StartGateway, upstream: FakeUpstream
+) -> None:
+    gateway = await start_gateway(first_byte_timeout=0.3)
+    upstream.default = hang_before_headers()
+
+    assert (await listen(gateway)).status_code == 504
+    with pytest.raises(httpx.ReadTimeout):
+        await gateway.client.post(
+            "/v1/audio/transcriptions", content=SOUND, headers=FORM, timeout=0.15
+        )
+
+    rows = await gateway.rows(2)
+    assert upstream.fired["hang"] == 2
+    assert [row.status for row in rows] == [504, 499]
+    assert [(row.cost_nano, row.cost_state) for row in rows] == [(None, "unknown")] * 2
+    assert [(row.provider_id, row.key_id) for row in rows] == [(1, 1)] * 2
+
+
+async def test_a_part_of_a_file_can_be_asked_for(gateway: Gateway, upstream: FakeUpstream) -> None:
+    part = {
+        "Content-Type": "application/octet-stream",
+        "Content-Range": "bytes 2-3/9",
+        "Accept-Ranges": "bytes",
+    }
+    upstream.default = json_answer(206, b"cd", part)
+
+    answer = await gateway.client.get(CONTENT, headers={"range": "bytes=2-3", "if-range": '"x"'})
+
+    sent = upstream.requests[0]
+    assert (sent.header("range"), sent.header("if-range")) == ("bytes=2-3", '"x"')
+    assert (answer.status_code, answer.content) == (206, b"cd")
+    assert answer.headers["content-range"] == "bytes 2-3/9"
+
+
+@pytest.mark.parametrize("size", [1_000, 3_000_000])
+async def test_an_upload_goes_to_the_next_key_while_all_of_it_is_there(
+    gateway: Gateway, upstream: FakeUpstream, size: int
+) -> None:
+    await gateway.add_key(1, SECOND_KEY)
+    refused = json_answer(401, chat.error_body("Bad key."))
+    upstream.default = by_key({PROVIDER_KEY: refused}, json_answer(200, {"id": "file-1"}))
+    body = form() + b"x" * size
+
+    first = await gateway.client.post("/v1/files", content=body, headers=FORM)
+    second = await gateway.client.post("/v1/files", content=body, headers=FORM)
+
+    assert (first.status_code, second.status_code) == ((502, 200) if size > 2**20 else (200, 200))
+    assert upstream.requests[0].key == PROVIDER_KEY
+    # And no upload begins with a key that failed just now.
+    assert [request.key for request in upstream.requests[1:]] == [SECOND_KEY] * (
+        len(upstream.requests) - 1
+    )
+    assert all(request.body == body for request in upstream.requests if request.body_complete)
+
+
+async def test_a_crash_has_a_row_of_its_own_kind(
+    gateway: Gateway, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> bytes:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("aieye.gateway.models.ModelList.add_own", crash)
+    upstream.default = json_answer(200, chat.models_body())
+
+    answer = await gateway.get("/v1/models")
+
+    row = await gateway.row()
+    assert (answer.status_code, row.status, row.error) == (500, 500, "internal_error")
+
+
+async def test_an_answer_that_was_passed_on_names_its_provider(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    upstream.default = json_answer(200, chat.models_body())
+    whole = await gateway.get("/v1/models")
+    upstream.default = download()
+    streamed = await gateway.get(CONTENT)
+
+    assert whole.headers["x-aieye-provider"] == streamed.headers["x-aieye-provider"] == "openai"

@@ -506,6 +506,18 @@ def test_no_page_tries_out_the_api_or_looks_into_the_process(target: Target, pat
 
 
 @on_sqlite
+def test_the_gateways_own_errors_are_protected_too(target: Target) -> None:
+    for token in (None, target.proxy):
+        lines = [*(token.headers.items() if token else ()), *JSON]
+        for method, path in (("POST", CHAT), ("GET", "/v1/nowhere"), ("PUT", "/v1/files")):
+            refused = exchange(target.port, request(method, path, lines, b"{"))
+            assert refused is not None
+            assert refused.status in {400, 401, 404, 405}, str(refused)
+            assert refused.headers.get("x-content-type-options") == "nosniff", path
+            assert refused.headers.get("cache-control") == "no-store", path
+
+
+@on_sqlite
 def test_no_other_origin_is_let_in(target: Target) -> None:
     asked = [("Origin", "https://evil.example"), ("Access-Control-Request-Method", "POST")]
     for method, path in (

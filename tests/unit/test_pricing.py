@@ -424,6 +424,44 @@ def test_an_override_prices_a_model_that_no_package_knows() -> None:
     assert found.cost_nano(Usage(input=1)) == 50
 
 
+DATED_NAME = "gpt-4o-2024-08-06"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "served", "rate"),
+    [
+        # In turn: the served name's override, the asked one's for a dated name, the package.
+        ([override(DATED_NAME, "7"), override("gpt-4o", "8")], DATED_NAME, 7_000_000),
+        ([override("gpt-4o", "8")], DATED_NAME, 8_000_000),
+        ([override("gpt-4o", "8")], "gpt-4o-0806", 8_000_000),
+        ([override("gpt-4o", "8")], "gpt-4o-mini", 150_000),
+        ([override("gpt-4", "8")], DATED_NAME, 2_500_000),
+        ([], DATED_NAME, 2_500_000),
+        # A served name without any price: the asked one's override, then its package price.
+        ([override("gpt-4o", "8")], "our-own-tune", 8_000_000),
+        ([], "our-own-tune", 2_500_000),
+    ],
+)
+def test_the_asked_name_prices_a_dated_one_and_one_without_a_price(
+    overrides: list[PriceOverride], served: str, rate: int
+) -> None:
+    asked = overrides[-1].model if overrides else "gpt-4o"
+    found = PriceBook(overrides).price_for("openai", OPENAI, served, AT, asked=asked)
+    assert found is not None
+    assert found.rates.input == rate
+
+
+def test_an_override_that_begins_later_prices_the_dated_name_from_then_on() -> None:
+    later = AT + timedelta(days=1)
+    book = PriceBook([override("gpt-4o", "8", effective_from=later)])
+    rates = []
+    for at in (AT, later, AT):
+        found = book.price_for("openai", OPENAI, DATED_NAME, at, asked="gpt-4o")
+        assert found is not None
+        rates.append(found.rates.input)
+    assert rates == [2_500_000, 8_000_000, 2_500_000]
+
+
 def test_an_override_of_zero_is_free_and_not_unknown() -> None:
     found = PriceBook([override(rate="0")]).price_for("home", "", "gpt-4o", AT)
     assert found is not None

@@ -575,6 +575,16 @@ def test_an_answer_is_complete_when_every_choice_has_ended(done: bytes) -> None:
     assert observer.finish_reason == "stop"
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_answer_of_which_a_choice_ended_in_an_error_is_not_complete(place: int) -> None:
+    reasons = ["stop", "stop"]
+    reasons[place] = "error"
+    ends = (end(reason, index=index) for index, reason in enumerate(reasons))
+    observer, _ = fed("chat", chat_stream(text("a"), text("b", index=1), *ends))
+    assert observer.finished
+    assert not observer.complete
+
+
 def test_a_choice_that_first_appears_in_an_ordinary_frame_is_noticed() -> None:
     chunks = [text("a"), text("a"), text("a", index=1), text("a", index=1), end()]
     observer, _ = fed("chat", chat_stream(*chunks))

@@ -27,6 +27,7 @@ from aieye.gateway.sse import error_frame
 from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, header, match
 from aieye.ledger.book import EXACT, CallRecord
 from aieye.settings import Settings
+from aieye.telemetry.logs import request_id
 from aieye.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -62,6 +63,7 @@ class OpenAIEndpoint:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         record = CallRecord("unknown")
+        request_id.set(record.request_id)
         connection = _Connection(self._gateway, receive, record)
         self._metrics.began()
         try:
@@ -271,6 +273,8 @@ class ShuttingDown(Unavailable):
     code = "shutting_down"
 
 
+# An error may repeat what the client sent: no browser is to guess a page in it, or to keep it.
+_PROTECTION = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 STOPPED = (ShuttingDown.status, ShuttingDown.code)
 
 
@@ -316,6 +320,7 @@ async def _send_error(send: Any, error: AieyeError, record: CallRecord) -> None:
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"x-request-id", record.request_id.encode()),
+        *_PROTECTION,
     ]
     if record.status is not None:
         headers.append((b"x-aieye-cache", record.cache.encode()))

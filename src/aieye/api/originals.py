@@ -13,6 +13,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from aieye.access.snapshot import SCOPES, Grant
+from aieye.api.openai import SLOW_SECONDS
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.key import read_object, write_json
 from aieye.errors import AieyeError, InvalidRequest, PayloadTooLarge, Unauthenticated
@@ -86,17 +87,26 @@ async def _call(
     if only_cached and isinstance(document.get("cache"), dict):
         # Whatever else the body asks of the cache, this route never calls a provider.
         call.body = write_json({**document, "cache": {**document["cache"], "mode": "only"}})
+    noting = asyncio.get_running_loop().call_later(SLOW_SECONDS, _note_open, state, call.record)
     try:
         reply = await _unless_gone(request, state.relay.infer(call))
     except CacheMiss:
         if only_cached:
             return []
         raise
+    finally:
+        noting.cancel()
     body = reply.body or b""
     if reply.status >= 400:
         raise ProviderRefused(reply.status, body, reply.headers)
     found = {"response": _text(body), "cache_hit": call.record.cache == "hit"}
     return [found] if only_cached else found
+
+
+def _note_open(state: State, record: CallRecord) -> None:
+    """Should the process end now, the ledger says of a slow call that it was under way."""
+    if record.status is None:
+        state.gateway.book.open(record)
 
 
 class ProviderRefused(AieyeError):

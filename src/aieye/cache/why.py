@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, or_, select
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.cache.explain import Explanation, nearest
 from aieye.cache.texts import hashed
 from aieye.db.engine import Database
-from aieye.db.tables import CacheEntry, Call, CallBody, Token
+from aieye.db.tables import CacheEntry, Call, CallBody, Provider, Route, Token
 from aieye.errors import NotFound
 
 NEWEST = 200
@@ -63,6 +63,7 @@ async def _request(session: AsyncSession, call: Call) -> bytes | None:
 
 async def _candidates(session: AsyncSession, call: Call) -> list[tuple[int, bytes, str | None]]:
     namespace = await session.scalar(select(Token.cache_namespace).where(Token.id == call.token_id))
+    names = await _names(session, call.model_asked)
     rows = await session.execute(
         select(
             CacheEntry.id,
@@ -74,22 +75,47 @@ async def _candidates(session: AsyncSession, call: Call) -> list[tuple[int, byte
         )
         .outerjoin(CallBody, CallBody.id == CacheEntry.body_id)
         .where(
-            or_(CacheEntry.model == call.model_asked, CacheEntry.model == call.model),
+            CacheEntry.model.in_({*names, call.model} - {None}),
             CacheEntry.namespace == namespace,
             CacheEntry.endpoint == call.endpoint,
         )
         .order_by(CacheEntry.id.desc())
         .limit(NEWEST)
     )
-    found = rows.all()
-    return await asyncio.to_thread(_read_candidates, found)
+    return await asyncio.to_thread(_read_candidates, rows.all(), names, call.model_asked or "")
 
 
-def _read_candidates(rows: Sequence[Row[Any]]) -> list[tuple[int, bytes, str | None]]:
+async def _names(session: AsyncSession, asked: str | None) -> frozenset[str]:
+    """The names under which providers are asked for what a client asks for by one name: an alias
+    has its targets', `provider/model` the model's."""
+    if asked is None:
+        return frozenset()
+    targets = await session.scalar(select(Route.targets).where(Route.alias == asked))
+    if targets is not None:
+        return frozenset(target["model"] for target in targets)
+    name, _, model = asked.partition("/")
+    of_provider = select(Provider.id).where(Provider.name == name, Provider.deleted_at.is_(None))
+    if model and await session.scalar(of_provider) is not None:
+        return frozenset({model})
+    return frozenset({asked})
+
+
+def _read_candidates(
+    rows: Sequence[Row[Any]], names: frozenset[str], asked: str
+) -> list[tuple[int, bytes, str | None]]:
+    """Entries' ids, their requests, and the texts that they came with.
+
+    Requests name the model as the call did where that is what it comes to: no difference, then.
+    """
     return [
         (
             row.id,
-            hashed(row.request, row.kept, row.model, is_compressed=bool(row.is_compressed)),
+            hashed(
+                row.request,
+                row.kept,
+                asked if row.model in names else row.model,
+                is_compressed=bool(row.is_compressed),
+            ),
             row.meta.get("body_id"),
         )
         for row in rows

@@ -7,19 +7,19 @@ itself) is open to administrators only.
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select
 
-from aieye.access.snapshot import Grant
+from aieye.access.snapshot import Grant, Snapshot
 from aieye.db.batches import Target
 from aieye.db.engine import Database
 from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import OwnedObject
 from aieye.errors import NotFound
+from aieye.gateway.references import is_id
+from aieye.gateway.routing import Candidate, with_key
 
 OWNED = Target(
     OwnedObject.__table__,  # type: ignore[arg-type] # declared as FromClause, is a Table
@@ -27,11 +27,11 @@ OWNED = Target(
     ("external_id", "provider_id", "user_id"),
     "ignore",
 )
-# Fields of request bodies that name such objects.
-_ONE = frozenset({"file_id", "input_file_id", "previous_response_id", "vector_store_id"})
-_MANY = frozenset({"file_ids", "vector_store_ids"})
-_LONGEST_ID = 200
-_ANSWER_ID = re.compile(rb'"id"\s*:\s*"((?:resp|chatcmpl)[A-Za-z0-9_\-]{1,190})"')
+# A provider's id and that of its key, None where any of its keys will do.
+Place = tuple[int, int | None]
+# How many ids are asked for at once: databases bound the parameters of a query.
+_MOST_ASKED = 500
+_MOST_NOTED = 10_000
 
 
 class NoSuchObject(NotFound):
@@ -40,37 +40,13 @@ class NoSuchObject(NotFound):
     code = "object_not_found"
 
 
-def may_refer(body: bytes) -> bool:
-    """Whether a body may name such objects: a quick look that errs towards yes."""
-    # An escape may stand for any letter of a field's name.
-    return b'_id"' in body or b'_ids"' in body or b"\\u00" in body
-
-
-def references(value: Any) -> Iterator[str]:
-    """The ids that a request's body names, wherever in it they stand."""
-    stack = [value]
-    while stack:
-        found = stack.pop()
-        if isinstance(found, list):
-            stack.extend(found)
-        elif isinstance(found, dict):
-            for name, inner in found.items():
-                if name in _ONE and isinstance(inner, str):
-                    yield inner
-                elif name in _MANY and isinstance(inner, list):
-                    yield from (one for one in inner if isinstance(one, str))
-                else:
-                    stack.append(inner)
-
-
-def answer_id(body: bytes) -> str | None:
-    """The id of a stored response or completion, from the beginning of its answer or stream."""
-    found = _ANSWER_ID.search(body, 0, 2_000)
-    return None if found is None else found[1].decode()
-
-
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isprintable() and 0 < len(text) <= _LONGEST_ID
+def candidate_at(snapshot: Snapshot, place: Place, model: str | None = None) -> Candidate | None:
+    """The provider with the key of `place`; None when either is not in use any more."""
+    provider = snapshot.providers_by_id.get(place[0])
+    if provider is None:
+        return None
+    found = with_key(Candidate(provider, provider.keys, model), place[1])
+    return found if found.keys else None
 
 
 class Owned:
@@ -79,17 +55,26 @@ class Owned:
     def __init__(self, database: Database, writer: GroupWriter) -> None:
         self._database = database
         self._writer = writer
+        self._noted: set[tuple[str, int, int]] = set()
 
-    def note(
-        self, grant: Grant, external_id: str, kind: str, provider_id: int, key_id: int | None
-    ) -> None:
-        """The caller now owns the object; written with the next batch."""
-        moment = time.time_ns() // 1000
-        key = (external_id[:200], provider_id, grant.user_id)
-        self._writer.put(OWNED, key, (*key, key_id, kind, moment))
+    def note(self, grant: Grant, external_id: str, kind: str, place: Place) -> bool:
+        """The caller now owns the object, written with the next batch; whether that is news."""
+        provider_id, key_id = place
+        key = (external_id, provider_id, grant.user_id)
+        if key in self._noted:
+            return False
+        if len(self._noted) >= _MOST_NOTED:
+            self._noted.clear()
+        self._noted.add(key)
+        self._writer.put(OWNED, key, (*key, key_id, kind, time.time_ns() // 1000))
+        return True
 
-    async def check(self, grant: Grant, ids: Iterable[str]) -> tuple[int, int | None] | None:
-        """The provider and key that the ids were made with; None when none of them is known.
+    async def durable(self) -> None:
+        """Wait until what was noted is written."""
+        await self._writer.durable()
+
+    async def check(self, grant: Grant, ids: Iterable[str]) -> Place | None:
+        """Where the ids were made; None when none of them is known.
 
         Raises `NoSuchObject` for an id that is not the caller's to name.
         """
@@ -97,37 +82,44 @@ class Owned:
         if not wanted:
             return None
         for external_id in wanted:
-            if not _is_id(external_id):
+            if not is_id(external_id):
                 raise NoSuchObject("There is no object of that id.")
-        # What was made a moment ago may still be on its way to the database.
-        await self._writer.durable()
-        async with self._database.read() as session:
-            rows = (
-                await session.scalars(
-                    select(OwnedObject).where(OwnedObject.external_id.in_(wanted[:500]))
-                )
-            ).all()
-        known = {row.external_id for row in rows}
-        own = {row.external_id: row for row in rows if row.user_id == grant.user_id}
+        own, known = await self.places(grant, wanted)
         for external_id in wanted:
             if external_id in own:
                 continue
             if external_id in known or not grant.is_administrator:
                 raise NoSuchObject(f"There is no object {external_id[:100]!a}.")
-        first = next(iter(own.values()), None)
-        return None if first is None else (first.provider_id, first.key_id)
+        return next(iter(own.values()), None)
 
-    async def own_ids(self, grant: Grant, ids: list[str]) -> set[str]:
-        """Of `ids`, those that the caller may see in a list."""
+    async def places(
+        self, grant: Grant, ids: Sequence[str]
+    ) -> tuple[dict[str, Place], frozenset[str]]:
+        """Of `ids`, where the caller's own were made, and which are known to be anybody's."""
+        # What was made a moment ago may still be on its way to the database.
+        await self._writer.durable()
+        rows: list[OwnedObject] = []
         async with self._database.read() as session:
-            rows = (
-                await session.execute(
-                    select(OwnedObject.external_id, OwnedObject.user_id).where(
-                        OwnedObject.external_id.in_(ids)
-                    )
-                )
-            ).all()
-        own = {external_id for external_id, user_id in rows if user_id == grant.user_id}
-        if grant.is_administrator:
-            own |= set(ids) - {external_id for external_id, _ in rows}
-        return own
+            for start in range(0, len(ids), _MOST_ASKED):
+                asked = OwnedObject.external_id.in_(ids[start : start + _MOST_ASKED])
+                rows += await session.scalars(select(OwnedObject).where(asked))
+        own = {
+            row.external_id: (row.provider_id, row.key_id)
+            for row in rows
+            if row.user_id == grant.user_id
+        }
+        return own, frozenset(row.external_id for row in rows)
+
+    async def places_of_kind(self, grant: Grant, kind: str) -> list[Place]:
+        """Where the caller's objects of a kind were made, each place once, in order."""
+        await self._writer.durable()
+        statement = (
+            select(OwnedObject.provider_id, OwnedObject.key_id)
+            .where(OwnedObject.user_id == grant.user_id, OwnedObject.kind == kind)
+            .distinct()
+        )
+        async with self._database.read() as session:
+            rows = (await session.execute(statement)).all()
+        return sorted(
+            ((row[0], row[1]) for row in rows), key=lambda place: (place[0], place[1] or 0)
+        )

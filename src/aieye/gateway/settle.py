@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aieye.cache.entry import Entry, Provenance
 from aieye.gateway.dispatch import Outcome
 from aieye.gateway.exchange import Exchange
 from aieye.gateway.faults import BrokenOff
 from aieye.gateway.prepare import Plan
-from aieye.gateway.tariff import NOTHING, Charge, Tariff
-from aieye.gateway.usage import (
-    Usage,
-    estimate_usage,
-    is_complete,
-    normalise_usage,
-    usage_of_body,
-)
+from aieye.gateway.tariff import NOT_KNOWN, NOTHING, Charge, Tariff
+from aieye.gateway.usage import Usage, estimate_usage, is_complete, usage_of_body
 from aieye.gateway.wire import stored_headers
 from aieye.ledger.book import CallRecord
 
@@ -70,7 +64,10 @@ class Settlement:
 
 
 def settlement_of(exchange: Exchange, tariff: Tariff) -> Settlement:
-    """The facts as of now; for an exchange that is cut short, what was used until then."""
+    """The facts as of now; for an exchange that is cut short, what was used until then.
+
+    Sets `error` of an exchange whose answer turns out to be none (`NotAnAnswer`).
+    """
     outcome = exchange.outcome
     if outcome is None:
         return _unanswered(exchange, tariff)
@@ -78,40 +75,48 @@ def settlement_of(exchange: Exchange, tariff: Tariff) -> Settlement:
         return Settlement(
             provider_id=outcome.candidate.provider.id,
             key_id=outcome.key.id,
-            model=None,
+            charge=_of_failures(exchange),
             upstream_request_id=outcome.request_id,
             response=outcome.body,
         )
     if outcome.meter is not None:
         return _of_events(exchange, outcome, tariff)
     if outcome.body is not None:
-        return _of_body(exchange.plan, outcome, outcome.body, tariff)
+        return _of_body(exchange, outcome, outcome.body, tariff)
     return _of_bytes(exchange, outcome, tariff)
 
 
 def _unanswered(exchange: Exchange, tariff: Tariff) -> Settlement:
     """No answer: what was sent up and then abandoned is estimated, a refused connection is free."""
-    last = exchange.attempts[-1] if exchange.attempts else {}
-    if not last.get("sent") or "ms" in last:
+    if not exchange.attempts:
         return Settlement()
+    last = exchange.attempts[-1]
     candidate = next(
         one for one in exchange.plan.candidates if one.provider.name == last["provider"]
     )
-    usage = _estimate(exchange.plan, deltas=0, characters=0)
-    return Settlement(
+    settlement = Settlement(
         provider_id=candidate.provider.id,
         key_id=last["key_id"],
-        model=candidate.model,
-        usage=usage,
-        charge=tariff.charge(candidate.provider, candidate.model, usage),
+        charge=_of_failures(exchange),
     )
+    if not last.get("sent") or "ms" in last:
+        return settlement
+    usage = _estimate(exchange.plan, deltas=0, characters=0)
+    charge = tariff.charge(candidate.provider, candidate.model, usage)
+    return replace(settlement, model=candidate.model, usage=usage, charge=charge)
+
+
+def _of_failures(exchange: Exchange) -> Charge:
+    """What attempts that failed cost: nothing, unless one was sent up and never answered."""
+    is_unsure = any(one.get("sent") and one.get("status", 200) < 400 for one in exchange.attempts)
+    return NOT_KNOWN if is_unsure else NOTHING
 
 
 def _of_events(exchange: Exchange, outcome: Outcome, tariff: Tariff) -> Settlement:
     meter = outcome.meter
     if meter is None:
         return Settlement()
-    usage = normalise_usage(meter.usage)
+    usage = meter.reported
     if usage is None and not (meter.error is not None and not meter.has_content):
         usage = _estimate(exchange.plan, deltas=meter.deltas, characters=meter.text_bytes)
     model = meter.model or outcome.candidate.model
@@ -121,19 +126,21 @@ def _of_events(exchange: Exchange, outcome: Outcome, tariff: Tariff) -> Settleme
         key_id=outcome.key.id,
         model=model,
         usage=usage,
-        charge=tariff.charge(provider, model, usage),
+        charge=tariff.charge(provider, model, usage, asked=outcome.candidate.model),
         upstream_request_id=outcome.request_id,
         response=None if exchange.raw is None else b"".join(exchange.raw),
         is_complete=exchange.error is None and meter.complete,
     )
 
 
-def _of_body(plan: Plan, outcome: Outcome, body: bytes, tariff: Tariff) -> Settlement:
+def _of_body(exchange: Exchange, outcome: Outcome, body: bytes, tariff: Tariff) -> Settlement:
     usage, model, finish = usage_of_body(body)
     if finish is None and not _is_object(body):
-        raise NotAnAnswer("The provider answered with something that is not a JSON object.")
-    if usage is None:
-        usage = _estimate(plan, deltas=0, characters=_said(body))
+        exchange.error = NotAnAnswer(
+            "The provider answered with something that is not a JSON object."
+        )
+    elif usage is None:
+        usage = _estimate(exchange.plan, deltas=0, characters=_said(body))
     model = model or outcome.candidate.model
     provider = outcome.candidate.provider
     return Settlement(
@@ -141,7 +148,7 @@ def _of_body(plan: Plan, outcome: Outcome, body: bytes, tariff: Tariff) -> Settl
         key_id=outcome.key.id,
         model=model,
         usage=usage,
-        charge=tariff.charge(provider, model, usage),
+        charge=tariff.charge(provider, model, usage, asked=outcome.candidate.model),
         upstream_request_id=outcome.request_id,
         response=body,
         is_complete=is_complete(finish),
@@ -191,7 +198,8 @@ def _of_bytes(exchange: Exchange, outcome: Outcome, tariff: Tariff) -> Settlemen
 
 
 def _estimate(plan: Plan, *, deltas: int, characters: int) -> Usage | None:
-    if plan.endpoint.name not in _ESTIMATED:
+    # What goes on in the background is used after all was said that is said here.
+    if plan.endpoint.name not in _ESTIMATED or plan.document.get("background"):
         return None
     return estimate_usage(plan.document, deltas=deltas, output_chars=characters)
 

@@ -26,6 +26,7 @@ class Charge:
 
 _MOST_CHARGED = 1_000
 NOTHING = Charge(0, EXACT, None)
+NOT_KNOWN = Charge(None, UNKNOWN, None)
 
 
 class Tariff:
@@ -56,18 +57,29 @@ class Tariff:
         """Whether the model has answered and has a price."""
         return model in self._charged
 
-    def charge(self, provider: ProviderInfo, model: str | None, usage: Usage | None) -> Charge:
-        """What `usage` costs at `provider`; unknown where the price or the usage is."""
+    def charge(
+        self,
+        provider: ProviderInfo,
+        model: str | None,
+        usage: Usage | None,
+        *,
+        asked: str | None = None,
+    ) -> Charge:
+        """What `usage` costs at `provider`; unknown where the price or the usage is.
+
+        `model` is the one that answered, `asked` the name by which the provider was asked for it
+        (`PriceBook.price_for`).
+        """
         if usage is None or model is None or provider.is_simulated:
-            return Charge(None, UNKNOWN, None)
+            return NOT_KNOWN
         price = self._prices.price_for(
-            provider.name, provider.origin, model, now(), usage.service_tier
+            provider.name, provider.origin, model, now(), usage.service_tier, asked=asked
         )
         if price is None:
-            return Charge(None, UNKNOWN, None)
+            return NOT_KNOWN
         cost = price.cost_nano(usage)
         if cost is None:
-            return Charge(None, UNKNOWN, None)
+            return NOT_KNOWN
         if len(self._charged) < _MOST_CHARGED:
             self._charged.add(model)
         state = ESTIMATED if usage.estimated or usage.anomaly else EXACT

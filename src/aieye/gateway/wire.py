@@ -43,7 +43,7 @@ class Endpoint:
     """One operation of the API.
 
     `name` is what the ledger calls it. `creates` is the kind of object that a successful POST makes
-    and that then belongs to the caller; `lists` marks answers that are lists of such objects.
+    and that then belongs to the caller; `lists` the kind of those that the answer is a list of.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Endpoint:
     # Whether the streamed and the plain form of an answer can be turned into each other.
     convertible: bool = False
     creates: str | None = None
-    lists: bool = False
+    lists: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ _ID = r"([A-Za-z0-9][A-Za-z0-9_\-]{0,199})"
 # A model's name may hold slashes, colons and dots: `ft:gpt-4o:org::id`, `meta-llama/Llama-3-8b`.
 _MODEL = r"([A-Za-z0-9][A-Za-z0-9_\-.:@]*(?:/[A-Za-z0-9][A-Za-z0-9_\-.:@]*){0,3})"
 _RELAYED: tuple[tuple[str, str, Kind, str | None], ...] = (
-    # method, path with {id}, kind, what a POST creates (or "[]" for a list of owned objects)
+    # method, path with {id}, kind, what a POST creates, or, in brackets, what the answer lists
     ("GET", "models", RELAY, None),
     ("GET", "models/{model}", RELAY, None),
     ("DELETE", "models/{model}", RELAY, None),
@@ -107,7 +107,7 @@ _RELAYED: tuple[tuple[str, str, Kind, str | None], ...] = (
     ("POST", "images/edits", MULTIPART, None),
     ("POST", "images/variations", MULTIPART, None),
     ("POST", "files", UPLOAD, "file"),
-    ("GET", "files", RELAY, "[]"),
+    ("GET", "files", RELAY, "[file]"),
     ("GET", "files/{id}", RELAY, None),
     ("DELETE", "files/{id}", RELAY, None),
     ("GET", "files/{id}/content", RELAY, None),
@@ -116,11 +116,11 @@ _RELAYED: tuple[tuple[str, str, Kind, str | None], ...] = (
     ("POST", "uploads/{id}/complete", RELAY, "upload"),
     ("POST", "uploads/{id}/cancel", RELAY, "upload"),
     ("POST", "batches", RELAY, "batch"),
-    ("GET", "batches", RELAY, "[]"),
+    ("GET", "batches", RELAY, "[batch]"),
     ("GET", "batches/{id}", RELAY, None),
     ("POST", "batches/{id}/cancel", RELAY, "batch"),
     ("POST", "vector_stores", RELAY, "vector_store"),
-    ("GET", "vector_stores", RELAY, "[]"),
+    ("GET", "vector_stores", RELAY, "[vector_store]"),
     ("GET", "vector_stores/{id}", RELAY, None),
     ("POST", "vector_stores/{id}", RELAY, "vector_store"),
     ("DELETE", "vector_stores/{id}", RELAY, None),
@@ -139,7 +139,7 @@ _RELAYED: tuple[tuple[str, str, Kind, str | None], ...] = (
     ("DELETE", "responses/{id}", RELAY, None),
     ("POST", "responses/{id}/cancel", RELAY, "response"),
     ("GET", "responses/{id}/input_items", RELAY, None),
-    ("GET", "chat/completions", RELAY, "[]"),
+    ("GET", "chat/completions", RELAY, "[chat.completion]"),
     ("GET", "chat/completions/{id}", RELAY, None),
     ("POST", "chat/completions/{id}", RELAY, "chat.completion"),
     ("DELETE", "chat/completions/{id}", RELAY, None),
@@ -160,8 +160,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str, Endpoint], ...] = tuple(
             path,
             method,
             kind,
-            creates=None if effect == "[]" else effect,
-            lists=effect == "[]",
+            creates=None if effect is None or effect[0] == "[" else effect,
+            lists=effect[1:-1] if effect is not None and effect[0] == "[" else None,
         ),
     )
     for method, path, kind, effect in _RELAYED
@@ -209,14 +209,16 @@ def paths() -> list[tuple[str, str]]:
 
 # What a client may say to the provider. Everything about the account, the connection and the
 # client itself stays here (RFC 9110, 7.6.1, and the client's own token above all).
-_REQUEST_HEADERS = frozenset({b"accept", b"content-type", b"openai-beta"})
+_REQUEST_HEADERS = frozenset({b"accept", b"content-type", b"if-range", b"openai-beta", b"range"})
 # What a provider may say to the client, besides the families below. Cookies, connection, CORS and
 # the account's name stay here.
 _RESPONSE_HEADERS = frozenset(
     {
         b"content-type",
+        b"accept-ranges",
         b"content-disposition",
         b"content-language",
+        b"content-range",
         b"openai-model",
         b"openai-processing-ms",
         b"openai-version",
@@ -235,13 +237,13 @@ _STORED_HEADERS = frozenset(
 )  # fmt: skip
 
 
-def request_headers(headers: Iterable[Header]) -> list[tuple[str, str]]:
-    """The client's headers that go up. Names are lower case, as ASGI gives them."""
-    return [
-        (name.decode("ascii"), value.decode("latin-1"))
-        for name, value in headers
-        if name in _REQUEST_HEADERS and not _UNSAFE.search(value)
-    ]
+def request_headers(headers: Iterable[Header]) -> dict[str, str]:
+    """The client's headers that go up, the first of a name only. Names are lower case."""
+    kept: dict[str, str] = {}
+    for name, value in headers:
+        if name in _REQUEST_HEADERS and not _UNSAFE.search(value):
+            kept.setdefault(name.decode("ascii"), value.decode("latin-1"))
+    return kept
 
 
 def beta_of(headers: Iterable[Header]) -> str:

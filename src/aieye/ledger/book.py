@@ -177,7 +177,8 @@ class Book:
         return (
             record.id,
             record.created_at,
-            self._instance_id,
+            # Only what is open has to be found again when this process has ended.
+            self._instance_id if state == OPEN else "",
             state,
             record.token_id,
             record.user_id,

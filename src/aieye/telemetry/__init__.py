@@ -2,7 +2,15 @@
 
 from aieye.telemetry.lag import LoopLag
 from aieye.telemetry.logs import configure_logs, request_id
-from aieye.telemetry.redaction import hide_secrets, redact
+from aieye.telemetry.redaction import held_secrets, hide_secrets, redact
 from aieye.telemetry.requests import RequestId
 
-__all__ = ["LoopLag", "RequestId", "configure_logs", "hide_secrets", "redact", "request_id"]
+__all__ = [
+    "LoopLag",
+    "RequestId",
+    "configure_logs",
+    "held_secrets",
+    "hide_secrets",
+    "redact",
+    "request_id",
+]

@@ -47,16 +47,23 @@ _SECRET_NAME = re.compile(
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _known: list[re.Pattern[str]] = []
+_held: list[bytes] = []
 
 
 def hide_secrets(secrets: Iterable[str]) -> None:
     """From now on take exactly these out of every log line, whatever their form; they replace
     those of the call before. Meant for the providers' keys that the process holds."""
-    texts = sorted({text for text in secrets if len(text) >= _SHORTEST_SECRET}, key=len)
+    # The longest first: of two where one begins the other, nothing may be left over.
+    texts = sorted({text for text in secrets if len(text) >= _SHORTEST_SECRET}, key=len)[::-1]
+    _held[:] = [text.encode() for text in texts]
     _known.clear()
     if texts:
-        # The longest first: of two where one begins the other, nothing may be left over.
-        _known.append(re.compile("|".join(re.escape(text) for text in reversed(texts))))
+        _known.append(re.compile("|".join(re.escape(text) for text in texts)))
+
+
+def held_secrets() -> list[bytes]:
+    """What `hide_secrets` was given last, the longest first: for who keeps bodies."""
+    return _held
 
 
 def redact(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from aieye.gateway.sse.dialect import CONTENT_ENDINGS, DONE, OTHER_ENDS, RESPONSE_ENDS, Dialect
 from aieye.gateway.sse.frames import BOM, read_frame
 from aieye.gateway.sse.payload import choice_delta, load_object, text_bytes
-from aieye.gateway.usage import Usage, latest_usage, normalise_usage
+from aieye.gateway.usage import Usage, is_complete, latest_usage, normalise_usage
 
 
 class Verdict(Enum):
@@ -90,6 +90,8 @@ class StreamObserver:
         JSON or UTF-8 show up when the answer is converted, not here.
         """
         if self.error is not None or not self._valid:
+            return False
+        if not all(map(is_complete, self._finishes.values())):
             return False
         if self._dialect not in ("chat", "completions"):
             return True
