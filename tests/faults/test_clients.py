@@ -241,7 +241,7 @@ async def test_of_many_clients_that_leave_at_any_moment_every_one_has_its_row(
     rows = await gateway.rows(len(upstream.requests))
     assert {row.state for row in rows} == {"done"}
     assert all(row.status in {200, 499} for row in rows)
-    assert gateway.state.gateway._flights == {}
+    assert gateway.state.gateway.exchanges.flights == {}
 
 
 # -- not reading -----------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ async def test_every_attempt_is_in_one_row_and_every_usage_is_paid_once(
             await call(gateway, chance)
 
     await asyncio.gather(*(one() for _ in range(250)))
-    await eventually(lambda: gateway.state.gateway._flights == {})
+    await eventually(lambda: gateway.state.gateway.exchanges.flights == {})
     await asyncio.sleep(0.2)
     rows = await gateway.rows()
 

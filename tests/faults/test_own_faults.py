@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from aieye.gateway import service
+from aieye.gateway import results, service
+from aieye.gateway.accounts import Accounts
 from aieye.ledger.book import UNKNOWN
 from tests.fakes import chat
 from tests.fakes.upstream import FakeUpstream, sse
@@ -58,7 +59,7 @@ async def test_an_answer_whose_settling_crashes_is_an_error_with_a_row(
     gateway: Gateway, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     crash = Crash()
-    monkeypatch.setattr(service, "settlement_of", crash)
+    monkeypatch.setattr(results, "settlement_of", crash)
 
     answer = await gateway.ask(asked("Well?", form))
 
@@ -78,7 +79,7 @@ async def test_a_stream_that_crashes_half_way_has_a_row_with_status_500(
 ) -> None:
     crash = Crash()
     upstream.default = sse(chat.chat_frames("one two three"))
-    monkeypatch.setattr(service.Gateway, "_fill", crash)
+    monkeypatch.setattr(Accounts, "fill", crash)
 
     with pytest.raises(httpx.RemoteProtocolError):
         await gateway.ask(streamed())

@@ -109,7 +109,7 @@ async def test_after_any_trouble_no_task_is_left_and_no_exception_lost(
             client.abort()
 
     await asyncio.gather(*(come_and_go(number) for number in range(160)))
-    await eventually(lambda: gateway.state.gateway._flights == {})
+    await eventually(lambda: gateway.state.gateway.exchanges.flights == {})
     await eventually(lambda: len(_tasks(before)) == 0)
     gc.collect()
     await asyncio.sleep(0)

@@ -27,7 +27,7 @@ LARGE_PIECE = chat.frame({"id": "c", "choices": [{"index": 0, "delta": {"content
 
 def under_way(gateway: Gateway) -> Exchange:
     """The only exchange."""
-    (forms,) = gateway.state.gateway._flights.values()
+    (forms,) = gateway.state.gateway.exchanges.flights.values()
     (exchange,) = forms.values()
     return exchange
 

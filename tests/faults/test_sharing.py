@@ -75,8 +75,11 @@ async def test_of_fifty_identical_calls_one_reaches_the_provider_and_one_pays(
     assert text_of(answers[0]) == "one two three"
     states = sorted(answer.headers["x-aieye-cache"] for answer in answers)
     assert states == ["miss"] + ["shared"] * 49
-    shared = next(one for one in answers if one.headers["x-aieye-cache"] == "shared")
-    assert "collapsed" in shared.headers["cache-status"]
+    for shared in (one for one in answers if one.headers["x-aieye-cache"] == "shared"):
+        assert shared.headers["cache-status"] == "aieye; fwd=miss; collapsed"
+        if form == "plain":
+            assert shared.headers["x-aieye-cost-usd"] == "0"
+            assert shared.headers["x-aieye-saved-usd"] == "0.00000585"
     rows = await gateway.rows(50)
     assert len(rows) == 50
     assert_paid_once(rows)
@@ -129,6 +132,10 @@ async def test_plain_and_streamed_calls_share_one_call_to_the_provider(
             kind = "application/json" if form == "plain" else "text/event-stream"
             assert answer.headers["content-type"].startswith(kind)
             assert answer.content.endswith(DONE_FRAME) == (form == "streamed")
+            assert answer.headers["x-aieye-provider"] == "openai"
+            if form != first:
+                assert answer.headers["x-aieye-cost-usd"] == "0"
+                assert answer.headers["x-aieye-saved-usd"] == "0.00000585"
         assert_paid_once((await gateway.rows())[-21:])
 
 
@@ -463,7 +470,7 @@ async def test_a_slow_reader_does_not_hold_up_those_who_share_with_it(
         rest = await slow.read_until(DONE_FRAME)
         assert rest.count(b'"content":"xxx') == 100
     assert len(upstream.requests) == 1
-    await eventually(lambda: gateway.state.gateway._flights == {})
+    await eventually(lambda: gateway.state.gateway.exchanges.flights == {})
 
 
 @both_forms

@@ -74,6 +74,8 @@ async def test_the_second_call_is_a_hit_with_the_same_bytes_and_headers_that_say
     assert int(second.headers["age"]) in {0, 1, 2}
     assert "age" not in first.headers
     assert second.headers["x-aieye-saved-usd"] == "0.00000585"
+    assert second.headers["x-aieye-cost-usd"] == "0"
+    assert first.headers["x-aieye-provider"] == second.headers["x-aieye-provider"] == "openai"
     assert second.headers["content-type"] == first.headers["content-type"]
     assert second.headers["x-request-id"] != first.headers["x-request-id"]
     rows = await gateway.rows(3)
@@ -432,6 +434,26 @@ async def test_no_cache_asks_anew_and_keeps_the_answer(
     assert len(upstream.requests) == 2
 
 
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_what_one_process_asks_anew_the_others_give_within_a_second(
+    start_gateway: StartGateway, upstream: FakeUpstream
+) -> None:
+    one, two = await start_gateway(), await start_gateway()
+    upstream.script(chat_answer("old"), chat_answer("new"))
+    token = one.token or two.token
+
+    await one.ask(question(), token=token)
+    before = await two.ask(question(), token=token)
+    await one.ask(question(), token=token, headers={"cache-control": "no-cache"})
+    await one.state.writer.durable()
+    await asyncio.sleep(service.BELIEVED_SECONDS)
+    after = [await two.ask(question(), token=token) for _ in range(2)]
+
+    assert (text_of(before), state_of(before)) == ("old", "hit")
+    assert [(text_of(answer), state_of(answer)) for answer in after] == [("new", "hit")] * 2
+    assert len(upstream.requests) == 2
+
+
 async def test_max_age_accepts_only_what_is_young_enough(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
@@ -444,6 +466,7 @@ async def test_max_age_accepts_only_what_is_young_enough(
         assert state_of(field) == "hit"
         old = await gateway.ask(question(), headers={"cache-control": "max-age=50"})
         assert (state_of(old), len(upstream.requests)) == ("miss", 2)
+        assert old.headers["cache-status"] == "aieye; fwd=request; stored"
         now_young = await gateway.ask(question(), headers={"cache-control": "max-age=50"})
         assert (state_of(now_young), len(upstream.requests)) == ("hit", 2)
     with later(200):
@@ -465,6 +488,7 @@ async def test_only_if_cached_never_calls_the_provider(
 
     for answer in (missed, field):
         assert (answer.status_code, error_code(answer)) == (504, "cache_miss")
+        assert answer.headers["cache-status"] == "aieye; detail=only-if-cached"
     assert upstream.requests == []
     assert [(row.status, row.cost_nano) for row in await gateway.rows(2)] == [(504, 0)] * 2
 
@@ -613,7 +637,9 @@ async def test_an_entry_ends_with_the_time_that_the_client_gave_it(
         if number == 3:
             gateway.state.cache.memory.clear()
         with later(seconds):
-            assert state_of(await gateway.ask(body)) == "miss"
+            stale = await gateway.ask(body)
+            assert state_of(stale) == "miss"
+            assert stale.headers["cache-status"].startswith("aieye; fwd=stale")
             assert state_of(await gateway.ask(body)) == "hit"
         assert len(upstream.requests) == number
 

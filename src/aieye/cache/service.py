@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 import structlog
@@ -27,6 +28,9 @@ log = structlog.get_logger()
 MAINTENANCE_SECONDS = 10.0
 # Eviction stops at this share of the limit, so that it does not run at every turn.
 _EVICT_TO = 0.95
+# How long an entry in memory is believed where other processes may put a newer one in its place.
+BELIEVED_SECONDS = 1.0
+_MOST_KNOWN = 50_000
 _CHUNK = 500
 _MOST_TOUCHED = 50_000
 
@@ -50,6 +54,8 @@ class Cache:
         self.memory = MemoryTier(limits.memory_bytes)
         self._touched: dict[bytes, int] = {}
         self._purges = 0
+        # When a key was last read or written; None where no other process writes entries.
+        self._known_at: dict[bytes, float] | None = None if database.is_sqlite else {}
 
     async def start(self) -> None:
         await self._store.start()
@@ -65,25 +71,42 @@ class Cache:
             self.memory.clear()
 
     def find_in_memory(self, key: bytes) -> Entry | None:
+        """The entry of `key` if it is in memory and believed without asking the database."""
+        known = self._known_at
+        if known is not None and known.get(key, 0.0) < time.monotonic() - BELIEVED_SECONDS:
+            return None
         return self.memory.find(key)
 
     async def find(self, key: bytes) -> Entry | None:
         """The entry of `key`, fresh or not (`Entry.is_fresh`)."""
-        entry = self.memory.find(key)
-        if entry is None:
-            entry = await self._store.find(key)
-            if entry is None:
-                # Another call may have stored it while the database was asked.
-                return self.memory.find(key)
-            self.memory.put(entry)
-        return entry
+        entry = self.find_in_memory(key)
+        if entry is not None:
+            return entry
+        stored = await self._store.find(key)
+        self._note_known(key)
+        # Another call may have stored it while the database was asked, or not yet written it.
+        held = self.memory.find(key)
+        if stored is None or (held is not None and held.created_at >= stored.created_at):
+            return held
+        self.memory.put(stored)
+        return stored
+
+    def _note_known(self, key: bytes) -> None:
+        if self._known_at is not None:
+            if len(self._known_at) >= _MOST_KNOWN:
+                self._known_at.clear()
+            self._known_at[key] = time.monotonic()
 
     def touch(self, entry: Entry) -> None:
         """Count a hit; written to the database every few seconds."""
         self._touched[entry.key] = self._touched.get(entry.key, 0) + 1
 
     def keep(self, entry: Entry, request: bytes, *, is_kept: bool) -> None:
-        """Store an entry in both tiers, in place of an older one (see `Store.put`)."""
+        """Store an entry in both tiers, in place of an older one (see `Store.put`).
+
+        Other processes see it in place of theirs within `BELIEVED_SECONDS`.
+        """
+        self._note_known(entry.key)
         self.memory.put(entry)
         self._store.put(entry, request, is_kept=is_kept)
 

@@ -42,6 +42,8 @@ class Call:
     # The key that what the body names was made with, if it names such.
     key_id: int | None = None
     on_upstream: Callable[[], None] = _nothing
+    # Why the call goes to a provider, in the words of RFC 9211, 2.2.
+    forwarded_for: bytes = b"miss"
     # An exchange of another form that ended without an answer for this call, and that it pays.
     carried: Exchange | None = None
     # Set where the caller reads the upload itself; `body` is empty then.

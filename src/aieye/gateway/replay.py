@@ -14,7 +14,6 @@ from aieye.ledger.pricing import format_usd
 _STREAM_TYPE = (b"content-type", b"text/event-stream; charset=utf-8")
 _JSON_TYPE = (b"content-type", b"application/json")
 HIT = (b"x-aieye-cache", b"hit")
-SHARED = (b"x-aieye-cache", b"shared")
 
 
 def body_from(
@@ -47,17 +46,13 @@ def headers_from(entry: Entry, *, is_stream: bool) -> list[Header]:
 
 
 def hit_headers(entry: Entry) -> list[Header]:
-    """What says that this is a hit (RFC 9211), how old it is (RFC 9111, 5.1) and what it saved."""
+    """What says that this is a hit (RFC 9211) and how old it is (RFC 9111, 5.1)."""
     moment = time.time_ns() // 1000
     age = max(0, moment - entry.created_at) // 1_000_000
     status = b"aieye; hit"
     if entry.expires_at is not None:
         status = b"aieye; hit; ttl=%d" % ((entry.expires_at - moment) // 1_000_000)
-    headers = [HIT, (b"cache-status", status), (b"age", b"%d" % age)]
-    saved = entry.provenance.cost_nano
-    if saved is not None:
-        headers.append((b"x-aieye-saved-usd", usd(saved)))
-    return headers
+    return [HIT, (b"cache-status", status), (b"age", b"%d" % age)]
 
 
 def fill_from_entry(record: CallRecord, entry: Entry) -> None:

@@ -1,0 +1,112 @@
+"""Where calls are booked: each once, when it is known what it came to and who pays.
+
+Settling never waits, so that it also works while a call is being cancelled; `durable` does, before
+the last bytes of an answer are handed out.
+"""
+
+from __future__ import annotations
+
+from aieye.db.group_writer import GroupWriter
+from aieye.errors import AieyeError
+from aieye.gateway.admission import Admission, Overloaded
+from aieye.gateway.calls import Call
+from aieye.gateway.exchange import Exchange, Participant
+from aieye.gateway.settle import settlement_of
+from aieye.gateway.tariff import Tariff
+from aieye.ledger.book import EXACT, UNKNOWN, Book
+from aieye.settings import Settings
+
+
+class Accounts:
+    """Fills in the records of calls and writes them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        writer: GroupWriter,
+        book: Book,
+        admission: Admission,
+        tariff: Tariff,
+    ) -> None:
+        self._writer = writer
+        self._book = book
+        self._admission = admission
+        self._tariff = tariff
+        self._is_strict = settings.ledger_durability == "strict"
+        self._keeps_bodies = settings.ledger_bodies
+
+    def settle(self, call: Call) -> None:
+        """Write the call's row and count it; nothing is waited for."""
+        self._book.settle(call.record)
+        self._admission.settle(call.grant, call.record)
+
+    async def durable(self) -> None:
+        """Wait until what was settled until now is durable, where that was asked for."""
+        if self._is_strict:
+            await self._writer.durable()
+
+    # -- what calls came to -----------------------------------------------------------------
+
+    def fill(self, call: Call, exchange: Exchange, participant: Participant) -> None:
+        """Write what the exchange came to into this client's record."""
+        record = call.record
+        settlement = exchange.settlement or settlement_of(exchange, self._tariff)
+        pays = exchange.is_payer(participant)
+        settlement.fill(record, pays=pays)
+        record.attempts = exchange.attempts if pays else None
+        if self._keeps_bodies:
+            record.body_id = exchange.body_id
+        _carry(call)
+
+    def settle_left(
+        self,
+        call: Call,
+        exchange: Exchange | None = None,
+        participant: Participant | None = None,
+    ) -> None:
+        """Book a call whose client is gone: what was used, if nobody else is there to pay for it.
+
+        Without an exchange it has cost nothing.
+        """
+        record = call.record
+        record.cost_nano, record.cost_state = 0, EXACT
+        if (
+            exchange is not None
+            and participant is not None
+            and (exchange.done or exchange.is_payer(participant))
+        ):
+            self.fill(call, exchange, participant)
+        record.status, record.error = call.cancelled_as
+        self.settle(call)
+
+    async def settle_failed(self, call: Call, error: AieyeError) -> None:
+        """Book a call that is answered with `error`."""
+        record = call.record
+        record.status, record.error = error.status, error.code or error.message[:300]
+        if isinstance(error, Overloaded):
+            # Not let in because no row can be written: one more in waiting would serve nobody.
+            return
+        if record.cost_nano is None and record.provider_id is None:
+            record.cost_nano, record.cost_state = 0, EXACT
+        self.settle(call)
+        if self._writer.is_healthy:
+            await self.durable()
+
+    def settle_crashed(self, call: Call) -> None:
+        """Book a call that a fault of AI-Eye's own ended; what it cost, nobody knows."""
+        record = call.record
+        record.status, record.error = AieyeError.status, AieyeError.code
+        self.settle(call)
+
+
+def _carry(call: Call) -> None:
+    """Add what an exchange cost that the call had waited for in vain, and has to pay."""
+    other, call.carried = call.carried, None
+    if other is None or other.settlement is None:
+        return
+    record, cost = call.record, other.settlement.charge.cost_nano
+    known = record.cost_nano is not None and cost is not None
+    record.cost_nano = (record.cost_nano or 0) + (cost or 0) if known else None
+    if not known:
+        record.cost_state = UNKNOWN
+    record.attempts = other.attempts + (record.attempts or [])

@@ -1,0 +1,67 @@
+"""What the headers of an answer say of the call: its id, who answered, the cache, the money."""
+
+from __future__ import annotations
+
+from aieye.cache.entry import Entry
+from aieye.gateway.calls import Call
+from aieye.gateway.dispatch import Outcome
+from aieye.gateway.exchange import Exchange
+from aieye.gateway.replay import headers_from, hit_headers, usd
+from aieye.gateway.wire import Header
+
+
+def headers_of_exchange(call: Call, exchange: Exchange) -> list[Header]:
+    """For an answer as the provider gives it, whole or as it comes."""
+    headers = [_own(call), *exchange.headers]
+    if exchange.outcome is not None:
+        headers += _provider(exchange.outcome)
+    headers += _cache(call, is_stored=exchange.done and exchange.entry is not None)
+    # A stream's client is told before it is settled: then nothing is known yet.
+    return headers + _money(call)
+
+
+def headers_of_other_form(call: Call, exchange: Exchange, entry: Entry) -> list[Header]:
+    """For an answer that was asked for in another form by who made the exchange."""
+    headers = [_own(call), *headers_from(entry, is_stream=call.record.is_stream)]
+    if exchange.outcome is not None:
+        headers += _provider(exchange.outcome)
+    return headers + _cache(call) + _money(call)
+
+
+def headers_of_hit(call: Call, entry: Entry, provider: str | None) -> list[Header]:
+    """For an answer out of the cache; `provider` made it, if it is still known."""
+    headers = [_own(call), *headers_from(entry, is_stream=call.record.is_stream)]
+    if provider is not None:
+        headers.append((b"x-aieye-provider", provider.encode()))
+    return headers + hit_headers(entry) + _money(call)
+
+
+def _own(call: Call) -> Header:
+    return (b"x-request-id", call.record.request_id.encode())
+
+
+def _provider(outcome: Outcome) -> list[Header]:
+    headers = [(b"x-aieye-provider", outcome.candidate.provider.name.encode())]
+    if outcome.request_id is not None:
+        headers.append((b"x-aieye-upstream-request-id", outcome.request_id.encode("latin-1")))
+    return headers
+
+
+def _cache(call: Call, *, is_stored: bool = False) -> list[Header]:
+    """What the cache had to do with it; the standard's words are RFC 9211's."""
+    state, status = call.record.cache, b"aieye; fwd=" + call.forwarded_for
+    if state == "shared":
+        status += b"; collapsed"
+    elif is_stored:
+        status += b"; stored"
+    return [(b"x-aieye-cache", state.encode()), (b"cache-status", status)]
+
+
+def _money(call: Call) -> list[Header]:
+    """What a settled call cost and saved, where that is known."""
+    record, headers = call.record, []
+    if record.cost_nano is not None:
+        headers.append((b"x-aieye-cost-usd", usd(record.cost_nano)))
+    if record.saved_nano is not None:
+        headers.append((b"x-aieye-saved-usd", usd(record.saved_nano)))
+    return headers
