@@ -55,7 +55,9 @@ class Results:
             ttl_us=self._default_ttl_us if ttl_us is None else ttl_us,
         )
         if entry is not None:
-            self._cache.keep(entry, exchange.plan.canonical_of(entry.key), is_kept=is_kept)
+            request = exchange.plan.canonical_of(entry.key)
+            # It only explains misses, so it is no place for a secret either.
+            self._cache.keep(entry, request if is_kept else redact(request), is_kept=is_kept)
 
     def _keep_texts(self, exchange: Exchange, settlement: Settlement) -> bool:
         """Keep what was asked and answered for the ledger; whether that is all of it, as it was."""

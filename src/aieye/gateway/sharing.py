@@ -155,6 +155,9 @@ class Exchanges:
         if outcome is None:
             raise RuntimeError("an exchange ended with neither answer nor error")
         if outcome.body is None:
+            # Whose it is may be asked before it ends: a streamed response can be cancelled.
+            call.record.provider_id = outcome.candidate.provider.id
+            call.record.key_id = outcome.key.id
             chunks = self._stream(call, exchange, participant)
             return Reply(outcome.status, headers_of_exchange(call, exchange), chunks=chunks)
         self._settle_plain(call, exchange, participant, outcome.status)
