@@ -227,7 +227,8 @@ async def test_a_stream_that_falls_silent_ends_with_an_error_and_books_what_came
 
     answer = await gateway.ask(streamed())
 
-    assert 0.3 <= time.monotonic() - started < 1
+    # The first call of a process also waits for the price list.
+    assert 0.3 <= time.monotonic() - started < 4
     assert upstream.fired["silence"] == 1
     assert answer.content.startswith(b"".join(TEN[:6]))
     error = error_of(answer.content)

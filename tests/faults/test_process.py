@@ -41,12 +41,18 @@ async def lag_of(gateway: Gateway) -> float:
     return float(found[1])
 
 
+async def until_ready(gateway: Gateway) -> None:
+    """A machine that is busy elsewhere may hold the loop up too, for a moment."""
+    async with asyncio.timeout(20):
+        while (await gateway.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.1)
+
+
 async def test_a_loop_that_stands_still_is_not_ready_until_it_runs_again(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lag, "REMEMBERED_SECONDS", 1.0)
-    await asyncio.sleep(2 * lag.INTERVAL_SECONDS)
-    assert (await gateway.get("/readyz")).status_code == 200
+    await until_ready(gateway)
     assert await lag_of(gateway) < 1
 
     time.sleep(STALL_SECONDS)
@@ -57,8 +63,7 @@ async def test_a_loop_that_stands_still_is_not_ready_until_it_runs_again(
     )  # fmt: skip
     assert await lag_of(gateway) >= STALL_SECONDS - 2 * lag.INTERVAL_SECONDS
     assert (await gateway.get("/healthz")).status_code == 200
-    await asyncio.sleep(1.2)
-    assert (await gateway.get("/readyz")).status_code == 200
+    await until_ready(gateway)
 
 
 TROUBLES: dict[str, Behaviour] = {

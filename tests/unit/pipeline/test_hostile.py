@@ -132,9 +132,10 @@ def test_the_corpus_reaches_every_limit_and_the_analyser() -> None:
 )
 def test_twice_the_text_takes_about_twice_the_time(name: str) -> None:
     half, whole = (
-        min(_seconds(CORPUS[name](size)) for _ in range(3)) for size in (FULL // 2, FULL)
+        min(_seconds(CORPUS[name](size)) for _ in range(5)) for size in (FULL // 2, FULL)
     )
-    assert whole < 2.5 * half + 0.02
+    # Four times would be quadratic; a machine that is busy elsewhere is slower now and then.
+    assert whole < 3.2 * half + 0.05
 
 
 def test_the_deepest_pipeline_needs_no_deep_stack() -> None:
