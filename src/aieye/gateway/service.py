@@ -130,6 +130,7 @@ class Gateway:
                 self.accounts.settle_left(call)
             raise
         except Exception:
+            # Our own fault, told by whoever called: here it only gets its row.
             if call.record.status is None:
                 self.accounts.settle_crashed(call)
             raise

@@ -190,6 +190,7 @@ class Exchanges:
             if end:
                 yield end
         except Exception:
+            # Our own fault, told by whoever reads: here it only gets its row.
             if record.status is None:
                 self._accounts.settle_crashed(call)
             raise
