@@ -24,7 +24,7 @@ from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.gateway.sse import error_frame
-from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, header, match
+from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, beta_of, header, match
 from aieye.ledger.book import EXACT, CallRecord
 from aieye.settings import Settings
 from aieye.telemetry.logs import request_id
@@ -123,6 +123,7 @@ class OpenAIEndpoint:
             record,
             tuple(scope["headers"]),
             scope["query_string"].decode("latin-1"),
+            beta_of(scope["headers"]) if b"openai-beta" in headers else "",
             DEFAULT if control is None else from_header(control),
             on_upstream=connection.watch,
             cancelled_as=STOPPED,

@@ -6,14 +6,17 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import chain
+from typing import Any
 
 from aieye.db.batches import Groups, Refused, Row, Target, prepared
 from aieye.db.engine import Database
 
 # Rows of one statement. The connection remembers a prepared statement for each number of them.
 _MOST_ROWS = 64
+_MOST_STATEMENTS = 2_048
 
 
 class SqliteBackend:
@@ -22,7 +25,7 @@ class SqliteBackend:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._statements: dict[tuple[Target, int], str] = {}
+        self._statements: dict[tuple[Target, int, tuple[int, ...]], str] = {}
         self._connection: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._work, name="sqlite writer", daemon=True)
 
@@ -88,20 +91,35 @@ class SqliteBackend:
         # it back while the event loop is busy takes up to a switch interval.
         for start in range(0, len(rows), _MOST_ROWS):
             chunk = rows[start : start + _MOST_ROWS]
+            columns = list(zip(*chunk, strict=True))
+            filled = [at for at, column in enumerate(columns) if column.count(None) < len(chunk)]
+            given = zip(*[_bound(columns[at]) for at in filled], strict=True)
             connection.execute(
-                self._statement(target, len(chunk)), [value for row in chunk for value in row]
+                self._statement(target, len(chunk), tuple(filled)), list(chain.from_iterable(given))
             )
 
-    def _statement(self, target: Target, size: int) -> str:
-        text = self._statements.get((target, size))
+    def _statement(self, target: Target, size: int, filled: tuple[int, ...]) -> str:
+        """An INSERT of some of the columns; the others are NULL, also where a row is replaced."""
+        text = self._statements.get((target, size, filled))
         if text is None:
-            one = f"({', '.join('?' * len(target.columns))})"
+            one = f"({', '.join('?' * len(filled))})"
             text = (
-                f"INSERT INTO {target.table.name} ({', '.join(target.columns)}) "
+                f"INSERT INTO {target.table.name} ({', '.join(target.columns[at] for at in filled)}) "
                 f"VALUES {', '.join([one] * size)}{target.conflict_clause()}"
             )
-            self._statements[target, size] = text
+            if len(self._statements) > _MOST_STATEMENTS:
+                self._statements.clear()
+            self._statements[target, size, filled] = text
         return text
+
+
+def _bound(column: tuple[Any, ...]) -> Iterable[Any]:
+    """Values as the driver takes them at once: for bytes and booleans, as for None, it searches in
+    vain for an adapter each time, which takes longer than the rest of the binding."""
+    kind = type(column[0])
+    if kind is bytes and None not in column:
+        return map(bytearray, column)
+    return map(int, column) if kind is bool else column
 
 
 def _finish(done: asyncio.Future[None], error: BaseException | None) -> None:

@@ -6,7 +6,7 @@ from aieye.cache.entry import Entry
 from aieye.gateway.calls import Call
 from aieye.gateway.dispatch import Outcome
 from aieye.gateway.exchange import Exchange
-from aieye.gateway.replay import headers_from, hit_headers, usd
+from aieye.gateway.replay import HIT, headers_from, hit_headers, usd
 from aieye.gateway.wire import Header
 
 
@@ -28,12 +28,19 @@ def headers_of_other_form(call: Call, exchange: Exchange, entry: Entry) -> list[
     return headers + _cache(call) + _money(call)
 
 
-def headers_of_hit(call: Call, entry: Entry, provider: str | None) -> list[Header]:
-    """For an answer out of the cache; `provider` made it, if it is still known."""
-    headers = [_own(call), *headers_from(entry, is_stream=call.record.is_stream)]
+def fixed_of_hit(entry: Entry, provider: str | None, *, is_stream: bool) -> tuple[Header, ...]:
+    """What all answers out of an entry say in one form; `provider` made it, if still known."""
+    headers = [*headers_from(entry, is_stream=is_stream), HIT, (b"x-aieye-cost-usd", usd(0))]
     if provider is not None:
         headers.append((b"x-aieye-provider", provider.encode()))
-    return headers + hit_headers(entry) + _money(call)
+    if entry.provenance.cost_nano is not None:
+        headers.append((b"x-aieye-saved-usd", usd(entry.provenance.cost_nano)))
+    return tuple(headers)
+
+
+def headers_of_hit(call: Call, entry: Entry, fixed: tuple[Header, ...]) -> list[Header]:
+    """For an answer out of the cache, `fixed` being what `fixed_of_hit` gave."""
+    return [_own(call), *fixed, *hit_headers(entry)]
 
 
 def _own(call: Call) -> Header:

@@ -38,6 +38,8 @@ class Call:
     record: CallRecord
     headers: tuple[Header, ...] = ()
     query: str = ""
+    # Which of OpenAI's trials the client takes part in (`beta_of` its headers).
+    beta: str = ""
     controls: Controls = DEFAULT
     # The key that what the body names was made with, if it names such.
     key_id: int | None = None

@@ -50,12 +50,17 @@ class UpstreamResponse:
             # We asked for `identity`.
             self._decoder = Decoder()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it has come."""
+        return self._connection.is_whole
+
     async def read(self, most_bytes: int, progress: Callable[[], None]) -> bytes:
         """The whole body, decoded if it came encoded; `progress` is called as bytes come.
 
         Raises `BrokenOff`, also for a body over `most_bytes`.
         """
-        if self._decoder is None and self._connection.is_whole:
+        if self._decoder is None and self.is_whole:
             # A small answer is here with its head.
             whole = self._connection.take()
             if len(whole) <= most_bytes:

@@ -21,13 +21,15 @@ MOST_WAITING_BYTES = 64 * 1024
 _MOST_OVERHEAD_BYTES = 64 * 1024
 _MOST_HEADERS = 256
 _MOST_INTERIM = 32
+# Headers that say where an answer ends.
+_LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Connection(asyncio.Protocol):
     """Use in turns of `ask`, `head`, `read`…, and, when `is_reusable` says so, `ask` again."""
 
     __slots__ = (
-        "_drained", "_fault", "_interim", "_is_asked", "_is_clean", "_is_closed", "_is_paused",
+        "_drained", "_fault", "_has_length", "_interim", "_is_asked", "_is_clean", "_is_closed", "_is_paused",
         "_is_whole", "_is_writing", "_keeps_alive", "_loop", "_overhead", "_parser", "_parts",
         "_size", "_transport", "_until_close", "_waiter", "has_head", "headers", "idle_since",
         "status",
@@ -55,6 +57,7 @@ class Connection(asyncio.Protocol):
         self.has_head = False
         self._is_whole = False
         self._until_close = False
+        self._has_length = False
         self._keeps_alive = False
         self._fault: BrokenOff | None = None
         self._parts: list[bytes] = []
@@ -237,7 +240,11 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.has_head:
-            self.headers.append((name.lower(), value))
+            name = name.lower()
+            self.headers.append((name, value))
+            # Else only the connection's end says where the answer ends (RFC 9112, 6.3).
+            if name in _LENGTHS:
+                self._has_length = True
 
     def on_headers_complete(self) -> None:
         if self._is_whole:
@@ -253,7 +260,7 @@ class Connection(asyncio.Protocol):
             self.status = status
             self.has_head = True
             self._keeps_alive = self._parser.should_keep_alive()
-            self._until_close = not _has_length(status, self.headers)
+            self._until_close = not (self._has_length or status in {204, 304})
 
     def on_body(self, data: bytes) -> None:
         if not self._is_whole:
@@ -267,10 +274,4 @@ class Connection(asyncio.Protocol):
         else:
             # An interim answer (RFC 9110, 15.2): the real one is still to come.
             self.headers = []
-
-
-def _has_length(status: int, headers: list[Header]) -> bool:
-    """Whether the answer says where it ends (RFC 9112, 6.3), or only the connection's end does."""
-    return status in {204, 304} or any(
-        name in {b"content-length", b"transfer-encoding"} for name, _ in headers
-    )
+            self._has_length = False

@@ -112,8 +112,10 @@ def prepare(
         canonicals = _canonicals(document, candidates)
         name = _key_name(endpoint, is_stream=is_stream, beta=beta)
         keys = tuple(
-            cache_key(name, candidate.provider.id, grant.namespace, body)
-            for candidate, body in zip(candidates, canonicals, strict=True)
+            [
+                cache_key(name, candidate.provider.id, grant.namespace, body)
+                for candidate, body in zip(candidates, canonicals, strict=True)
+            ]
         )
     else:
         write_json(document)
@@ -166,7 +168,7 @@ def _canonicals(document: dict[str, Any], candidates: tuple[Candidate, ...]) -> 
             if candidate.model is not None and candidate.model != document.get("model"):
                 final = {**document, "model": candidate.model}
             written[candidate.model] = canonical(final)
-    return tuple(written[candidate.model] for candidate in candidates)
+    return tuple([written[candidate.model] for candidate in candidates])
 
 
 def _key_name(endpoint: Endpoint, *, is_stream: bool, beta: str) -> str:

@@ -16,6 +16,8 @@ _ONE = frozenset({"file_id", "input_file_id", "previous_response_id", "vector_st
 _MANY = frozenset({"file_ids", "vector_store_ids"})
 # Their names as they stand in a body; an escape may stand for any letter of one.
 _NAMES = re.compile(rb'"(?:%s)"|\\u00[567]' % "|".join(sorted(_ONE | _MANY)).encode())
+# What is in all of them: looked for first, since that is twenty times quicker.
+_MARKS = (b"_id", rb"\u00")
 # What clients fill as they like, no provider reads ids there: by itself, and within a field. A name
 # alone does not say so: a prompt's variable or a tool's may be called anything.
 _FREE = frozenset({"metadata", "attributes"})
@@ -33,7 +35,8 @@ _FIRST_EVENTS = 3
 
 def may_refer(body: bytes) -> bool:
     """Whether a body may name such objects: a quick look that errs towards yes."""
-    return _NAMES.search(body) is not None
+    name, escape = _MARKS
+    return (name in body or escape in body) and _NAMES.search(body) is not None
 
 
 def references(body: dict[str, Any]) -> Iterator[str]:

@@ -49,10 +49,10 @@ class Relay:
     async def infer(self, call: Call) -> Reply:
         """A question to a model: the objects that it names have to be the caller's.
 
-        Raises `NoSuchObject` before the call was settled, and what `Gateway.infer` does.
+        Raises what `Gateway.infer` does.
         """
-        await self._ownership.bind(call)
-        return await self._ownership.note_stored(call, await self._gateway.infer(call))
+        reply = await self._gateway.infer(call, self._ownership.bind)
+        return await self._ownership.note_stored(call, reply)
 
     async def handle(self, call: Call) -> Reply:
         """Anything else. Raises `AieyeError`, after the call was settled."""

@@ -14,6 +14,7 @@ from aieye.ledger.pricing import format_usd
 _STREAM_TYPE = (b"content-type", b"text/event-stream; charset=utf-8")
 _JSON_TYPE = (b"content-type", b"application/json")
 HIT = (b"x-aieye-cache", b"hit")
+_HIT_STATUS = (b"cache-status", b"aieye; hit")
 
 
 def body_from(
@@ -45,14 +46,14 @@ def headers_from(entry: Entry, *, is_stream: bool) -> list[Header]:
     return [_STREAM_TYPE if is_stream else _JSON_TYPE, *kept]
 
 
-def hit_headers(entry: Entry) -> list[Header]:
+def hit_headers(entry: Entry) -> tuple[Header, Header]:
     """What says that this is a hit (RFC 9211) and how old it is (RFC 9111, 5.1)."""
     moment = time.time_ns() // 1000
-    age = max(0, moment - entry.created_at) // 1_000_000
-    status = b"aieye; hit"
+    status = _HIT_STATUS
     if entry.expires_at is not None:
-        status = b"aieye; hit; ttl=%d" % ((entry.expires_at - moment) // 1_000_000)
-    return [HIT, (b"cache-status", status), (b"age", b"%d" % age)]
+        ttl = b"aieye; hit; ttl=%d" % ((entry.expires_at - moment) // 1_000_000)
+        status = (b"cache-status", ttl)
+    return status, (b"age", b"%d" % (max(0, moment - entry.created_at) // 1_000_000))
 
 
 def fill_from_entry(record: CallRecord, entry: Entry) -> None:

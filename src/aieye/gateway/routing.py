@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aieye.access.snapshot import Grant, KeyInfo, ProviderInfo, RouteInfo, RouteTarget, Snapshot
 from aieye.errors import Forbidden, NotFound, Unavailable
@@ -39,6 +39,10 @@ class Candidate:
     provider: ProviderInfo
     keys: tuple[KeyInfo, ...]
     model: str | None
+    key_ids: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key_ids", tuple(key.id for key in self.keys))
 
 
 class Router:

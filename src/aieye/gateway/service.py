@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aieye.access.directory import Directory
@@ -20,7 +21,7 @@ from aieye.db.group_writer import GroupWriter
 from aieye.errors import AieyeError
 from aieye.gateway.accounts import Accounts
 from aieye.gateway.admission import Admission
-from aieye.gateway.answer_headers import headers_of_hit
+from aieye.gateway.answer_headers import fixed_of_hit, headers_of_hit
 from aieye.gateway.calls import Call, Reply
 from aieye.gateway.client import UpstreamClient
 from aieye.gateway.dispatch import Circuits, Dispatcher
@@ -31,14 +32,14 @@ from aieye.gateway.routing import Router
 from aieye.gateway.sharing import Exchanges
 from aieye.gateway.tariff import Tariff
 from aieye.gateway.upstream import Upstream
-from aieye.gateway.wire import Endpoint, beta_of
+from aieye.gateway.wire import Endpoint, Header
 from aieye.ledger.book import Book
 from aieye.settings import Settings
 
-# Bodies whose reading is remembered by the hash of their bytes.
+# Bodies whose reading is remembered.
 _MOST_KNOWN = 8_192
-# A body's hash, the path, the token and the trials it takes part in.
-_Place = tuple[bytes, str, int, str]
+# A body's hash (as a dictionary takes it: a hint), the path, the token and the trials it takes part in.
+_Place = tuple[int, str, int, str]
 
 
 class CacheMiss(AieyeError):
@@ -53,10 +54,14 @@ class CacheMiss(AieyeError):
         super().__init__(message, headers={"Cache-Status": "aieye; detail=only-if-cached"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Known:
-    """What was found out about a body when it was read: enough to answer it from the cache."""
+    """What was found out about a body when it was read: enough to answer it from the cache.
 
+    `digest` is the body's own; `fixed` is what answers out of `entry`, the last one given, say.
+    """
+
+    digest: bytes
     endpoint: Endpoint
     key: bytes
     model: str | None
@@ -64,6 +69,8 @@ class _Known:
     wants_usage: bool
     controls: Controls
     tags: dict[str, str] | None
+    entry: Entry | None = None
+    fixed: tuple[Header, ...] = ()
 
 
 class Gateway:
@@ -117,9 +124,20 @@ class Gateway:
 
     # -- the way of a call ------------------------------------------------------------------
 
-    async def infer(self, call: Call) -> Reply:
-        """Answer a call that asks a model. Raises `AieyeError`, after the call was settled."""
+    async def infer(self, call: Call, bind: Callable[[Call], Awaitable[None]]) -> Reply:
+        """Answer a call that asks a model. Raises `AieyeError`, after the call was settled.
+
+        `bind` sees that the objects which the body names are the caller's, and sets `key_id`.
+        """
+        record, grant = call.record, call.grant
+        record.token_id, record.user_id = grant.token_id, grant.user_id
         try:
+            self.admission.admit(grant, call.match.endpoint)
+            reply = self._recall(call)
+            if reply is not None:
+                await self.durable()
+                return reply
+            await bind(call)
             return await self._infer(call)
         except AieyeError as error:
             if call.record.status is None:
@@ -135,29 +153,38 @@ class Gateway:
                 self.accounts.settle_crashed(call)
             raise
 
+    def _recall(self, call: Call) -> Reply | None:
+        """The short way: the answer to what the same token has asked before, out of memory."""
+        if call.controls is not DEFAULT:
+            return None
+        known = self._known.get(_place(call))
+        if known is None or known.digest != digest(call.body):
+            return None
+        record = call.record
+        entry = self._cache.find_in_memory(known.key)
+        if entry is None or not entry.is_fresh(record.created_at, known.controls.max_age_us):
+            return None
+        body = body_from(
+            entry, known.endpoint, is_stream=known.is_stream, wants_usage=known.wants_usage
+        )
+        if body is None:
+            return None
+        record.model_asked, record.tags = known.model, known.tags
+        record.is_stream = known.is_stream
+        if known.entry is not entry:
+            known.entry, known.fixed = entry, self._fixed(entry, is_stream=known.is_stream)
+        self._book_hit(call, entry)
+        return Reply(200, headers_of_hit(call, entry, known.fixed), body)
+
     async def _infer(self, call: Call) -> Reply:
-        record, grant = call.record, call.grant
-        record.token_id, record.user_id = grant.token_id, grant.user_id
-        self.admission.admit(grant, call.match.endpoint)
-        beta = beta_of(call.headers)
-        place = (digest(call.body), call.match.path, grant.token_id, beta)
-        known = self._known.get(place) if call.controls is DEFAULT else None
-        if known is not None:
-            entry = self._cache.find_in_memory(known.key)
-            if entry is not None and entry.is_fresh(record.created_at, known.controls.max_age_us):
-                record.model_asked, record.tags = known.model, known.tags
-                record.is_stream = known.is_stream
-                reply = self._from_entry(call, entry, known)
-                if reply is not None:
-                    await self.durable()
-                    return reply
-        plan = self._prepare(call, beta)
+        record = call.record
+        plan = self._prepare(call)
         mode = self._mode(call, plan)
-        if mode == "use" and call.controls is DEFAULT and len(plan.candidates) == 1:
-            self._remember(place, plan)
         if mode in {"use", "only"}:
             reply = await self._look_up(call, plan)
             if reply is not None:
+                if mode == "use" and call.key_id is None:
+                    self._remember(call, plan)
                 await self.durable()
                 return reply
             if mode == "only":
@@ -168,10 +195,10 @@ class Gateway:
         record.cache = {"use": "miss", "refresh": "refresh"}.get(mode, "bypass")
         return await self.exchanges.answer(call, plan, keeps=mode != "off", shares=mode == "use")
 
-    def _prepare(self, call: Call, beta: str) -> Plan:
+    def _prepare(self, call: Call) -> Plan:
         plan = prepare(
             call.match, call.body, call.grant, self._router, call.controls,
-            key_id=call.key_id, beta=beta,
+            key_id=call.key_id, beta=call.beta,
         )  # fmt: skip
         record = call.record
         record.model_asked, record.tags, record.is_stream = plan.model, plan.tags, plan.is_stream
@@ -187,10 +214,13 @@ class Gateway:
             return "off"
         return plan.controls.mode
 
-    def _remember(self, place: _Place, plan: Plan) -> None:
-        self._known[place] = _Known(
-            plan.endpoint, plan.keys[0], plan.model, plan.is_stream, plan.wants_usage,
-            plan.controls, plan.tags,
+    def _remember(self, call: Call, plan: Plan) -> None:
+        """Let `recall` answer the next one that asks the same; which objects it names was asked."""
+        if call.controls is not DEFAULT or len(plan.candidates) != 1:
+            return
+        self._known[_place(call)] = _Known(
+            digest(call.body), plan.endpoint, plan.keys[0], plan.model, plan.is_stream,
+            plan.wants_usage, plan.controls, plan.tags,
         )  # fmt: skip
         if len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)
@@ -211,19 +241,30 @@ class Gateway:
                 call.forwarded_for = b"request" if is_current else b"stale"
         return None
 
-    def _from_entry(self, call: Call, entry: Entry, asked: Plan | _Known) -> Reply | None:
+    def _from_entry(self, call: Call, entry: Entry, plan: Plan) -> Reply | None:
         """The entry as a reply, booked as a hit."""
         body = body_from(
-            entry, asked.endpoint, is_stream=asked.is_stream, wants_usage=asked.wants_usage
+            entry, plan.endpoint, is_stream=plan.is_stream, wants_usage=plan.wants_usage
         )
         if body is None:
             return None
+        self._book_hit(call, entry)
+        fixed = self._fixed(entry, is_stream=plan.is_stream)
+        return Reply(200, headers_of_hit(call, entry, fixed), body)
+
+    def _book_hit(self, call: Call, entry: Entry) -> None:
         record = call.record
         record.cache = "hit"
         fill_from_entry(record, entry)
         self._cache.touch(entry)
         record.status = 200
         self.settle(call)
+
+    def _fixed(self, entry: Entry, *, is_stream: bool) -> tuple[Header, ...]:
         provider = self.directory.current.providers_by_id.get(entry.provider_id)
         name = None if provider is None else provider.name
-        return Reply(200, headers_of_hit(call, entry, name), body)
+        return fixed_of_hit(entry, name, is_stream=is_stream)
+
+
+def _place(call: Call) -> _Place:
+    return hash(call.body), call.match.path, call.grant.token_id, call.beta

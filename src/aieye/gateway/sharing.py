@@ -227,8 +227,10 @@ class Exchanges:
 def _flight_id(plan: Plan) -> FlightId:
     """What calls have in common that may share an exchange; a weighted route's order is by chance."""
     return frozenset(
-        (key, tuple(one.id for one in candidate.keys))
-        for key, candidate in zip(plan.keys, plan.candidates, strict=True)
+        [
+            (key, candidate.key_ids)
+            for key, candidate in zip(plan.keys, plan.candidates, strict=True)
+        ]
     )
 
 

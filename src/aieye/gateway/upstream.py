@@ -84,7 +84,8 @@ class Upstream:
         elif response.status < 300 and _is_media(plan, kind):
             outcome.response = response
         else:
-            deadline.extend(self._idle_seconds, _REST)
+            if not response.is_whole:
+                deadline.extend(self._idle_seconds, _REST)
             outcome.body = without_key(
                 await response.read(
                     MOST_ANSWER_BYTES, lambda: deadline.extend(self._idle_seconds, _REST)

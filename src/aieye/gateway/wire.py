@@ -249,6 +249,8 @@ def request_headers(headers: Iterable[Header]) -> dict[str, str]:
 def beta_of(headers: Iterable[Header]) -> str:
     """Which of OpenAI's trials a client takes part in (`OpenAI-Beta`); "" when it names none."""
     values = [value for name, value in headers if name == b"openai-beta"]
+    if not values:
+        return ""
     # Several headers of a name are one list (RFC 9110, 5.3).
     return b", ".join(one for one in values if not _UNSAFE.search(one)).decode("latin-1")
 
@@ -264,8 +266,8 @@ def response_headers(headers: Iterable[Header], secret: str = "") -> list[Header
         if (
             (name in _RESPONSE_HEADERS or name.startswith(_RESPONSE_FAMILIES))
             and name not in kept
-            and not _UNSAFE.search(value)
             and not (hidden and hidden in value)
+            and not _UNSAFE.search(value)
         ):
             kept[name] = value
     return list(kept.items())
@@ -273,7 +275,7 @@ def response_headers(headers: Iterable[Header], secret: str = "") -> list[Header
 
 def stored_headers(headers: Iterable[Header]) -> tuple[Header, ...]:
     """Of headers that came down, those that a cached answer gives again."""
-    return tuple((name, value) for name, value in headers if name in _STORED_HEADERS)
+    return tuple([pair for pair in headers if pair[0] in _STORED_HEADERS])
 
 
 def header(headers: Iterable[Header], name: bytes) -> bytes | None:
