@@ -37,7 +37,7 @@ log = structlog.get_logger()
 SLOW_SECONDS = 0.05
 # How long the end of a call that the server's stop cuts off may take.
 STOP_SECONDS = 2.0
-_STOPPING = "AI-Eye is being stopped; try again shortly."
+STOPPING = "AI-Eye is being stopped; try again shortly."
 _BEARER = b"bearer "
 _LONGEST_TOKEN = 200
 
@@ -156,7 +156,7 @@ class OpenAIEndpoint:
                 await self._end_events(call, send)
 
     async def _end_events(self, call: Call, send: Any) -> None:
-        error = ShuttingDown(_STOPPING)
+        error = ShuttingDown(STOPPING)
         object_ = {"message": error.message, "type": error.type, "code": error.code, "param": None}
         frame = error_frame(call.match.endpoint.dialect, object_)
         async with asyncio.timeout(STOP_SECONDS):
@@ -166,7 +166,7 @@ class OpenAIEndpoint:
 
     async def _say_stopped(self, connection: _Connection, record: CallRecord, send: Any) -> None:
         """Answer a call that the server's stop has cut off, if its answer has not begun yet."""
-        error: AieyeError = ShuttingDown(_STOPPING)
+        error: AieyeError = ShuttingDown(STOPPING)
         # The server refuses a second beginning where an answer has begun already.
         with suppress(RuntimeError, TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
