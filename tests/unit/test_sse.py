@@ -26,7 +26,7 @@ from aieye.gateway.sse import (
 )
 from aieye.gateway.sse.observer import StreamObserver
 from aieye.gateway.sse.template import Template
-from aieye.gateway.usage import Usage
+from aieye.gateway.usage import Usage, text_size
 
 CAP = 1 << 20
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
@@ -563,7 +563,7 @@ def test_a_role_or_an_empty_delta_is_no_content(delta: dict[str, Any]) -> None:
 
 def test_an_empty_delta_between_ordinary_ones_is_not_counted() -> None:
     observer, _ = fed("chat", chat_stream(text("a"), text("b"), text(""), text("c"), end()))
-    assert (observer.deltas, observer.text_bytes, observer.events) == (3, 3, 6)
+    assert (observer.deltas, observer.text_size, observer.events) == (3, 3, 6)
 
 
 @pytest.mark.parametrize("done", [b"data: [DONE]\n\n", b"data:[DONE]\r\n\r\n", b"data: [DONE]\r\r"])
@@ -907,7 +907,7 @@ def test_a_meter_tells_what_parsing_every_frame_would_tell(
 
 # --- Rows of like frames --------------------------------------------------------------------------
 
-WORDS = ["the", " cat", "\n", " 世界", ' "q"', "100%s", " a\\b", "."]
+WORDS = ["the", " cat", "\n", " 世界", " мир", "ß", ' "q"', "100%s", " a\\b", "."]
 
 
 class EveryFrameParsed(StreamMeter):
@@ -968,7 +968,7 @@ def test_a_long_row_is_read_at_once_and_tells_what_parsing_would_tell(
     raw = raw.replace(b"\n", line_end)
     observer, sent = fed("chat", raw)
     assert state(observer) == parsed("chat", raw)
-    assert observer.text_bytes == sum(len(WORDS[n % len(WORDS)].encode()) for n in range(80))
+    assert observer.text_size == sum(text_size(WORDS[n % len(WORDS)]) for n in range(80))
     assert max(found for _, found in rows) > 60
     assert whole(observer, sent, raw) == raw
     for place in range(0, len(raw), 97):
@@ -1018,7 +1018,7 @@ def test_one_frame_of_another_meaning_is_noticed_in_a_long_row(
     raw = data(role()) + b"".join(frames) + chat_stream(end(), usage_only())
     observer, sent = fed("chat", raw)
     told, known = state(observer), parsed("chat", raw)
-    assert told.pop("text_bytes") == pytest.approx(known.pop("text_bytes"), abs=2)
+    assert told.pop("text_size") == pytest.approx(known.pop("text_size"), abs=2)
     assert told == known
     assert observer._open == ({0, 1} if instead == b'"index":1' else {0})
     assert (sent + observer.tail if observer.error else whole(observer, sent, raw)) == raw
@@ -1049,5 +1049,5 @@ def test_rows_of_any_frames_cut_anywhere_tell_what_parsing_would_tell(
     frames = [b"data: " + dumps(one) + b"\n\n" for one, count in repeated for _ in range(count)]
     raw = b"".join([*frames, data(end()), b"data: [DONE]\n\n"])
     told, known = state(fed("chat", *cut(raw, places))[0]), parsed("chat", raw)
-    assert told.pop("text_bytes") <= 3 * known.pop("text_bytes")
+    assert told.pop("text_size") <= 3 * known.pop("text_size")
     assert told == known
