@@ -23,6 +23,7 @@ from aieye.gateway.sse import (
     StreamMeter,
     error_frame,
     iter_events,
+    number_after,
 )
 from aieye.gateway.sse.observer import StreamObserver
 from aieye.gateway.sse.template import Template
@@ -706,6 +707,20 @@ def test_error_frames_have_the_form_that_clients_of_the_dialect_read() -> None:
     assert (read.message, read.code, read.sequence_number) == ("Overloaded", "overloaded", 7)
     for dialect in ("chat", "completions", "responses", "other"):
         assert fed(dialect, meter(dialect).error_frame(ERROR))[0].error is not None
+
+
+@pytest.mark.parametrize(
+    ("frames", "number"),
+    [
+        (b"", 0),
+        (typed("response.created", response={}), 0),
+        (typed("a", sequence_number=3) + typed("b", sequence_number=4), 5),
+        (typed("a", sequence_number=3, delta='"sequence_number": 9'), 4),
+        (b'data: {"sequence_number":' + b"9" * 5000 + b"}\n\n", 10**15),
+    ],
+)
+def test_an_event_of_ours_is_numbered_after_the_last_one_sent(frames: bytes, number: int) -> None:
+    assert number_after(frames) == number
 
 
 # --- Other dialects -------------------------------------------------------------------------------

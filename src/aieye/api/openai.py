@@ -23,7 +23,7 @@ from aieye.errors import AieyeError, Unauthenticated, Unavailable
 from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
-from aieye.gateway.sse import error_frame
+from aieye.gateway.sse import error_frame, number_after
 from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, header, match
 from aieye.ledger.book import EXACT, CallRecord
 from aieye.settings import Settings
@@ -153,12 +153,13 @@ class OpenAIEndpoint:
                 raise
             _go_on()
             with suppress(AieyeError, TimeoutError):
-                await self._end_events(call, send)
+                await self._end_events(call, reply, send)
 
-    async def _end_events(self, call: Call, send: Any) -> None:
+    async def _end_events(self, call: Call, reply: Reply, send: Any) -> None:
         error = ShuttingDown(STOPPING)
         object_ = {"message": error.message, "type": error.type, "code": error.code, "param": None}
-        frame = error_frame(call.match.endpoint.dialect, object_)
+        number = number_after(reply.last_sent)
+        frame = error_frame(call.match.endpoint.dialect, object_, sequence_number=number)
         async with asyncio.timeout(STOP_SECONDS):
             await self._gateway.durable()
             await send({"type": "http.response.body", "body": frame, "more_body": True})
@@ -305,6 +306,7 @@ async def send_reply(send: Any, reply: Reply) -> None:
     try:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         async for chunk in chunks:
+            reply.last_sent = chunk
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except AieyeError as error:
         raise _Aborted from error
