@@ -128,10 +128,6 @@ class OpenAIEndpoint:
             cancelled_as=STOPPED,
         )
         connection.call = call
-        key = headers.get(b"idempotency-key")
-        if key is not None and scope["method"] == "POST" and kind != UPLOAD:
-            await self._idempotency.answer(call, scope["path"], key, send, self._respond)
-            return
         if kind == UPLOAD:
             limit = self._settings.max_upload_bytes
             check_head(headers, limit)
@@ -139,6 +135,10 @@ class OpenAIEndpoint:
             call.upload = lambda: stream_body(
                 scope, connection.receive, call, limit, connection.watch
             )
+        key = headers.get(b"idempotency-key")
+        if key is not None and scope["method"] == "POST":
+            await self._idempotency.answer(call, scope["path"], key, send, self._respond)
+            return
         await self._respond(call, send)
 
     async def _respond(self, call: Call, send: Any) -> None:
