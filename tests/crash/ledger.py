@@ -22,11 +22,13 @@ SELECT r.grain, r.bucket, d.token_id, d.user_id, d.provider_id, d.endpoint, d.mo
        d.status, d.cache, r.calls, r.unpriced, r.tokens_input, r.tokens_cached, r.tokens_output,
        r.tokens_reasoning, r.cost_nano, r.saved_nano, r.latency_us
 FROM usage_rollups r JOIN usage_dimensions d ON d.id = r.dimension_id
+WHERE r.calls <> 0
 """
 _LATENCIES = """
 SELECT l.grain, l.bucket, d.token_id, d.user_id, d.provider_id, d.endpoint, d.model, d.pipeline,
        d.status, d.cache, l.bin, l.calls
 FROM latency_rollups l JOIN usage_dimensions d ON d.id = l.dimension_id
+WHERE l.calls <> 0
 """
 _DIMENSIONS = slice(1, 9)
 

@@ -179,7 +179,7 @@ class Idempotency:
         record.token_id, record.user_id = call.grant.token_id, call.grant.user_id
         record.cache, record.status = "hit", stored.status
         self._gateway.settle(call)
-        await self._gateway.durable()
+        await self._gateway.durable(call)
         body = stored.body or b""
         headers = [
             (name.encode("latin-1"), value.encode("latin-1"))

@@ -6,7 +6,7 @@ the last bytes of an answer are handed out.
 
 from __future__ import annotations
 
-from aieye.db.group_writer import GroupWriter
+from aieye.db.group_writer import GroupWriter, NotRecorded
 from aieye.errors import AieyeError
 from aieye.gateway.admission import Admission, Overloaded
 from aieye.gateway.calls import Call
@@ -40,10 +40,19 @@ class Accounts:
         self._book.settle(call.record)
         self._admission.settle(call.grant, call.record)
 
-    async def durable(self) -> None:
-        """Wait until what was settled until now is durable, where that was asked for."""
-        if self._is_strict:
+    async def durable(self, call: Call | None = None) -> None:
+        """Wait until what was settled until now is durable, where that was asked for.
+
+        Raises `NotRecorded`; `call`, if one is named, is booked as not answered then.
+        """
+        if not self._is_strict:
+            return
+        try:
             await self._writer.durable()
+        except NotRecorded as error:
+            if call is not None:
+                self._book.withhold(call.record, error.status, error.code)
+            raise
 
     # -- what calls came to -----------------------------------------------------------------
 
@@ -90,7 +99,7 @@ class Accounts:
             record.cost_nano, record.cost_state = 0, EXACT
         self.settle(call)
         if self._writer.is_healthy:
-            await self.durable()
+            await self.durable(call)
 
     def settle_crashed(self, call: Call) -> None:
         """Book a call that a fault of AI-Eye's own ended; what it cost, nobody knows."""

@@ -149,7 +149,7 @@ class Gateway:
                 record.is_stream = known.is_stream
                 reply = self._from_entry(call, entry, known)
                 if reply is not None:
-                    await self.durable()
+                    await self.durable(call)
                     return reply
         plan = self._prepare(call, beta)
         mode = self._mode(call, plan)
@@ -158,7 +158,7 @@ class Gateway:
         if mode in {"use", "only"}:
             reply = await self._look_up(call, plan)
             if reply is not None:
-                await self.durable()
+                await self.durable(call)
                 return reply
             if mode == "only":
                 record.cache = "miss"

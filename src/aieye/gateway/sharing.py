@@ -134,7 +134,7 @@ class Exchanges:
         self._accounts.fill(call, other, participant)
         call.record.status = 200
         self._accounts.settle(call)
-        await self._accounts.durable()
+        await self._accounts.durable(call)
         return Reply(200, headers_of_other_form(call, other, entry), body)
 
     async def _take_part(self, call: Call, exchange: Exchange) -> Reply:
@@ -161,7 +161,7 @@ class Exchanges:
             chunks = self._stream(call, exchange, participant)
             return Reply(outcome.status, headers_of_exchange(call, exchange), chunks=chunks)
         self._settle_plain(call, exchange, participant, outcome.status)
-        await self._accounts.durable()
+        await self._accounts.durable(call)
         return Reply(outcome.status, headers_of_exchange(call, exchange), outcome.body)
 
     def _settle_plain(
@@ -186,7 +186,7 @@ class Exchanges:
                     record.ttft_us = record.elapsed_us()
                 yield data
             self._settle_stream(call, exchange, participant)
-            end = await self._end_of(exchange, participant)
+            end = await self._end_of(call, exchange, participant)
             if end:
                 yield end
         except Exception:
@@ -207,14 +207,14 @@ class Exchanges:
             record.status, record.error = participant.error.status, participant.error.code
         self._accounts.settle(call)
 
-    async def _end_of(self, exchange: Exchange, participant: Participant) -> bytes:
+    async def _end_of(self, call: Call, exchange: Exchange, participant: Participant) -> bytes:
         """The last bytes of a stream whose call is recorded by now, or the error it ends with.
 
         Raises the error where no event can say it.
         """
         error = participant.error or exchange.error
         try:
-            await self._accounts.durable()
+            await self._accounts.durable(call)
         except AieyeError as unrecorded:
             error = unrecorded
         if error is None:

@@ -155,6 +155,17 @@ class Book:
         self._writer.put(CALLS, record.id, self._row(record, DONE))
         self._count(record)
 
+    def withhold(self, record: CallRecord, status: int, error: str | None) -> None:
+        """Change what a settled call was answered with: its row may still be on its way, or be there.
+
+        The sums follow: what the call was counted under is taken back, which may leave a sum of no
+        calls at all.
+        """
+        self._count(record, -1)
+        record.status, record.error = status, error
+        self._writer.put(CALLS, record.id, self._row(record, DONE))
+        self._count(record)
+
     def keep_body(
         self, body_id: str, created_at: int, request: bytes | None, response: bytes | None
     ) -> None:
@@ -211,24 +222,25 @@ class Book:
             record.pipeline,
         )
 
-    def _count(self, record: CallRecord) -> None:
+    def _count(self, record: CallRecord, number: int = 1) -> None:
+        """Add a call to the sums of the gathering batch, or take it back (-1)."""
         dimension = self._dimension(record)
         minute = record.created_at // 60_000_000
         latency = record.latency_us or 0
         sums = self._sums.get((minute, dimension))
         if sums is None:
             sums = self._sums[minute, dimension] = [0] * len(_SUMS)
-        sums[0] += 1
-        sums[1] += record.cost_nano is None
-        sums[2] += record.tokens_input or 0
-        sums[3] += record.tokens_cached or 0
-        sums[4] += record.tokens_output or 0
-        sums[5] += record.tokens_reasoning or 0
-        sums[6] += record.cost_nano or 0
-        sums[7] += record.saved_nano or 0
-        sums[8] += latency
+        sums[0] += number
+        sums[1] += number * (record.cost_nano is None)
+        sums[2] += number * (record.tokens_input or 0)
+        sums[3] += number * (record.tokens_cached or 0)
+        sums[4] += number * (record.tokens_output or 0)
+        sums[5] += number * (record.tokens_reasoning or 0)
+        sums[6] += number * (record.cost_nano or 0)
+        sums[7] += number * (record.saved_nano or 0)
+        sums[8] += number * latency
         place = (minute, dimension, latency_bin(latency))
-        self._bins[place] = self._bins.get(place, 0) + 1
+        self._bins[place] = self._bins.get(place, 0) + number
 
     def _dimension(self, record: CallRecord) -> int:
         values = dimension_of(record)
