@@ -10,10 +10,11 @@ from aieye.db.group_writer import GroupWriter, NotRecorded
 from aieye.errors import AieyeError
 from aieye.gateway.admission import Admission, Overloaded
 from aieye.gateway.calls import Call
+from aieye.gateway.dispatch import ABANDONED, Attempt
 from aieye.gateway.exchange import Exchange, Participant
 from aieye.gateway.settle import settlement_of
 from aieye.gateway.tariff import Tariff
-from aieye.ledger.book import EXACT, UNKNOWN, Book
+from aieye.ledger.book import ESTIMATED, EXACT, UNKNOWN, Book
 from aieye.settings import Settings
 
 
@@ -85,6 +86,7 @@ class Accounts:
             and (exchange.done or exchange.is_payer(participant))
         ):
             self.fill(call, exchange, participant)
+            record.attempts = _as_left(record.attempts)
         record.status, record.error = call.cancelled_as
         self.settle(call)
 
@@ -108,6 +110,14 @@ class Accounts:
         self.settle(call)
 
 
+def _as_left(attempts: list[Attempt] | None) -> list[Attempt] | None:
+    """The attempts of an exchange that ends when its client is gone: the one under way is written
+    down before it is cut off."""
+    if not attempts or not attempts[-1].keys().isdisjoint({"status", "error"}):
+        return attempts
+    return [*attempts[:-1], {**attempts[-1], "error": ABANDONED}]
+
+
 def _carry(call: Call) -> None:
     """Add what an exchange cost that the call had waited for in vain, and has to pay."""
     other, call.carried = call.carried, None
@@ -118,4 +128,6 @@ def _carry(call: Call) -> None:
     record.cost_nano = (record.cost_nano or 0) + (cost or 0) if known else None
     if not known:
         record.cost_state = UNKNOWN
+    elif other.settlement.charge.cost_state == ESTIMATED:
+        record.cost_state = ESTIMATED
     record.attempts = other.attempts + (record.attempts or [])
