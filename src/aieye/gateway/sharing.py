@@ -12,6 +12,7 @@ from aieye.gateway.answer_headers import headers_of_exchange, headers_of_other_f
 from aieye.gateway.calls import Call, Reply
 from aieye.gateway.dispatch import Dispatcher, Outcome
 from aieye.gateway.exchange import Exchange, FlightId, Participant
+from aieye.gateway.held import Held
 from aieye.gateway.prepare import Plan
 from aieye.gateway.replay import body_from
 from aieye.gateway.results import Results
@@ -37,6 +38,7 @@ class Exchanges:
         results: Results,
     ) -> None:
         self.flights: dict[FlightId, dict[_Form, Exchange]] = {}
+        self.held = Held()
         self._settings = settings
         self._dispatcher = dispatcher
         self._upstream = upstream
@@ -76,6 +78,7 @@ class Exchanges:
             idle_seconds=self._settings.idle_timeout,
             keeps=keeps,
             keeps_for_ledger=self._settings.ledger_bodies,
+            held=self.held,
             on_end=self._ended,
         )
         exchange.namespace = call.grant.namespace
