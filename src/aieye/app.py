@@ -13,7 +13,6 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI
-from sqlalchemy import delete, update
 
 from aieye import __version__
 from aieye.access.cipher import Cipher
@@ -32,13 +31,13 @@ from aieye.db.engine import Database
 from aieye.db.group_writer import GroupWriter
 from aieye.db.migrate import migrate
 from aieye.db.presence import Presence
-from aieye.db.tables import Call, Instance
 from aieye.gateway.admission import LedgerAdmission
 from aieye.gateway.owned import Owned
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.headers import BodyLimit, ClientAddress, SecurityHeaders, TrustedProxies
-from aieye.ledger.book import INTERRUPTED, OPEN, Book
+from aieye.ledger.book import Book
+from aieye.ledger.interrupted import keep_beating, mark_interrupted
 from aieye.ledger.retention import keep_pruning
 from aieye.settings import Settings, load_settings
 from aieye.state import State
@@ -50,7 +49,6 @@ from aieye.ui import auth, home, static
 log = structlog.get_logger()
 
 MOST_FORM_BYTES = 2**20
-HEARTBEAT_SECONDS = 5.0
 LONGEST_LAG_SECONDS = 1.0
 
 Announce = Callable[[FirstStart, bool], None]
@@ -183,7 +181,7 @@ async def running(
         presence = Presence(database, secrets.token_hex(16))
         await presence.start()
         stack.push_async_callback(presence.close)
-        await _mark_interrupted(database, presence)
+        await mark_interrupted(database, presence)
         metrics = Metrics()
         directory.on_change(lambda snapshot: _name_providers(metrics, snapshot))
         gateway = Gateway(
@@ -210,7 +208,7 @@ async def running(
                 cache.maintain(),
                 state.lag.watch(),
                 keep_pruning(database, settings),
-                _beat(database, presence),
+                keep_beating(database, presence),
             )
         )
         yield state, first
@@ -298,31 +296,3 @@ async def _background(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 def _report(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("background_task_ended", task=task.get_coro().__qualname__, exc_info=error)  # type: ignore[union-attr] # it is a coroutine
-
-
-# -- this process among others ----------------------------------------------------------------
-
-
-async def _mark_interrupted(database: Database, presence: Presence) -> None:
-    """Mark what dead processes left open, and forget them."""
-    async with database.write() as session:
-        dead = await presence.dead(session)
-        if not dead:
-            return
-        await session.execute(
-            update(Call)
-            .where(Call.state == OPEN, Call.instance_id.in_(dead))
-            .values(state=INTERRUPTED, error="interrupted: the process ended")
-        )
-        await session.execute(delete(Instance).where(Instance.id.in_(dead)))
-
-
-async def _beat(database: Database, presence: Presence) -> None:
-    while True:
-        await asyncio.sleep(HEARTBEAT_SECONDS)
-        try:
-            await presence.beat()
-            if not database.is_sqlite:
-                await _mark_interrupted(database, presence)
-        except Exception as error:  # noqa: BLE001 - a worker loop: the database may be away
-            log.warning("heartbeat_missed", reason=type(error).__name__)

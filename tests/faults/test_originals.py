@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from tests.fakes.upstream import (
     hang_before_headers,
     json_answer,
 )
-from tests.faults.harness import Gateway, Json, StartGateway, question
+from tests.faults.harness import Gateway, Json, StartGateway, eventually, question
 
 pytestmark = pytest.mark.live
 
@@ -178,3 +179,30 @@ async def test_an_answer_without_a_choice_is_502(gateway: Gateway, upstream: Fak
     answer = await gateway.ask(question(), path=ASK)
     assert (answer.status_code, len(upstream.calls())) == (502, 1)
     detail(answer)
+
+
+async def test_a_call_that_the_servers_stop_cuts_off_says_so_and_is_booked_so(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    upstream.script(hang_before_headers())
+    async with gateway.make_client(gateway.token) as client:
+        asking = asyncio.create_task(client.post(ASK, json=question()))
+        await eventually(lambda: upstream.fired["hang"] == 1)
+        await gateway.restart()
+        answer = await asking
+    assert answer.status_code == 503
+    assert "stopped" in detail(answer)
+    row = await gateway.row()
+    assert (row.status, row.error) == (503, "shutting_down")
+    assert answer.headers["x-request-id"] == f"req_{row.id}"
+
+
+async def test_a_call_whose_client_leaves_is_booked_as_left(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    upstream.script(hang_before_headers())
+    async with gateway.raw() as client:
+        await client.send(gateway.request(question(), path=ASK))
+        await eventually(lambda: upstream.fired["hang"] == 1)
+    row = await gateway.row()
+    assert (row.status, row.error) == (499, "client_cancelled")

@@ -23,7 +23,7 @@ from aieye.errors import AieyeError, Unauthenticated, Unavailable
 from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
-from aieye.gateway.sse import error_frame
+from aieye.gateway.sse import error_frame, number_after
 from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, beta_of, header, match
 from aieye.ledger.book import EXACT, CallRecord
 from aieye.settings import Settings
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 SLOW_SECONDS = 0.05
 # How long the end of a call that the server's stop cuts off may take.
 STOP_SECONDS = 2.0
-_STOPPING = "AI-Eye is being stopped; try again shortly."
+STOPPING = "AI-Eye is being stopped; try again shortly."
 _BEARER = b"bearer "
 _LONGEST_TOKEN = 200
 
@@ -129,10 +129,6 @@ class OpenAIEndpoint:
             cancelled_as=STOPPED,
         )
         connection.call = call
-        key = headers.get(b"idempotency-key")
-        if key is not None and scope["method"] == "POST" and kind != UPLOAD:
-            await self._idempotency.answer(call, scope["path"], key, send, self._respond)
-            return
         if kind == UPLOAD:
             limit = self._settings.max_upload_bytes
             check_head(headers, limit)
@@ -140,6 +136,10 @@ class OpenAIEndpoint:
             call.upload = lambda: stream_body(
                 scope, connection.receive, call, limit, connection.watch
             )
+        key = headers.get(b"idempotency-key")
+        if key is not None and scope["method"] == "POST":
+            await self._idempotency.answer(call, scope["path"], key, send, self._respond)
+            return
         await self._respond(call, send)
 
     async def _respond(self, call: Call, send: Any) -> None:
@@ -154,12 +154,13 @@ class OpenAIEndpoint:
                 raise
             _go_on()
             with suppress(AieyeError, TimeoutError):
-                await self._end_events(call, send)
+                await self._end_events(call, reply, send)
 
-    async def _end_events(self, call: Call, send: Any) -> None:
-        error = ShuttingDown(_STOPPING)
+    async def _end_events(self, call: Call, reply: Reply, send: Any) -> None:
+        error = ShuttingDown(STOPPING)
         object_ = {"message": error.message, "type": error.type, "code": error.code, "param": None}
-        frame = error_frame(call.match.endpoint.dialect, object_)
+        number = number_after(reply.last_sent)
+        frame = error_frame(call.match.endpoint.dialect, object_, sequence_number=number)
         async with asyncio.timeout(STOP_SECONDS):
             await self._gateway.durable()
             await send({"type": "http.response.body", "body": frame, "more_body": True})
@@ -167,7 +168,7 @@ class OpenAIEndpoint:
 
     async def _say_stopped(self, connection: _Connection, record: CallRecord, send: Any) -> None:
         """Answer a call that the server's stop has cut off, if its answer has not begun yet."""
-        error: AieyeError = ShuttingDown(_STOPPING)
+        error: AieyeError = ShuttingDown(STOPPING)
         # The server refuses a second beginning where an answer has begun already.
         with suppress(RuntimeError, TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
@@ -306,6 +307,7 @@ async def send_reply(send: Any, reply: Reply) -> None:
     try:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         async for chunk in chunks:
+            reply.last_sent = chunk
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except AieyeError as error:
         raise _Aborted from error

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
 from aieye.access.snapshot import SCOPES, Grant
-from aieye.api.openai import SLOW_SECONDS
+from aieye.api.openai import SLOW_SECONDS, STOPPED, STOPPING, ShuttingDown
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.key import read_object, write_json
 from aieye.errors import AieyeError, InvalidRequest, PayloadTooLarge, Unauthenticated
-from aieye.gateway.calls import Call
+from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.service import CacheMiss
 from aieye.gateway.wire import CHAT, COMPLETIONS, EDITS, Header, Match, header
 from aieye.ledger.book import CallRecord
@@ -67,7 +68,8 @@ async def _answer(request: Request, endpoint: str, *, only_cached: bool) -> Resp
             raise InvalidData
         record.endpoint = known.name
         match = Match(known, f"/{known.name}")
-        call = Call(match, grant, body, record, controls=_ONLY if only_cached else DEFAULT)
+        controls = _ONLY if only_cached else DEFAULT
+        call = Call(match, grant, body, record, controls=controls, cancelled_as=STOPPED)
         content = await _call(request, state, call, only_cached=only_cached)
         return _json(200, content, own)
     except AieyeError as error:
@@ -89,7 +91,7 @@ async def _call(
         call.body = write_json({**document, "cache": {**document["cache"], "mode": "only"}})
     noting = asyncio.get_running_loop().call_later(SLOW_SECONDS, _note_open, state, call.record)
     try:
-        reply = await _unless_gone(request, state.relay.infer(call))
+        reply = await _unless_gone(request, call, state.relay.infer(call))
     except CacheMiss:
         if only_cached:
             return []
@@ -121,18 +123,27 @@ class ProviderRefused(AieyeError):
         self.status = status if status < 500 else 502  # type: ignore[misc] # per answer here
 
 
-async def _unless_gone(request: Request, work: Any) -> Any:
-    """Await `work`, and cancel it when the client leaves."""
+async def _unless_gone(request: Request, call: Call, work: Coroutine[Any, Any, Reply]) -> Reply:
+    """Await `work`, and cancel it when the client leaves. Raises `ShuttingDown` at the server's stop."""
     task = asyncio.ensure_future(work)
     watcher = asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
+            call.cancelled_as = LEFT
             task.cancel()
         return await task
     except asyncio.CancelledError:
+        if call.cancelled_as is LEFT:
+            raise
+        # The stop waits no longer, but there is still an answer to give.
+        if (own := asyncio.current_task()) is not None:
+            own.uncancel()
         task.cancel()
-        raise
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise ShuttingDown(STOPPING) from None
+        return task.result()
     finally:
         watcher.cancel()
 

@@ -6,14 +6,15 @@ the last bytes of an answer are handed out.
 
 from __future__ import annotations
 
-from aieye.db.group_writer import GroupWriter
+from aieye.db.group_writer import GroupWriter, NotRecorded
 from aieye.errors import AieyeError
 from aieye.gateway.admission import Admission, Overloaded
 from aieye.gateway.calls import Call
+from aieye.gateway.dispatch import ABANDONED, Attempt
 from aieye.gateway.exchange import Exchange, Participant
 from aieye.gateway.settle import settlement_of
 from aieye.gateway.tariff import Tariff
-from aieye.ledger.book import EXACT, UNKNOWN, Book
+from aieye.ledger.book import ESTIMATED, EXACT, UNKNOWN, Book
 from aieye.settings import Settings
 
 
@@ -40,10 +41,19 @@ class Accounts:
         self._book.settle(call.record)
         self._admission.settle(call.grant, call.record)
 
-    async def durable(self) -> None:
-        """Wait until what was settled until now is durable, where that was asked for."""
-        if self._is_strict:
+    async def durable(self, call: Call | None = None) -> None:
+        """Wait until what was settled until now is durable, where that was asked for.
+
+        Raises `NotRecorded`; `call`, if one is named, is booked as not answered then.
+        """
+        if not self._is_strict:
+            return
+        try:
             await self._writer.durable()
+        except NotRecorded as error:
+            if call is not None:
+                self._book.withhold(call.record, error.status, error.code)
+            raise
 
     # -- what calls came to -----------------------------------------------------------------
 
@@ -76,6 +86,7 @@ class Accounts:
             and (exchange.done or exchange.is_payer(participant))
         ):
             self.fill(call, exchange, participant)
+            record.attempts = _as_left(record.attempts)
         record.status, record.error = call.cancelled_as
         self.settle(call)
 
@@ -90,13 +101,21 @@ class Accounts:
             record.cost_nano, record.cost_state = 0, EXACT
         self.settle(call)
         if self._writer.is_healthy:
-            await self.durable()
+            await self.durable(call)
 
     def settle_crashed(self, call: Call) -> None:
         """Book a call that a fault of AI-Eye's own ended; what it cost, nobody knows."""
         record = call.record
         record.status, record.error = AieyeError.status, AieyeError.code
         self.settle(call)
+
+
+def _as_left(attempts: list[Attempt] | None) -> list[Attempt] | None:
+    """The attempts of an exchange that ends when its client is gone: the one under way is written
+    down before it is cut off."""
+    if not attempts or not attempts[-1].keys().isdisjoint({"status", "error"}):
+        return attempts
+    return [*attempts[:-1], {**attempts[-1], "error": ABANDONED}]
 
 
 def _carry(call: Call) -> None:
@@ -109,4 +128,6 @@ def _carry(call: Call) -> None:
     record.cost_nano = (record.cost_nano or 0) + (cost or 0) if known else None
     if not known:
         record.cost_state = UNKNOWN
+    elif other.settlement.charge.cost_state == ESTIMATED:
+        record.cost_state = ESTIMATED
     record.attempts = other.attempts + (record.attempts or [])

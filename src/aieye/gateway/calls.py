@@ -67,3 +67,5 @@ class Reply:
     headers: list[Header]
     body: bytes | None = field(default=None, repr=False)
     chunks: AsyncIterator[bytes] | None = None
+    # Of the chunks, the last one that was sent.
+    last_sent: bytes = field(default=b"", repr=False)

@@ -135,7 +135,7 @@ class Gateway:
             self.admission.admit(grant, call.match.endpoint)
             reply = self._recall(call)
             if reply is not None:
-                await self.durable()
+                await self.durable(call)
                 return reply
             await bind(call)
             return await self._infer(call)
@@ -185,7 +185,7 @@ class Gateway:
             if reply is not None:
                 if mode == "use" and call.key_id is None:
                     self._remember(call, plan)
-                await self.durable()
+                await self.durable(call)
                 return reply
             if mode == "only":
                 record.cache = "miss"
