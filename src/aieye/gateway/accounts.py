@@ -76,6 +76,7 @@ class Accounts:
             and (exchange.done or exchange.is_payer(participant))
         ):
             self.fill(call, exchange, participant)
+        _carry(call)
         record.status, record.error = call.cancelled_as
         self.settle(call)
 
@@ -100,13 +101,18 @@ class Accounts:
 
 
 def _carry(call: Call) -> None:
-    """Add what an exchange cost that the call had waited for in vain, and has to pay."""
-    other, call.carried = call.carried, None
-    if other is None or other.settlement is None:
-        return
-    record, cost = call.record, other.settlement.charge.cost_nano
-    known = record.cost_nano is not None and cost is not None
-    record.cost_nano = (record.cost_nano or 0) + (cost or 0) if known else None
-    if not known:
-        record.cost_state = UNKNOWN
-    record.attempts = other.attempts + (record.attempts or [])
+    """Add what exchanges cost that the call had waited for in vain, and has to pay."""
+    record, others = call.record, call.carried
+    call.carried = []
+    for other in reversed(others):
+        if other.settlement is None:
+            continue
+        charge = other.settlement.charge
+        if record.cost_nano is None or charge.cost_nano is None:
+            record.cost_nano, record.cost_state = None, UNKNOWN
+        else:
+            record.cost_nano += charge.cost_nano
+            # A sum is no surer than its parts.
+            if record.cost_state == EXACT:
+                record.cost_state = charge.cost_state
+        record.attempts = other.attempts + (record.attempts or [])
