@@ -16,10 +16,12 @@ from tests.fakes.upstream import (
     by_key,
     chat_answer,
     json_answer,
+    sse,
 )
 from tests.faults.harness import (
     PROVIDER_KEY,
     Gateway,
+    StartGateway,
     asked,
     both_forms,
     error_code,
@@ -295,6 +297,32 @@ async def test_a_key_that_an_answer_repeats_is_neither_shown_nor_stored(
         assert answer.status_code == 200
         assert PROVIDER_KEY not in answer.text
     assert PROVIDER_KEY.encode() not in await gateway.stored()
+
+
+@both_forms
+async def test_a_word_that_a_server_of_ones_own_takes_for_a_key_stays_in_answers(
+    start_gateway: StartGateway, upstream: FakeUpstream, form: str
+) -> None:
+    gateway = await start_gateway(OPENAI_API_KEY="fake")
+    headers = {"openai-model": "fake-7b"}
+    said = chat_answer("Run it with fake.")
+    if form == "streamed":
+        said = sse(chat.chat_frames("Run it with fake."), headers=headers)
+    upstream.script(json_answer(400, chat.error_body("Says fake."), headers), said)
+
+    refused, answer = [await gateway.ask(asked(f"Well {n}?", form)) for n in range(2)]
+    gateway.state.cache.memory.clear()
+    again = await gateway.ask(asked("Well 1?", form))
+
+    assert [request.key for request in upstream.requests] == ["fake"] * 2
+    assert refused.json() == chat.error_body("Says fake.")
+    assert refused.headers["x-aieye-upstream-request-id"] == "req_fake_0"
+    assert refused.headers["openai-model"] == "fake-7b"
+    assert text_of(answer) == text_of(again) == "Run it with fake."
+    assert again.headers["x-aieye-cache"] == "hit"
+    row = (await gateway.rows(3))[0]
+    assert (row.error, row.attempts[0].get("error")) == (None, None)
+    assert b"[redacted]" not in await gateway.stored()
 
 
 @both_forms

@@ -72,7 +72,7 @@ class Outcome:
 
     def __post_init__(self) -> None:
         found = header(self.headers, b"x-request-id")
-        if found is not None:
+        if found is not None and not self.key.is_in(found):
             self.request_id = found.decode("latin-1")[:200]
 
 
@@ -275,5 +275,5 @@ def _reason(outcome: Outcome) -> str:
 
 def clean_reason(text: str, key: KeyInfo) -> str:
     """What a provider said of an error, as it may be kept: short, and without secrets."""
-    text = text.replace(key.secret, "[redacted]").replace("\0", "")
-    return redact(text.encode("utf-8", "replace")).decode()[:_LONGEST_REASON]
+    told = key.taken_out_of(text.replace("\0", "").encode("utf-8", "replace"))
+    return redact(told).decode()[:_LONGEST_REASON]

@@ -271,4 +271,4 @@ def _headers(call: Call, outcome: Outcome | None) -> list[Header]:
     own.append((b"x-aieye-provider", outcome.candidate.provider.name.encode()))
     if outcome.request_id is not None:
         own.append((b"x-aieye-upstream-request-id", outcome.request_id.encode("latin-1")))
-    return own + response_headers(outcome.headers, outcome.key.secret)
+    return own + response_headers(outcome.headers, outcome.key.hidden)
