@@ -14,6 +14,7 @@ from tests.fakes import chat
 from tests.fakes.upstream import (
     FakeUpstream,
     by_key,
+    by_model,
     chat_answer,
     json_answer,
     sse,
@@ -353,6 +354,21 @@ async def test_a_revoked_key_is_left_alone_after_a_few_refusals(
     assert {answer.status_code for answer in answers} == {200}
     assert 1 <= len(upstream.calls(key=PROVIDER_KEY)) <= 5
     assert len(upstream.calls(key=SECOND_KEY)) == 20
+
+
+@both_forms
+@pytest.mark.parametrize("status", [403, 404, 408, 409, 429])
+async def test_what_one_client_brings_about_does_not_keep_the_others_from_the_provider(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, status: int, form: str
+) -> None:
+    upstream.default = by_model({"theirs": json_answer(status, REFUSAL)}, chat_answer("Here."))
+    theirs = [await gateway.ask(asked(f"Well {n}?", form, model="theirs")) for n in range(6)]
+
+    answer = await gateway.ask(asked("Well?", form))
+
+    assert upstream.fired[f"status-{status}"] >= 6
+    assert {one.status_code for one in theirs} == {502 if status == 403 else status}
+    assert text_of(answer) == "Here."
 
 
 @pytest.mark.parametrize("status", [400, 401, 429, 500])

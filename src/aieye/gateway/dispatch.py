@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from aieye.gateway.retry import (
     RetryBudget,
     Verdict,
     delay_before,
+    is_outage,
     judge,
     retry_after_seconds,
 )
@@ -202,13 +203,17 @@ class Dispatcher:
 
 
 def _note_failure(circuit: Circuit, outcome: Outcome) -> None:
-    if outcome.status != 429:
-        circuit.failed(time.monotonic())
-    elif _error_code(outcome) in EXHAUSTED_CODES:
+    if outcome.status == 429 and _error_code(outcome) in EXHAUSTED_CODES:
         # A limit is not an outage: only an empty account closes the key's door.
         circuit.exhausted(time.monotonic())
+    elif is_outage(outcome.status, _stream_error(outcome)):
+        circuit.failed(time.monotonic())
     else:
         circuit.abandoned()
+
+
+def _stream_error(outcome: Outcome) -> Mapping[str, Any] | None:
+    return outcome.meter.error if outcome.is_failed_stream and outcome.meter is not None else None
 
 
 def _discard(result: Outcome | UpstreamError | None) -> None:

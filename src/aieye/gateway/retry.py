@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from typing import Any
 
 RETRIED_STATUSES = frozenset({408, 409, 429})
 KEY_REFUSED = frozenset({401, 403})
@@ -22,6 +23,11 @@ KEY_REFUSED = frozenset({401, 403})
 EXHAUSTED_CODES = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "enforced_spend_limit_reached",
      "billing_not_active"}
+)  # fmt: skip
+# What providers call an error of their own inside a stream.
+OUTAGE_CODES = frozenset(
+    {"server_error", "api_error", "overloaded_error", "internal_server_error",
+     "InternalServerError", "service_unavailable"}
 )  # fmt: skip
 
 RETRIES_PER_KEY = 2
@@ -52,6 +58,23 @@ def judge(status: int, error_code: str | None = None) -> Verdict:
     if status in RETRIED_STATUSES or status >= 500:
         return Verdict.RETRY
     return Verdict.DELIVER
+
+
+def is_outage(status: int, stream_error: Mapping[str, Any] | None = None) -> bool:
+    """Whether a failed answer says that its key or its provider is down.
+
+    What one client's request alone can bring about (403 for a model that the key may not use, 404,
+    408, 409) is none: else one client could have a key left alone for everybody. `stream_error` is
+    the error that a stream of status 200 began with.
+    """
+    if stream_error is None:
+        return status == 401 or status >= 500
+    told = [stream_error.get("type"), stream_error.get("code")]
+    return any(
+        one >= 500 if isinstance(one, int) else one in OUTAGE_CODES
+        for one in told
+        if isinstance(one, int | str)
+    )
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
