@@ -16,6 +16,7 @@ import orjson
 
 from aieye.access.snapshot import KeyInfo
 from aieye.db.types import now
+from aieye.gateway.circuits import Circuits
 from aieye.gateway.client import ATTEMPT, UpstreamResponse
 from aieye.gateway.faults import UpstreamError, UpstreamTimeout
 from aieye.gateway.retry import (
@@ -80,25 +81,6 @@ class Outcome:
 # One attempt as the ledger has it: `provider`, `key_id`, `status` or `error`, `ms`.
 Attempt = dict[str, Any]
 Send = Callable[[Candidate, KeyInfo, float], Awaitable[Outcome]]
-
-
-class Circuits:
-    """The circuit of each key, for as long as the process lives."""
-
-    def __init__(self) -> None:
-        self._circuits: dict[tuple[int, int], Circuit] = {}
-
-    def of(self, key: KeyInfo) -> Circuit:
-        place = (key.provider_id, key.id)
-        found = self._circuits.get(place)
-        if found is None:
-            found = self._circuits[place] = Circuit()
-        return found
-
-    def open_keys(self) -> list[tuple[int, int]]:
-        """(provider id, key id) of the open ones, for the metrics."""
-        moment = time.monotonic()
-        return [place for place, circuit in self._circuits.items() if circuit.is_open(moment)]
 
 
 class Dispatcher:
