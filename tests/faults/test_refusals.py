@@ -150,6 +150,46 @@ async def test_a_key_without_money_gives_way_to_the_next(
     assert [request.key for request in upstream.requests] == [PROVIDER_KEY] + [SECOND_KEY] * 3
 
 
+@both_forms
+@pytest.mark.parametrize("status", [429, 403])
+async def test_a_key_that_is_limited_comes_after_others_for_a_while(
+    gateway: Gateway, upstream: FakeUpstream, form: str, status: int
+) -> None:
+    second_id = await gateway.add_key(1, SECOND_KEY)
+    limit = json_answer(status, chat.error_body("Not now."), {"Retry-After": "30"})
+    upstream.default = by_key({PROVIDER_KEY: limit}, chat_answer("Here."))
+    pinned = await gateway.add_token(provider_key_id=1)
+
+    answers = [await gateway.ask(asked(f"Question {n}", form)) for n in range(7)]
+
+    assert {text_of(answer) for answer in answers} == {"Here."}
+    assert [request.key for request in upstream.requests] == [PROVIDER_KEY] + [SECOND_KEY] * 7
+    assert {row.key_id for row in await gateway.rows(7)} == {second_id}
+    # Another model may have a limit of its own, and a key that is the only one is asked at any rate.
+    await gateway.ask(asked("Another?", form, model="gpt-4o"))
+    await gateway.ask(asked("Pinned?", form), token=pinned)
+    keys = [request.key for request in upstream.requests][8:]
+    assert keys == [PROVIDER_KEY, SECOND_KEY, PROVIDER_KEY]
+
+
+async def test_a_key_that_was_limited_comes_first_again_when_the_provider_said_so(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    await gateway.add_key(1, SECOND_KEY)
+    limit = json_answer(429, chat.error_body("Not now."), {"retry-after-ms": "1500"})
+    upstream.script(limit)
+    assert (await gateway.ask(question("One?"))).status_code == 200
+    due_at = upstream.requests[0].arrived_at + 1.5
+
+    asked_at = []
+    while [request.key for request in upstream.requests].count(PROVIDER_KEY) < 2:
+        asked_at.append(time.monotonic())
+        await gateway.ask(question(f"Question {len(asked_at)}"))
+        await asyncio.sleep(0.05)
+
+    assert asked_at[-1] >= due_at - 0.1
+
+
 # -- 5xx, and the few others that are tried again ------------------------------------------------
 
 

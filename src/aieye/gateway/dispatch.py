@@ -30,6 +30,7 @@ from aieye.gateway.retry import (
     delay_before,
     is_outage,
     judge,
+    rest_seconds,
     retry_after_seconds,
 )
 from aieye.gateway.routing import Candidate
@@ -106,7 +107,9 @@ class Dispatcher:
         once more. Raises `UpstreamError` and its kin when there is no answer at all.
         """
         deadline = time.monotonic() + self._total_seconds
-        turns = [(candidate, key) for candidate in candidates for key in candidate.keys]
+        turns = self._circuits.in_order(
+            [(candidate, key) for candidate in candidates for key in candidate.keys]
+        )
         last: Outcome | UpstreamError | None = None
         retries_left = MOST_RETRIES
         for number, (candidate, key) in enumerate(turns, 1):
@@ -181,6 +184,9 @@ class Dispatcher:
         else:
             attempt["error"] = _reason(outcome)
             _note_failure(circuit, outcome)
+            rest = rest_seconds(outcome.status, _asked(outcome))
+            if rest is not None:
+                self._circuits.rest(key, candidate.model, rest)
         return outcome, verdict
 
 

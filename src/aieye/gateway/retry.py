@@ -37,6 +37,9 @@ FIRST_DELAY = 0.25
 LONGEST_DELAY = 8.0
 # A provider that asks for more patience than this is left for the next one, or its 429 passed on.
 LONGEST_RETRY_AFTER = 20.0
+# How long a key that is limited comes after others: where its provider does not say, and at most.
+USUAL_REST = 5.0
+LONGEST_REST = 60.0
 
 _NUMBER = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,10})?")
 
@@ -94,6 +97,17 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - now).total_seconds())
+
+
+def rest_seconds(status: int, asked: float | None) -> float | None:
+    """How long other keys are asked first for the same model, after an answer; None: not at all.
+
+    A limit passes when the provider says so (`asked`). Which models a key may use (403) changes
+    seldom.
+    """
+    if status == 429:
+        return min(USUAL_REST if asked is None else asked, LONGEST_REST)
+    return LONGEST_REST if status == 403 else None
 
 
 def delay_before(retry: int, asked: float | None, draw: float | None = None) -> float:
