@@ -260,6 +260,21 @@ async def test_a_provider_that_always_fails_gets_a_fifth_more_calls_at_most(
     assert calls < len(upstream.requests) <= calls * 1.2 + 10
 
 
+async def test_a_call_earns_its_part_of_a_retry_once_however_many_keys_there_are(
+    gateway: Gateway, upstream: FakeUpstream, no_circuit: None
+) -> None:
+    for number in range(4):
+        await gateway.add_key(1, f"sk-further-{number}-0123456789")
+    upstream.default = json_answer(503, chat.error_body(), {"Retry-After": "0"})
+    calls = 50
+
+    for number in range(calls):
+        assert (await gateway.ask(question(f"Question {number}"))).status_code == 503
+
+    first_attempts = 5 * calls
+    assert first_attempts < len(upstream.requests) <= first_attempts + calls * 0.2 + 10
+
+
 # -- 4xx -----------------------------------------------------------------------------------------
 
 

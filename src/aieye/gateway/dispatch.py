@@ -112,11 +112,14 @@ class Dispatcher:
         )
         last: Outcome | UpstreamError | None = None
         retries_left = MOST_RETRIES
+        budgets: dict[int, RetryBudget] = {}
         for number, (candidate, key) in enumerate(turns, 1):
             circuit = self._circuits.of(key)
             if not circuit.allows(time.monotonic()):
                 continue
-            budget = self._budget(candidate)
+            provider_id = candidate.provider.id
+            if provider_id not in budgets:
+                budgets[provider_id] = self._earn(provider_id)
             retry = 0
             while True:
                 result, verdict = await self._attempt(
@@ -134,7 +137,11 @@ class Dispatcher:
                 retries_left -= 1
                 wait = delay_before(retry, _asked(result))
                 patience = 1.0 if number < len(turns) else LONGEST_RETRY_AFTER
-                if wait > patience or time.monotonic() + wait >= deadline or not budget.spend():
+                if (
+                    wait > patience
+                    or time.monotonic() + wait >= deadline
+                    or not budgets[provider_id].spend()
+                ):
                     break
                 await asyncio.sleep(wait)
                 if not circuit.allows(time.monotonic()):
@@ -143,10 +150,11 @@ class Dispatcher:
                 break
         return _last(last)
 
-    def _budget(self, candidate: Candidate) -> RetryBudget:
-        budget = self._budgets.get(candidate.provider.id)
+    def _earn(self, provider_id: int) -> RetryBudget:
+        """The provider's budget, which a call earns its part for."""
+        budget = self._budgets.get(provider_id)
         if budget is None:
-            budget = self._budgets[candidate.provider.id] = RetryBudget()
+            budget = self._budgets[provider_id] = RetryBudget()
         budget.earn()
         return budget
 
