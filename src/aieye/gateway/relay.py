@@ -179,6 +179,7 @@ class Relay:
         record.price_id = charge.price_id
         if usage is not None:
             record.tokens_input, record.tokens_output = usage.input, usage.output
+            record.tokens_cached, record.tokens_reasoning = usage.cached, usage.reasoning
             record.usage = usage.raw
 
     async def _answer(self, call: Call, outcome: Outcome | None, body: bytes) -> Reply:
