@@ -10,6 +10,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,22 @@ def test_every_requirement_is_pinned_to_a_version_that_it_allows() -> None:
 def test_the_lock_file_for_node_names_no_address() -> None:
     lock = json.loads((PROJECT / "tests/node/package-lock.json").read_text())
     assert [name for name, package in lock["packages"].items() if "resolved" in package] == []
+
+
+def test_every_broad_except_says_why_it_stands_there() -> None:
+    bare = []
+    for path in (PROJECT / "src").rglob("*.py"):
+        lines = path.read_text().splitlines()
+        for number, (line, following) in enumerate(pairwise(lines), 1):
+            is_broad = re.match(r"\s*except (?:Base)?Exception\b", line)
+            if is_broad and "# noqa: BLE001 - " not in line and "# " not in following:
+                block = "\n".join(lines[number : number + 8])
+                # What is only put in order before it goes on is caught by nobody.
+                if not re.search(
+                    rf"^{' ' * (len(line) - len(line.lstrip()) + 4)}raise$", block, re.M
+                ):
+                    bare.append(f"{path.relative_to(PROJECT)}:{number}")
+    assert bare == []
 
 
 def test_the_promised_make_targets_exist() -> None:

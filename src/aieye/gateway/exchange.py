@@ -260,6 +260,7 @@ class Exchange:
         except asyncio.CancelledError:
             self.error = Cancelled("Nobody waited for the answer any more.")
         except Exception as error:
+            # The top of a task, as a worker loop is: nobody else would tell those who wait.
             log.exception("exchange_crashed", error=type(error).__name__)
             self.error = AieyeError("Something went wrong in AI-Eye itself.")
         finally:
