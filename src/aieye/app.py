@@ -163,7 +163,7 @@ async def running(
         directory = Directory(database, cipher)
         await directory.start()
         directory.on_change(
-            lambda snapshot: hide_secrets(key.secret for key in snapshot.keys.values())
+            lambda snapshot: hide_secrets(key.hidden.decode() for key in snapshot.keys.values())
         )
         first = await first_start(database, cipher, directory, settings)
         await directory.refresh()

@@ -180,6 +180,9 @@ async def test_a_key_counts_for_its_token_and_path_only(
 FAILURES: dict[str, Behaviour] = {
     "500": json_answer(500, chat.error_body()),
     "429": json_answer(429, chat.error_body(), {"Retry-After": "3600"}),
+    "408": json_answer(408, chat.error_body()),
+    "409": json_answer(409, chat.error_body()),
+    "425": json_answer(425, chat.error_body()),
     "401": json_answer(401, chat.error_body()),
     "nothing": cut_after(0),
     "a cut stream": cut_after(600, sse(chat.chat_frames("one two three four"))),

@@ -1,9 +1,9 @@
 """`Idempotency-Key`: a POST that is sent twice is done once, and answered twice with the same bytes.
 
 The key counts for one token and path, for 24 hours. What is stored is the answer as it went out, a
-stream included; a failure of the provider or of AI-Eye (429, 5xx) is not stored, so that the client
-may try again with the same key. An upload is hashed while it goes up, so what its key stands for is
-only known at its end: until then any other one with the key is told that it is under way.
+stream included; a failure that passes (408, 409, 425, 429, 5xx) is not stored, so that the client may
+try again with the same key. An upload is hashed while it goes up, so what its key stands for is only
+known at its end: until then any other one with the key is told that it is under way.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ _REPEATED = (
     "model_asked", "model", "is_stream", "error", "provider_id", "key_id", "price_id", "body_id",
     "tags", "tokens_input", "tokens_cached", "tokens_output", "tokens_reasoning",
 )  # fmt: skip
+# Besides 5xx: what may well be otherwise the next time.
+_PASSING = frozenset({408, 409, 425, 429})
 _LONGEST_KEY = 255
 _LONGEST_PATH = 200
 _COLUMNS = (
@@ -243,7 +245,8 @@ class _Recorder:
         if not self._digest.is_whole:
             # Answered before all of the upload was there: nobody knows what it was.
             return False
-        return self._status < 500 and self._status != 429 and self._size <= MOST_STORED_BYTES
+        is_passing = self._status >= 500 or self._status in _PASSING
+        return not is_passing and self._size <= MOST_STORED_BYTES
 
 
 def _short(path: str) -> str:

@@ -14,7 +14,7 @@ from aieye.gateway.dispatch import ABANDONED, Attempt
 from aieye.gateway.exchange import Exchange, Participant
 from aieye.gateway.settle import settlement_of
 from aieye.gateway.tariff import Tariff
-from aieye.ledger.book import ESTIMATED, EXACT, UNKNOWN, Book
+from aieye.ledger.book import EXACT, UNKNOWN, Book
 from aieye.settings import Settings
 
 
@@ -87,6 +87,7 @@ class Accounts:
         ):
             self.fill(call, exchange, participant)
             record.attempts = _as_left(record.attempts)
+        _carry(call)
         record.status, record.error = call.cancelled_as
         self.settle(call)
 
@@ -119,15 +120,18 @@ def _as_left(attempts: list[Attempt] | None) -> list[Attempt] | None:
 
 
 def _carry(call: Call) -> None:
-    """Add what an exchange cost that the call had waited for in vain, and has to pay."""
-    other, call.carried = call.carried, None
-    if other is None or other.settlement is None:
-        return
-    record, cost = call.record, other.settlement.charge.cost_nano
-    known = record.cost_nano is not None and cost is not None
-    record.cost_nano = (record.cost_nano or 0) + (cost or 0) if known else None
-    if not known:
-        record.cost_state = UNKNOWN
-    elif other.settlement.charge.cost_state == ESTIMATED:
-        record.cost_state = ESTIMATED
-    record.attempts = other.attempts + (record.attempts or [])
+    """Add what exchanges cost that the call had waited for in vain, and has to pay."""
+    record, others = call.record, call.carried
+    call.carried = []
+    for other in reversed(others):
+        if other.settlement is None:
+            continue
+        charge = other.settlement.charge
+        if record.cost_nano is None or charge.cost_nano is None:
+            record.cost_nano, record.cost_state = None, UNKNOWN
+        else:
+            record.cost_nano += charge.cost_nano
+            # A sum is no surer than its parts.
+            if record.cost_state == EXACT:
+                record.cost_state = charge.cost_state
+        record.attempts = other.attempts + (record.attempts or [])

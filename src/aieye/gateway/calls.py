@@ -46,8 +46,8 @@ class Call:
     on_upstream: Callable[[], None] = _nothing
     # Why the call goes to a provider, in the words of RFC 9211, 2.2.
     forwarded_for: bytes = b"miss"
-    # An exchange of another form that ended without an answer for this call, and that it pays.
-    carried: Exchange | None = None
+    # Exchanges of other forms that ended without an answer for this call, and that it pays.
+    carried: list[Exchange] = field(default_factory=list)
     # Set where the caller reads the upload itself; `body` is empty then.
     upload: Callable[[], AsyncIterator[bytes]] | None = None
     # Why the upload ended before its end, if the client was the reason.

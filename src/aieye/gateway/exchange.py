@@ -51,12 +51,6 @@ _NOTED_BYTES = 16 * 1024
 LAST_BYTES_SECONDS = 0.05
 
 
-def without_key(body: bytes, key: KeyInfo) -> bytes:
-    """An answer, its provider's key taken out where a provider repeats it (in errors, some do)."""
-    secret = key.secret.encode()
-    return body.replace(secret, b"[redacted]") if secret in body else body
-
-
 class Opener(Protocol):
     """Sends one attempt; `aieye.gateway.upstream.Upstream.open`."""
 
@@ -267,7 +261,7 @@ class Exchange:
             outcome = await self._dispatcher.run(self.plan.candidates, self._send, self.attempts)
             self.outcome = outcome
             self.first_byte_at = time.perf_counter()
-            self.headers = response_headers(outcome.headers, outcome.key.secret)
+            self.headers = response_headers(outcome.headers, outcome.key.hidden)
             if outcome.response is not None:
                 await self._relay(outcome, outcome.response)
         except AieyeError as error:
@@ -275,6 +269,7 @@ class Exchange:
         except asyncio.CancelledError:
             self.error = Cancelled("Nobody waited for the answer any more.")
         except Exception as error:
+            # The top of a task, as a worker loop is: nobody else would tell those who wait.
             log.exception("exchange_crashed", error=type(error).__name__)
             self.error = AieyeError("Something went wrong in AI-Eye itself.")
         finally:
@@ -341,7 +336,7 @@ class Exchange:
     def _end_events(self, meter: StreamMeter) -> None:
         self.tail = meter.end()
         if self.outcome is not None:
-            self.tail = without_key(self.tail, self.outcome.key)
+            self.tail = self.outcome.key.taken_out_of(self.tail)
         if not meter.finished and meter.error is None:
             raise BrokenOff("The provider's stream ended before it was complete.")
         if meter.error is not None and not meter.failed:
@@ -362,8 +357,8 @@ class Exchange:
     def _take(self, raw: bytes, forward: bytes) -> None:
         if self.outcome is not None:
             # Some providers repeat the key in an error, also in the middle of a stream.
-            clean = without_key(forward, self.outcome.key)
-            if clean != forward or without_key(raw, self.outcome.key) != raw:
+            clean = self.outcome.key.taken_out_of(forward)
+            if clean != forward or self.outcome.key.is_in(raw):
                 self.raw = None
             forward = clean
         if raw and self.raw is not None:

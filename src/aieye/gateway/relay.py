@@ -179,6 +179,7 @@ class Relay:
         record.price_id = charge.price_id
         if usage is not None:
             record.tokens_input, record.tokens_output = usage.input, usage.output
+            record.tokens_cached, record.tokens_reasoning = usage.cached, usage.reasoning
             record.usage = usage.raw
 
     async def _answer(self, call: Call, outcome: Outcome | None, body: bytes) -> Reply:
@@ -271,4 +272,4 @@ def _headers(call: Call, outcome: Outcome | None) -> list[Header]:
     own.append((b"x-aieye-provider", outcome.candidate.provider.name.encode()))
     if outcome.request_id is not None:
         own.append((b"x-aieye-upstream-request-id", outcome.request_id.encode("latin-1")))
-    return own + response_headers(outcome.headers, outcome.key.secret)
+    return own + response_headers(outcome.headers, outcome.key.hidden)

@@ -44,6 +44,7 @@ class Results:
         try:
             return settlement_of(exchange, self._tariff)
         except Exception as error:
+            # Whatever a provider sent: the rows of those who wait are written all the same.
             log.exception("exchange_not_settled", error=type(error).__name__)
             exchange.error = AieyeError("Something went wrong in AI-Eye itself.")
             return _unsettled(exchange)

@@ -23,8 +23,9 @@ from aieye.gateway.accounts import Accounts
 from aieye.gateway.admission import Admission
 from aieye.gateway.answer_headers import fixed_of_hit, headers_of_hit
 from aieye.gateway.calls import Call, Reply
+from aieye.gateway.circuits import Circuits
 from aieye.gateway.client import UpstreamClient
-from aieye.gateway.dispatch import Circuits, Dispatcher
+from aieye.gateway.dispatch import Dispatcher
 from aieye.gateway.prepare import Plan, prepare
 from aieye.gateway.replay import body_from, fill_from_entry
 from aieye.gateway.results import Results
@@ -120,6 +121,7 @@ class Gateway:
         self._known.clear()
         self._router = Router(snapshot)
         self.tariff.follow(snapshot)
+        self.circuits.follow(snapshot)
         self._cache.follow(snapshot)
 
     # -- the way of a call ------------------------------------------------------------------

@@ -55,13 +55,18 @@ class Exchanges:
             return await self._take_part(call, self._begin(call, plan, keeps=keeps))
         form = (plan.is_stream, plan.is_stream and plan.wants_usage)
         flight_id = _flight_id(plan)
-        flights = self.flights.get(flight_id)
-        if flights:
+        tried: set[_Form] = set()
+        # Those who waited for another form in vain find here what the first of them has begun.
+        while flights := self.flights.get(flight_id):
             running = flights.get(form)
             if running is not None and running.is_joinable:
                 call.record.cache = "shared"
                 return await self._take_part(call, running)
-            reply = await self._from_other_form(call, plan, flights)
+            found = _other_form(flights, tried) if plan.endpoint.convertible else None
+            if found is None:
+                break
+            tried.add(found)
+            reply = await self._from_other_form(call, plan, flights[found])
             if reply is not None:
                 return reply
         exchange = self._begin(call, plan, keeps=keeps)
@@ -106,13 +111,8 @@ class Exchanges:
 
     # -- taking part ------------------------------------------------------------------------
 
-    async def _from_other_form(
-        self, call: Call, plan: Plan, flights: dict[_Form, Exchange]
-    ) -> Reply | None:
-        """Wait for the same call under way in the other form; its entry serves this one too."""
-        other = next((one for one in flights.values() if one.is_joinable), None)
-        if other is None or not plan.endpoint.convertible:
-            return None
+    async def _from_other_form(self, call: Call, plan: Plan, other: Exchange) -> Reply | None:
+        """Wait for the same call under way in another form; its entry serves this one too."""
         participant = other.join(reads=False)
         call.on_upstream()
         try:
@@ -131,7 +131,7 @@ class Exchanges:
         if entry is None or body is None:
             if other.is_payer(participant):
                 # Nobody else is there to book what that exchange cost.
-                call.carried = other
+                call.carried.append(other)
             return None
         call.record.cache = "shared"
         self._accounts.fill(call, other, participant)
@@ -225,6 +225,13 @@ class Exchanges:
         if exchange.outcome is None or exchange.outcome.meter is None:
             raise error
         return exchange.outcome.meter.error_frame(_error_object(error))
+
+
+def _other_form(flights: dict[_Form, Exchange], tried: set[_Form]) -> _Form | None:
+    """A form in which the same is being asked. Each is waited for once, so that nobody waits for ever."""
+    return next(
+        (form for form, one in flights.items() if one.is_joinable and form not in tried), None
+    )
 
 
 def _flight_id(plan: Plan) -> FlightId:
