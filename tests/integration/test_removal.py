@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from aieye.cache.service import Cache, CacheLimits
 from aieye.db.engine import Database
 from aieye.db.tables import AuditEntry, CacheEntry, CacheTotals
 from tests.integration.ledger_api import Ledger, call, entry, request, running_ledger
+from tests.integration.statements import COMMIT, rows_of, watched
 
 
 @dataclass
@@ -52,28 +52,6 @@ async def stored(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     await database.close()
 
 
-@contextmanager
-def watched(database: Database) -> Iterator[list[tuple[str, int]]]:
-    """The statements that change something, with their rows, and the commits, in their order."""
-    done: list[tuple[str, int]] = []
-
-    def note(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.startswith(("SELECT", "PRAGMA")):
-            done.append((" ".join(statement.split()[:3]), cursor.rowcount))
-
-    def note_commit(_connection: Any) -> None:
-        done.append(("COMMIT", 0))
-
-    engine = database.engine.sync_engine
-    event.listen(engine, "after_cursor_execute", note)
-    event.listen(engine, "commit", note_commit)
-    try:
-        yield done
-    finally:
-        event.remove(engine, "after_cursor_execute", note)
-        event.remove(engine, "commit", note_commit)
-
-
 DELETED, NOTED, ACT = "DELETE FROM cache_entries", "UPDATE revision SET", "INSERT INTO audit"
 
 
@@ -83,9 +61,9 @@ async def test_a_purge_of_many_goes_in_small_transactions_of_which_the_first_hol
     await stored.keep(*map(str, range(10)))
     with watched(stored.database) as done:
         assert await stored.cache.purge(SYSTEM, everything=True) == 10
-    assert [rows for statement, rows in done if statement == DELETED] == [3, 3, 3, 1]
+    assert rows_of(done, DELETED) == [3, 3, 3, 1]
     statements = [statement for statement, _ in done]
-    transactions = " ".join(statements).split(" COMMIT")
+    transactions = " ".join(statements).split(COMMIT)
     assert [part.count(DELETED) for part in transactions] == [1, 1, 1, 1, 0]
     assert [ACT in part for part in transactions] == [True, False, False, False, False]
     # Others may have read into their memory, after the first note, what was not yet gone.
@@ -100,7 +78,7 @@ async def test_large_entries_go_fewer_at_a_time(
     await stored.keep(*map(str, range(5)), body=b"x" * 10_000)
     with watched(stored.database) as done:
         assert await stored.cache.purge(SYSTEM, everything=True) == 5
-    assert [rows for statement, rows in done if statement == DELETED] == [2, 2, 1]
+    assert rows_of(done, DELETED) == [2, 2, 1]
 
 
 async def test_what_was_asked_is_removed_and_nothing_else(stored: Stored) -> None:
@@ -187,7 +165,7 @@ async def test_the_oldest_entries_are_evicted_a_few_at_a_time(stored: Stored) ->
     size = await stored.scalar(CacheTotals.size_bytes)
     with watched(stored.database) as done:
         await removal.evict(stored.database, size // 2)
-    assert [rows for statement, rows in done if statement == DELETED] == [3, 3]
+    assert rows_of(done, DELETED) == [3, 3]
     assert await stored.entries() == 4
     await removal.evict(stored.database, size // 2)
     assert await stored.entries() == 4
