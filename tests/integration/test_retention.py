@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, text, update
 
 from aieye.cache.entry import Entry, Provenance
 from aieye.cache.store import Store
@@ -72,7 +72,7 @@ async def test_texts_go_after_their_days_and_rows_stay(ledger: Ledger) -> None:
 
 
 async def test_with_no_days_texts_go_at_the_next_pruning(ledger: Ledger) -> None:
-    record = call()
+    record = call(now() - timedelta(milliseconds=1))
     ledger.keep_body(record, b"asked", None)
     await ledger.settle(record)
     await prune(ledger.database, settings(ledger_retention_days=0))
@@ -314,3 +314,31 @@ async def test_large_answers_that_expire_go_a_few_at_a_time(
     with watched(ledger.database) as done:
         assert (await prune(ledger.database, settings()))["cache_entries"] == 5
     assert rows_of(done, "DELETE FROM cache_entries") == [2, 2, 1]
+
+
+async def test_old_texts_are_found_by_their_ids_alone(ledger: Ledger) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if "FROM call_bodies" in statement:
+            asked.append((statement, values))
+
+    await keep_given(ledger, 1, b"answered", age=31 * DAYS)
+    event.listen(ledger.database.engine.sync_engine, "before_cursor_execute", note)
+    await prune(ledger.database, settings())
+    statement, values = asked[0]
+    async with ledger.database.read() as session:
+        if not ledger.database.is_sqlite:
+            # A table this small is read whole, whatever indexes it has.
+            await session.execute(text("SET LOCAL enable_seqscan = off"))
+            await session.execute(text("SET LOCAL enable_bitmapscan = off"))
+        explain = "EXPLAIN QUERY PLAN" if ledger.database.is_sqlite else "EXPLAIN"
+        connection = await session.connection()
+        plan = await connection.exec_driver_sql(f"{explain} {statement}", values)
+        lines = "\n".join(str(row) for row in plan)
+    by_id = (
+        "sqlite_autoindex_call_bodies_1 (id<?)" if ledger.database.is_sqlite else "pk_call_bodies"
+    )
+    assert by_id in lines
+    assert "Sort" not in lines
+    assert "TEMP B-TREE" not in lines

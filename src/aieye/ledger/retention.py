@@ -1,8 +1,8 @@
 """What is not kept for ever, and its removal: in small transactions, so that no writer waits long.
 
-Rows of the ledger and the sums by hour and day stay. `AIEYE_LEDGER_RETENTION_DAYS` counts from when
-a text was first kept; with 0 days it is gone at the next pruning, within the hour (to keep none at
-all there is `AIEYE_LEDGER_BODIES=off`). Hits on an old cache entry then show no text.
+Rows of the ledger and the sums by hour and day stay. `AIEYE_LEDGER_RETENTION_DAYS` counts from the
+beginning of the call whose text it is; with 0 days it is gone at the next pruning, within the hour
+(to keep none at all there is `AIEYE_LEDGER_BODIES=off`). Hits on an old cache entry then show no text.
 """
 
 from __future__ import annotations

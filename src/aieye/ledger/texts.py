@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.db.chunks import within
 from aieye.db.engine import Database
 from aieye.db.tables import CacheEntry, CallBody
+from aieye.ledger.queries.call_rows import id_at
 
 log = structlog.get_logger()
 
@@ -33,7 +34,10 @@ Texts = tuple[bytes, bytes]
 
 
 async def remove_texts(database: Database, until: datetime) -> int:
-    """Remove the texts that were kept until then; how many. Raises `DatabaseUnavailable`."""
+    """Remove the texts of calls that began before `until`, to the millisecond; how many.
+
+    Raises `DatabaseUnavailable`.
+    """
     removed = 0
     while True:
         async with database.read() as session:
@@ -54,8 +58,8 @@ async def _oldest(session: AsyncSession, until: datetime) -> list[str]:
     ]
     statement = (
         select(CallBody.id, sizes[0] + sizes[1])
-        .where(CallBody.created_at <= until)
-        .order_by(CallBody.created_at)
+        .where(CallBody.id < id_at(until))
+        .order_by(CallBody.id)
         .limit(CHUNK_ROWS)
     )
     return within(((id_, size) for id_, size in await session.execute(statement)), CHUNK_BYTES)
