@@ -47,8 +47,8 @@ class Background:
         while True:
             try:
                 await loop()
-                log.error("background_loop_ended", loop=name)
+                log.error("background_task_ended", task=name)
             except Exception:  # a worker loop: whatever it is, the next round may go well
-                log.exception("background_loop_ended", loop=name)
+                log.exception("background_task_ended", task=name)
             self._ended_at[name] = time.monotonic()
             await asyncio.sleep(PAUSE_SECONDS)
