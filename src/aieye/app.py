@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -25,6 +26,7 @@ from aieye.api.idempotency import Idempotency
 from aieye.api.openai import STOP_SECONDS, OpenAIEndpoint
 from aieye.api.openapi import install as install_openapi
 from aieye.api.rendering import add_error_handlers
+from aieye.background import Background
 from aieye.cache.service import Cache, CacheLimits
 from aieye.collector import rest_while_starting, watch_what_comes
 from aieye.db.engine import Database
@@ -201,14 +203,18 @@ async def running(
             relay=Relay(settings, gateway, Owned(database, writer)),
             metrics=metrics,
         )
+        background = Background()
+        state.ready_checks.append(background.find_fault)
         _watch(state)
         await stack.enter_async_context(
-            _background(
-                directory.watch(),
-                cache.maintain(),
-                state.lag.watch(),
-                keep_pruning(database, settings),
-                keep_beating(database, presence),
+            background.running(
+                {
+                    "directory": directory.watch,
+                    "cache": cache.maintain,
+                    "lag": state.lag.watch,
+                    "pruning": partial(keep_pruning, database, settings),
+                    "heartbeat": partial(keep_beating, database, presence),
+                }
             )
         )
         yield state, first
@@ -275,24 +281,3 @@ def _watch(state: State) -> None:
 
 def _lag_fault(lag: LoopLag) -> str | None:
     return None if lag.seconds < LONGEST_LAG_SECONDS else "the event loop is not keeping up"
-
-
-@asynccontextmanager
-async def _background(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Tasks that run beside the serving, for ever; one that fails is logged, all are cancelled."""
-    tasks = [asyncio.create_task(loop) for loop in loops]
-    for task in tasks:
-        task.add_done_callback(_report)
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError, Exception):
-                await task
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("background_task_ended", task=task.get_coro().__qualname__, exc_info=error)  # type: ignore[union-attr] # it is a coroutine

@@ -372,12 +372,15 @@ class Call(Base):
 
 
 class CallBody(Base):
-    """What was asked and answered, redacted; hits on a cache entry share the row of its first call."""
+    """What was asked and answered, redacted; hits on a cache entry share the row of its first call.
+
+    Like a call's, its id is a UUID of version 7: ids sort by the time at which they were made.
+    """
 
     __tablename__ = "call_bodies"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    created_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
     is_compressed: Mapped[bool] = mapped_column(Boolean)
     request: Mapped[bytes | None] = mapped_column(Blob)
     response: Mapped[bytes | None] = mapped_column(Blob)
