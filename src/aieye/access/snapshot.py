@@ -14,6 +14,8 @@ from typing import Any
 SCOPES = MappingProxyType({"proxy": 1, "runs": 2, "admin": 3})
 ADMINISTRATOR = "administrator"
 USER = "user"
+# The cache namespace that all tokens share which have none of their own.
+DEFAULT_NAMESPACE = "default"
 DEMO_PROVIDER = "demo"
 # The demo provider has no row; no stored provider or key has this id.
 DEMO_ID = 0
