@@ -229,7 +229,7 @@ async def test_a_refusal_that_takes_too_long_to_record_is_503(
     async def fail() -> None:
         raise Unrecorded("Not now.")
 
-    monkeypatch.setattr(gateway.state.gateway, "durable", fail)
+    monkeypatch.setattr(gateway.state.gateway.accounts, "durable", fail)
 
     answer = await gateway.get("/v1/nothing")
 

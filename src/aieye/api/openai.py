@@ -74,7 +74,7 @@ class OpenAIEndpoint:
         except AieyeError as error:
             if record.status is None and connection.grant is not None:
                 record.cost_nano, record.cost_state = 0, EXACT
-                error = await self._book(connection.grant, record, error)
+                error = await self._gateway.accounts.settle_refused(connection.grant, record, error)
             await _send_error(send, error, record)
             record.status = record.status or error.status
         except asyncio.CancelledError:
@@ -85,7 +85,7 @@ class OpenAIEndpoint:
             log.exception("call_crashed", request_id=record.request_id, error=type(error).__name__)
             fault = AieyeError("Something went wrong in AI-Eye itself; its log says what.")
             if record.status is None and connection.grant is not None:
-                fault = await self._book(connection.grant, record, fault)
+                fault = await self._gateway.accounts.settle_refused(connection.grant, record, fault)
             # The server refuses a second beginning where an answer has begun already.
             with suppress(RuntimeError):
                 await _send_error(send, fault, record)
@@ -173,24 +173,10 @@ class OpenAIEndpoint:
             async with asyncio.timeout(STOP_SECONDS):
                 if record.status is None and connection.grant is not None:
                     record.cost_nano, record.cost_state = 0, EXACT
-                    error = await self._book(connection.grant, record, error)
+                    error = await self._gateway.accounts.settle_refused(
+                        connection.grant, record, error
+                    )
                 await _send_error(send, error, record)
-
-    async def _book(self, grant: Grant, record: CallRecord, error: AieyeError) -> AieyeError:
-        """Record a call that ended before the gateway booked it; gives what to answer with.
-
-        Only callers that are known get here: strangers must not be able to fill the ledger.
-        """
-        record.token_id, record.user_id = grant.token_id, grant.user_id
-        record.status, record.error = error.status, error.code
-        self._gateway.book.settle(record)
-        self._gateway.admission.settle(grant, record)
-        try:
-            if self._gateway.writer.is_healthy:
-                await self._gateway.durable()
-        except AieyeError as unrecorded:
-            return unrecorded
-        return error
 
     def _grant(self, headers: dict[bytes, bytes]) -> Grant:
         """Whose call it is. Raises `Unauthenticated`."""

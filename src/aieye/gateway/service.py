@@ -173,7 +173,7 @@ class Gateway:
         record.is_stream = known.is_stream
         if known.entry is not entry:
             known.entry, known.fixed = entry, self._fixed(entry, is_stream=known.is_stream)
-        self._book_hit(call, entry)
+        self._book_hit(call, entry, body)
         return Reply(200, headers_of_hit(call, entry, known.fixed), body)
 
     async def _infer(self, call: Call) -> Reply:
@@ -248,17 +248,16 @@ class Gateway:
         )
         if body is None:
             return None
-        self._book_hit(call, entry)
+        self._book_hit(call, entry, body)
         fixed = self._fixed(entry, is_stream=plan.is_stream)
         return Reply(200, headers_of_hit(call, entry, fixed), body)
 
-    def _book_hit(self, call: Call, entry: Entry) -> None:
+    def _book_hit(self, call: Call, entry: Entry, body: bytes) -> None:
         record = call.record
         record.cache = "hit"
         fill_from_entry(record, entry)
         self._cache.touch(entry)
-        record.status = 200
-        self.settle(call)
+        self.accounts.settle_answer(call, 200, body)
 
     def _fixed(self, entry: Entry, *, is_stream: bool) -> tuple[Header, ...]:
         provider = self.directory.current.providers_by_id.get(entry.provider_id)
