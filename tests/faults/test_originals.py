@@ -191,6 +191,21 @@ async def test_a_client_that_leaves_is_no_crash(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+async def test_a_fault_of_ours_is_told_in_the_originals_shape_and_has_its_row(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crash(_call: Any) -> None:
+        raise RuntimeError("canary")
+
+    monkeypatch.setattr(gateway.state.relay, "infer", crash)
+    answer = await gateway.ask(question(), path=ASK)
+    assert answer.status_code == 500
+    assert "canary" not in detail(answer)
+    row = await gateway.row()
+    assert (row.status, f"req_{row.id}") == (500, answer.headers["x-request-id"])
+    assert (row.cost_nano, row.cost_state) == (None, "unknown")
+
+
 async def test_a_compressed_body_is_415(gateway: Gateway) -> None:
     answer = await gateway.ask(question(), path=ASK, headers={"content-encoding": "gzip"})
     assert answer.status_code == 415

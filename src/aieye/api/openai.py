@@ -25,8 +25,10 @@ from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.gateway.sse import error_frame
 from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, beta_of, header, match
+from aieye.headers import TrustedProxies, client_ip
 from aieye.ledger.book import EXACT, CallRecord
 from aieye.settings import Settings
+from aieye.telemetry.denials import DENIED, denials
 from aieye.telemetry.logs import request_id
 from aieye.telemetry.metrics import Metrics
 
@@ -55,6 +57,7 @@ class OpenAIEndpoint:
         metrics: Metrics,
     ) -> None:
         self._settings = settings
+        self._proxies = TrustedProxies(settings.trusted_proxies)
         self._directory = directory
         self._gateway = gateway
         self._relay = relay
@@ -72,6 +75,8 @@ class OpenAIEndpoint:
             # The status is out and there is no event to say it with: the connection just ends.
             log.info("answer_broken_off", request_id=record.request_id, error=record.error)
         except AieyeError as error:
+            if error.status in DENIED:
+                self._note_denial(scope, error)
             if record.status is None and connection.grant is not None:
                 record.cost_nano, record.cost_state = 0, EXACT
                 error = await self._gateway.accounts.settle_refused(connection.grant, record, error)
@@ -177,6 +182,10 @@ class OpenAIEndpoint:
                         connection.grant, record, error
                     )
                 await _send_error(send, error, record)
+
+    def _note_denial(self, scope: Scope, error: AieyeError) -> None:
+        method, path, ip = scope["method"], scope["path"], client_ip(scope, self._proxies)
+        denials.note(error.status, error.code, method=method, path=path, ip=ip)
 
     def _grant(self, headers: dict[bytes, bytes]) -> Grant:
         """Whose call it is. Raises `Unauthenticated`."""

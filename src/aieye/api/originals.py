@@ -16,6 +16,7 @@ from fastapi import APIRouter, Request, Response
 from aieye.access.snapshot import SCOPES, Grant
 from aieye.api.bodies import ClientGone, read_body
 from aieye.api.openai import SLOW_SECONDS, STOPPED
+from aieye.api.rendering import note_denial
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.key import read_object, write_json
 from aieye.errors import AieyeError, InvalidRequest, Unauthenticated
@@ -65,6 +66,7 @@ async def _answer(request: Request, endpoint: str, *, only_cached: bool) -> Resp
         call = await _read(request, state, endpoint, grant, record, only_cached=only_cached)
         return _json(200, await _ask(request, state, call, only_cached=only_cached), own)
     except AieyeError as error:
+        note_denial(request, error)
         if grant is not None and record.status is None:
             record.cost_nano, record.cost_state = 0, EXACT
             error = await state.gateway.accounts.settle_refused(grant, record, error)
