@@ -205,6 +205,9 @@ class Gateway:
         return plan
 
     def _mode(self, call: Call, plan: Plan) -> str:
+        """What to do with the cache: as the call says, else as the settings do (`cache_default`,
+        which nothing else decides by). A token whose switch is off has no cache in either case.
+        """
         if not plan.keys or not call.grant.cache_enabled:
             if plan.controls.mode == "only":
                 call.record.cache = "bypass"
