@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from aieye import __version__
 from aieye.access.cipher import Cipher
@@ -25,7 +25,7 @@ from aieye.api.deps import assert_every_route_has_a_policy
 from aieye.api.idempotency import Idempotency
 from aieye.api.openai import STOP_SECONDS, OpenAIEndpoint
 from aieye.api.openapi import install as install_openapi
-from aieye.api.rendering import add_error_handlers
+from aieye.api.rendering import add_error_handlers, render_error
 from aieye.background import Background
 from aieye.cache.service import Cache, CacheLimits
 from aieye.collector import rest_while_starting, watch_what_comes
@@ -33,6 +33,7 @@ from aieye.db.engine import Database
 from aieye.db.group_writer import GroupWriter
 from aieye.db.migrate import migrate
 from aieye.db.presence import Presence
+from aieye.errors import PayloadTooLarge
 from aieye.gateway.admission import LedgerAdmission
 from aieye.gateway.owned import Owned
 from aieye.gateway.relay import Relay
@@ -46,7 +47,7 @@ from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
 from aieye.telemetry.lag import LoopLag
 from aieye.telemetry.metrics import Metrics
-from aieye.ui import auth, home, static
+from aieye.ui import auth, home, pages, static
 
 log = structlog.get_logger()
 
@@ -82,16 +83,9 @@ class _Service:
         self._openai: OpenAIEndpoint | None = None
         self.fastapi = self._make_fastapi()
         self._rest = ClientAddress(
-            SecurityHeaders(
-                BodyLimit(self.fastapi, self._longest_body),
-                is_https=settings.base_url.startswith("https://"),
-            ),
+            SecurityHeaders(self.fastapi, is_https=settings.base_url.startswith("https://")),
             TrustedProxies(settings.trusted_proxies),
         )
-
-    def _longest_body(self, path: str) -> int | None:
-        """Forms and administrators' JSON are small; the originals' routes count for themselves."""
-        return None if path.startswith(("/api/openai/", "/api/cache/")) else MOST_FORM_BYTES
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if (
@@ -116,6 +110,8 @@ class _Service:
         for module in (originals, admin, health, auth, home):
             app.include_router(module.router)
         static.mount(app)
+        # The request's id, which the handlers of errors add around it, is in its refusals too.
+        app.add_middleware(BodyLimit, longest=_longest_body, render=_render_too_large)
         add_error_handlers(app)
         install_openapi(app)
         assert_every_route_has_a_policy(app)
@@ -141,6 +137,19 @@ class _Service:
             yield
             await _until_over(state.metrics)
             self._openai = None
+
+
+def _longest_body(path: str) -> int | None:
+    """Forms and administrators' JSON are small; the originals' routes count for themselves."""
+    return None if path.startswith(("/api/openai/", "/api/cache/")) else MOST_FORM_BYTES
+
+
+async def _render_too_large(scope: Any, error: PayloadTooLarge) -> Any:
+    """As the path's other errors: for programs below `/api`, elsewhere a page for people."""
+    request = Request(scope)
+    if scope["path"].startswith("/api/"):
+        return await render_error(request, error)
+    return pages.render_error(request, error)
 
 
 async def _until_over(metrics: Metrics) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import csrf
 from aieye.access.audit import Actor
+from aieye.access.bounds import bounds_of
 from aieye.access.sessions import SESSION_COOKIE, find_session
 from aieye.access.snapshot import SCOPES
 from aieye.cache.key import read_object
@@ -137,7 +138,10 @@ def _by_token(request: Request, state: State, secret: str) -> Actor:
         raise Unauthenticated("The token has expired.")
     if grant.scope < SCOPES["admin"]:
         raise Forbidden("This needs a token of the scope admin.")
-    return Actor(grant.user_id, grant.user, grant.role, _address(request), request_id.get())
+    return Actor(
+        grant.user_id, grant.user, grant.role, _address(request), request_id.get(),
+        bounds_of(grant),
+    )  # fmt: skip
 
 
 async def _by_session(request: Request, state: State, cookie: str) -> Actor:

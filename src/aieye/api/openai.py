@@ -25,8 +25,10 @@ from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.gateway.sse import error_frame, number_after
 from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, beta_of, header, match
+from aieye.headers import TrustedProxies, client_ip
 from aieye.ledger.book import EXACT, CallRecord
 from aieye.settings import Settings
+from aieye.telemetry.denials import DENIED, denials
 from aieye.telemetry.logs import request_id
 from aieye.telemetry.metrics import Metrics
 
@@ -55,6 +57,7 @@ class OpenAIEndpoint:
         metrics: Metrics,
     ) -> None:
         self._settings = settings
+        self._proxies = TrustedProxies(settings.trusted_proxies)
         self._directory = directory
         self._gateway = gateway
         self._relay = relay
@@ -72,9 +75,11 @@ class OpenAIEndpoint:
             # The status is out and there is no event to say it with: the connection just ends.
             log.info("answer_broken_off", request_id=record.request_id, error=record.error)
         except AieyeError as error:
+            if error.status in DENIED:
+                self._note_denial(scope, error)
             if record.status is None and connection.grant is not None:
                 record.cost_nano, record.cost_state = 0, EXACT
-                error = await self._book(connection.grant, record, error)
+                error = await self._gateway.accounts.settle_refused(connection.grant, record, error)
             await _send_error(send, error, record)
             record.status = record.status or error.status
         except asyncio.CancelledError:
@@ -86,7 +91,7 @@ class OpenAIEndpoint:
             log.exception("call_crashed", request_id=record.request_id, error=type(error).__name__)
             fault = AieyeError("Something went wrong in AI-Eye itself; its log says what.")
             if record.status is None and connection.grant is not None:
-                fault = await self._book(connection.grant, record, fault)
+                fault = await self._gateway.accounts.settle_refused(connection.grant, record, fault)
             # The server refuses a second beginning where an answer has begun already.
             with suppress(RuntimeError):
                 await _send_error(send, fault, record)
@@ -175,24 +180,14 @@ class OpenAIEndpoint:
             async with asyncio.timeout(STOP_SECONDS):
                 if record.status is None and connection.grant is not None:
                     record.cost_nano, record.cost_state = 0, EXACT
-                    error = await self._book(connection.grant, record, error)
+                    error = await self._gateway.accounts.settle_refused(
+                        connection.grant, record, error
+                    )
                 await _send_error(send, error, record)
 
-    async def _book(self, grant: Grant, record: CallRecord, error: AieyeError) -> AieyeError:
-        """Record a call that ended before the gateway booked it; gives what to answer with.
-
-        Only callers that are known get here: strangers must not be able to fill the ledger.
-        """
-        record.token_id, record.user_id = grant.token_id, grant.user_id
-        record.status, record.error = error.status, error.code
-        self._gateway.book.settle(record)
-        self._gateway.admission.settle(grant, record)
-        try:
-            if self._gateway.writer.is_healthy:
-                await self._gateway.durable()
-        except AieyeError as unrecorded:
-            return unrecorded
-        return error
+    def _note_denial(self, scope: Scope, error: AieyeError) -> None:
+        method, path, ip = scope["method"], scope["path"], client_ip(scope, self._proxies)
+        denials.note(error.status, error.code, method=method, path=path, ip=ip)
 
     def _grant(self, headers: dict[bytes, bytes]) -> Grant:
         """Whose call it is. Raises `Unauthenticated`."""

@@ -6,6 +6,7 @@ the last bytes of an answer are handed out.
 
 from __future__ import annotations
 
+from aieye.access.snapshot import Grant
 from aieye.db.group_writer import GroupWriter, NotRecorded
 from aieye.errors import AieyeError
 from aieye.gateway.admission import Admission, Overloaded
@@ -14,7 +15,7 @@ from aieye.gateway.dispatch import ABANDONED, Attempt
 from aieye.gateway.exchange import Exchange, Participant
 from aieye.gateway.settle import settlement_of
 from aieye.gateway.tariff import Tariff
-from aieye.ledger.book import EXACT, UNKNOWN, Book
+from aieye.ledger.book import EXACT, UNKNOWN, Book, CallRecord
 from aieye.settings import Settings
 
 
@@ -40,6 +41,32 @@ class Accounts:
         """Write the call's row and count it; nothing is waited for."""
         self._book.settle(call.record)
         self._admission.settle(call.grant, call.record)
+
+    def settle_answer(self, call: Call, status: int, body: bytes) -> None:
+        """Book a call whose answer is there as a whole."""
+        call.record.status = status
+        if call.restate is not None:
+            call.restate(body)
+        self.settle(call)
+
+    async def settle_refused(
+        self, grant: Grant, record: CallRecord, error: AieyeError
+    ) -> AieyeError:
+        """Book a call that ended before the gateway had it; gives what to answer with.
+
+        Only callers that are known get here: strangers must not be able to fill the ledger.
+        """
+        record.token_id, record.user_id = grant.token_id, grant.user_id
+        record.status, record.error = error.status, error.code
+        self._book.settle(record)
+        self._admission.settle(grant, record)
+        try:
+            if self._writer.is_healthy:
+                await self.durable()
+        except NotRecorded as unrecorded:
+            self._book.withhold(record, unrecorded.status, unrecorded.code)
+            return unrecorded
+        return error
 
     async def durable(self, call: Call | None = None) -> None:
         """Wait until what was settled until now is durable, where that was asked for.
@@ -100,6 +127,8 @@ class Accounts:
             return
         if record.cost_nano is None and record.provider_id is None:
             record.cost_nano, record.cost_state = 0, EXACT
+        if call.restate is not None:
+            call.restate(None)
         self.settle(call)
         if self._writer.is_healthy:
             await self.durable(call)

@@ -135,8 +135,7 @@ class Exchanges:
             return None
         call.record.cache = "shared"
         self._accounts.fill(call, other, participant)
-        call.record.status = 200
-        self._accounts.settle(call)
+        self._accounts.settle_answer(call, 200, body)
         await self._accounts.durable(call)
         return Reply(200, headers_of_other_form(call, other, entry), body)
 
@@ -163,12 +162,12 @@ class Exchanges:
             call.record.key_id = outcome.key.id
             chunks = self._stream(call, exchange, participant)
             return Reply(outcome.status, headers_of_exchange(call, exchange), chunks=chunks)
-        self._settle_plain(call, exchange, participant, outcome.status)
+        self._settle_plain(call, exchange, participant, outcome.status, outcome.body)
         await self._accounts.durable(call)
         return Reply(outcome.status, headers_of_exchange(call, exchange), outcome.body)
 
     def _settle_plain(
-        self, call: Call, exchange: Exchange, participant: Participant, status: int
+        self, call: Call, exchange: Exchange, participant: Participant, status: int, body: bytes
     ) -> None:
         record = call.record
         record.ttft_us = int(((exchange.first_byte_at or record.started) - record.started) * 1e6)
@@ -176,8 +175,7 @@ class Exchanges:
             record.error = exchange.attempts[-1].get("error")
         self._accounts.fill(call, exchange, participant)
         exchange.leave(participant)
-        record.status = status
-        self._accounts.settle(call)
+        self._accounts.settle_answer(call, status, body)
 
     async def _stream(
         self, call: Call, exchange: Exchange, participant: Participant
