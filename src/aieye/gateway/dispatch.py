@@ -130,7 +130,7 @@ class Dispatcher:
                 _discard(last)
                 last = result
                 if may_repeat is not None and not may_repeat():
-                    return _last(last)
+                    return _last(last, is_spent=False)
                 if verdict is not Verdict.RETRY or not min(retries_left, RETRIES_PER_KEY - retry):
                     break
                 retry += 1
@@ -148,7 +148,7 @@ class Dispatcher:
                     break
             if time.monotonic() >= deadline:
                 break
-        return _last(last)
+        return _last(last, is_spent=True)
 
     def _earn(self, provider_id: int) -> RetryBudget:
         """The provider's budget, which a call earns its part for."""
@@ -235,19 +235,28 @@ def _asked(result: Outcome | UpstreamError) -> float | None:
     return retry_after_seconds(texts, now())
 
 
-def _last(last: Outcome | UpstreamError | None) -> Outcome:
+def _last(last: Outcome | UpstreamError | None, *, is_spent: bool) -> Outcome:
+    """What a call comes to that nobody has answered well. Raises what is no answer.
+
+    `is_spent` says that all retries were made that are to be made. Then the client is told so:
+    OpenAI's SDKs would otherwise make each of them three times.
+    """
     if last is None:
-        raise AllCircuitsOpen(
+        last = AllCircuitsOpen(
             "The provider failed several times in a row and is left alone for a moment.",
             headers={"Retry-After": "30"},
         )
-    if isinstance(last, UpstreamError):
-        raise last
-    if last.status in {401, 403}:
-        raise ProviderRefusesKey(
+    elif isinstance(last, Outcome) and last.status in {401, 403}:
+        last = ProviderRefusesKey(
             "The provider does not accept the key that AI-Eye holds; an administrator can replace "
             "it."
         )
+    if isinstance(last, UpstreamError):
+        if is_spent:
+            last.headers["x-should-retry"] = "false"
+        raise last
+    if is_spent and last.status >= 400:
+        last.headers = ((b"x-should-retry", b"false"), *last.headers)
     return last
 
 
