@@ -191,21 +191,20 @@ class Dispatcher:
             circuit.succeeded()
         else:
             attempt["error"] = _reason(outcome)
-            _note_failure(circuit, outcome)
-            rest = rest_seconds(outcome.status, _asked(outcome))
-            if rest is not None:
-                self._circuits.rest(key, candidate.model, rest)
+            self._note_failure(circuit, outcome)
         return outcome, verdict
 
-
-def _note_failure(circuit: Circuit, outcome: Outcome) -> None:
-    if outcome.status == 429 and _error_code(outcome) in EXHAUSTED_CODES:
-        # A limit is not an outage: only an empty account closes the key's door.
-        circuit.exhausted(time.monotonic())
-    elif is_outage(outcome.status, _stream_error(outcome)):
-        circuit.failed(time.monotonic())
-    else:
-        circuit.abandoned()
+    def _note_failure(self, circuit: Circuit, outcome: Outcome) -> None:
+        if outcome.status == 429 and _error_code(outcome) in EXHAUSTED_CODES:
+            # A limit is not an outage: only an empty account closes the key's door.
+            circuit.exhausted(time.monotonic())
+        elif is_outage(outcome.status, _stream_error(outcome)):
+            circuit.failed(time.monotonic())
+        else:
+            circuit.abandoned()
+            rest = rest_seconds(outcome.status, _asked(outcome))
+            if rest is not None:
+                self._circuits.rest(outcome.key, outcome.candidate.model, rest)
 
 
 def _stream_error(outcome: Outcome) -> Mapping[str, Any] | None:
