@@ -245,11 +245,15 @@ async def test_when_the_first_client_leaves_one_who_asked_in_the_other_form_pays
         assert (rows[1].cost_nano, rows[1].cost_state) == (COST, "exact")
 
 
+@pytest.mark.parametrize("state", ["exact", "estimated"])
 async def test_what_cannot_be_given_in_the_other_form_is_paid_all_the_same(
-    gateway: Gateway, upstream: FakeUpstream
+    gateway: Gateway, upstream: FakeUpstream, state: str
 ) -> None:
     gate = asyncio.Event()
-    upstream.script(held(gate, json_answer(200, IN_PARTS)))
+    parts = IN_PARTS
+    if state == "estimated":
+        parts = {name: value for name, value in IN_PARTS.items() if name != "usage"}
+    upstream.script(held(gate, json_answer(200, parts)))
     async with gateway.raw() as leader:
         await leader.send(gateway.request(asked("Well?", "plain")))
         await upstream.wait_for(1)
@@ -261,9 +265,15 @@ async def test_what_cannot_be_given_in_the_other_form_is_paid_all_the_same(
         answer = await asking
 
     assert text_of(answer) == "Well?"
-    assert [request.usage for request in upstream.requests] == [chat.usage()] * 2
+    usages = [request.usage for request in upstream.requests]
+    assert usages == [chat.usage() if state == "exact" else None, chat.usage()]
     rows = await gateway.rows(2)
-    assert sum(row.cost_nano or 0 for row in rows) == 2 * COST
+    if state == "exact":
+        assert sum(row.cost_nano or 0 for row in rows) == 2 * COST
+    # An amount is as sure as the least sure part of it.
+    assert rows[1].cost_nano is not None
+    assert rows[1].cost_nano > COST
+    assert rows[1].cost_state == state
     assert sum(len(row.attempts) for row in rows) == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -164,6 +165,27 @@ def test_where_there_are_containers_the_administrator_is_made_in_them(tmp_path: 
     made = _make(tmp_path, "create-admin", "email=root@example.org")
     assert made.returncode == 0, made.stderr
     assert "app aieye admin create --email root@example.org" in (tmp_path / "log").read_text()
+
+
+def test_what_calls_itself_pure_is_held_to_it() -> None:
+    """Every such module is in the contract of the imports that keeps it so."""
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    contracts = declared["tool"]["importlinter"]["contracts"]
+    (pure,) = (one["source_modules"] for one in contracts if "pure core" in one["name"])
+    held = tuple(name.replace("*", "aieye") for name in pure)
+    calls_itself_so = []
+    for file in sorted((PROJECT / "src").rglob("*.py")):
+        described = ast.get_docstring(ast.parse(file.read_text())) or ""
+        if re.search(r"\bPure[.:]", described):
+            module = file.relative_to(PROJECT / "src").with_suffix("")
+            calls_itself_so.append(".".join(module.parts).removesuffix(".__init__"))
+    assert len(calls_itself_so) > 30
+    loose = [
+        module
+        for module in calls_itself_so
+        if not f"{module}.".startswith(tuple(f"{n}." for n in held))
+    ]
+    assert loose == []
 
 
 def test_the_example_environment_shows_exactly_the_settings_that_exist() -> None:

@@ -14,6 +14,8 @@ from typing import Any
 SCOPES = MappingProxyType({"proxy": 1, "runs": 2, "admin": 3})
 ADMINISTRATOR = "administrator"
 USER = "user"
+# The cache namespace that all tokens share which have none of their own.
+DEFAULT_NAMESPACE = "default"
 DEMO_PROVIDER = "demo"
 # Servers of one's own take any word for a key, such as `ollama` or `EMPTY`: that is no secret, and
 # taking it out of an answer would spoil the answer.

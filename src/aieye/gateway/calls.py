@@ -54,6 +54,9 @@ class Call:
     upload_error: AieyeError | None = None
     # What it means when the task is cancelled, as the ledger is to say it.
     cancelled_as: tuple[int, str] = LEFT
+    # For callers that answer with something else than the reply: puts the record right before it
+    # is booked, given the reply's body, or None where the call ended with an error.
+    restate: Callable[[bytes | None], None] | None = None
 
 
 @dataclass(slots=True)
@@ -67,3 +70,5 @@ class Reply:
     headers: list[Header]
     body: bytes | None = field(default=None, repr=False)
     chunks: AsyncIterator[bytes] | None = None
+    # Of the chunks, the last one that was sent.
+    last_sent: bytes = field(default=b"", repr=False)

@@ -79,6 +79,8 @@ class Outcome:
             self.request_id = found.decode("latin-1")[:200]
 
 
+# The error of an attempt that nobody waited for any more: it may have reached the provider or not.
+ABANDONED = "abandoned"
 # One attempt as the ledger has it: `provider`, `key_id`, `status` or `error`, `ms`.
 Attempt = dict[str, Any]
 Send = Callable[[Candidate, KeyInfo, float], Awaitable[Outcome]]
@@ -182,7 +184,7 @@ class Dispatcher:
             return error, Verdict.NEXT_KEY if is_silence else Verdict.RETRY
         except BaseException:
             circuit.abandoned()
-            attempt["error"] = "abandoned"
+            attempt["error"] = ABANDONED
             raise
         attempt["status"] = outcome.status
         attempt["ms"] = round((time.monotonic() - started) * 1000)

@@ -26,6 +26,7 @@ from aieye.gateway.client import UpstreamResponse
 from aieye.gateway.deadline import Deadline
 from aieye.gateway.dispatch import Dispatcher, Outcome, clean_reason
 from aieye.gateway.faults import BrokenOff, UpstreamError
+from aieye.gateway.held import Held
 from aieye.gateway.prepare import Plan
 from aieye.gateway.routing import Candidate
 from aieye.gateway.sse import EventTooLarge, StreamMeter
@@ -44,6 +45,8 @@ MOST_AHEAD_BYTES = 64 * 1024
 # An answer over this is passed on and not kept for the cache, nor for a reader that is so far behind.
 MOST_KEPT_BYTES = 16 * 2**20
 MOST_LEDGER_BYTES = 2**20
+# A stream tells what it holds whenever it has grown by this much.
+_NOTED_BYTES = 16 * 1024
 # How long after the terminal event the end of the body is waited for.
 LAST_BYTES_SECONDS = 0.05
 
@@ -96,6 +99,7 @@ class Exchange:
         idle_seconds: float,
         keeps: bool,
         keeps_for_ledger: bool,
+        held: Held,
         on_end: Callable[[Exchange], None],
     ) -> None:
         self.plan = plan
@@ -123,6 +127,7 @@ class Exchange:
         self._opener = opener
         self._total_seconds = total_seconds
         self._idle_seconds = idle_seconds
+        self._held = held
         self._on_end = on_end
         self._payer: Participant | None = None
         # The last one has left; the end follows at once.
@@ -131,6 +136,8 @@ class Exchange:
         self._kept_bytes = 0
         self._chunks: list[bytes] = []
         self._dropped = 0
+        self._dropped_bytes = 0
+        self._unnoted_bytes = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._room: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -154,6 +161,8 @@ class Exchange:
             self._is_abandoned = True
             self._task.cancel()
         self._make_room()
+        if not self.participants:
+            self._held.note(self, 0)
 
     def is_payer(self, participant: Participant) -> bool:
         """Whether this client's row carries the cost: the first of those there when it ended."""
@@ -275,6 +284,9 @@ class Exchange:
         try:
             self._on_end(self)
         finally:
+            self.raw = None
+            self._drop_read()
+            self._note()
             self._wake()
 
     async def _relay(self, outcome: Outcome, response: UpstreamResponse) -> None:
@@ -359,6 +371,9 @@ class Exchange:
             self._chunks.append(forward)
             self.sent_bytes += len(forward)
             self._wake()
+        self._unnoted_bytes += len(raw)
+        if self._unnoted_bytes >= _NOTED_BYTES:
+            self._note()
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -395,14 +410,39 @@ class Exchange:
         slowest = min(one.position for one in self.participants) - self._dropped
         slowest = min(slowest, len(self._chunks))
         if slowest > 0:
+            self._dropped_bytes += sum(map(len, self._chunks[:slowest]))
             del self._chunks[:slowest]
             self._dropped += slowest
 
-    def _leave_behind(self) -> None:
-        """Go on without readers that lie so far behind others that too much would be held."""
+    def _furthest(self) -> int:
+        """How much of the stream the quickest reader has been given, in bytes."""
         furthest = max((one.read_bytes for one in self.participants), default=0)
-        furthest = min(furthest, self.sent_bytes)
+        return min(furthest, self.sent_bytes)
+
+    def _leave_behind(self, most_bytes: int = MOST_KEPT_BYTES) -> None:
+        """Go on without readers that lie so far behind others that too much would be held."""
+        furthest = self._furthest()
         for one in list(self.participants):
-            if furthest - one.read_bytes > MOST_KEPT_BYTES:
+            if furthest - one.read_bytes > most_bytes:
                 one.error = TooSlow("The client reads this stream far more slowly than others do.")
                 self.participants.remove(one)
+
+    # -- what all streams may hold together ---------------------------------------------------
+
+    def _note(self) -> None:
+        self._unnoted_bytes = 0
+        self._held.note(self, self._spare_bytes() if self.participants else 0)
+
+    def _spare_bytes(self) -> int:
+        """What is held that the quickest reader does not need."""
+        kept = 0 if self.raw is None else self._kept_bytes
+        stored = 0 if self.entry is None else len(self.entry.body)
+        return kept + stored + max(self._furthest() - self._dropped_bytes, 0)
+
+    def let_go(self) -> int:
+        """Do without the cache first, and then without readers that lie far behind others."""
+        if self.raw is None and self.entry is None:
+            self._leave_behind(MOST_AHEAD_BYTES)
+        self.raw = self.entry = None
+        self._drop_read()
+        return self._spare_bytes()

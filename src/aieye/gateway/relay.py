@@ -188,7 +188,7 @@ class Relay:
         if record.status >= 400 and record.attempts:
             record.error = record.attempts[-1].get("error") or f"status {record.status}"
         self._gateway.settle(call)
-        await self._gateway.durable()
+        await self._gateway.durable(call)
         return Reply(record.status, _headers(call, outcome), body)
 
     def _streamed(self, call: Call, outcome: Outcome) -> Reply:
@@ -200,7 +200,7 @@ class Relay:
 
         async def record(fault: AieyeError | None, meter: StreamMeter | None) -> None:
             self._book_pieces(call, outcome, fault, meter)
-            await self._gateway.durable()
+            await self._gateway.durable(call)
 
         pieces = Pieces(call, outcome, outcome.response, self._settings).read(record)
         try:

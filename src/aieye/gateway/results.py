@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import structlog
 
@@ -36,6 +37,8 @@ class Results:
         is_kept = self._keeps_bodies and self._keep_texts(exchange, settlement)
         if exchange.keeps:
             self._keep_answer(exchange, settlement, is_kept=is_kept)
+        # Clients may still take their time over the last of it.
+        exchange.settlement = replace(settlement, response=None)
 
     def _settlement(self, exchange: Exchange) -> Settlement:
         try:
