@@ -771,6 +771,17 @@ async def test_the_cache_can_be_off_until_it_is_asked_for(
     assert state_of(again) == "hit"
 
 
+async def test_the_first_token_follows_the_settings_and_does_not_keep_them(
+    start_gateway: StartGateway,
+) -> None:
+    gateway = await start_gateway(cache_default=False)
+    assert state_of(await gateway.ask(question())) == "bypass"
+    assert state_of(await gateway.ask(question(cache={"mode": "use"}))) == "miss"
+    gateway.settings = gateway.settings.model_copy(update={"cache_default": True})
+    await gateway.restart()
+    assert state_of(await gateway.ask(question())) == "hit"
+
+
 @both_databases
 @both_forms
 async def test_a_revoked_token_gets_no_hit(

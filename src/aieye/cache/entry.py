@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Any
 
 import orjson
+
+from aieye.cache.key import digest
 
 Header = tuple[bytes, bytes]
 # Beside the bodies themselves: the object, its key and its headers in memory.
@@ -78,14 +79,10 @@ class Entry:
 
         `headers` and `provenance` are their JSON texts as they are stored.
         """
-        digest = blake2b(self.key, digest_size=16)
         facts = (self.endpoint, self.provider_id, self.namespace, self.model, self.is_stream)
         times = (self.created_at, self.expires_at)
-        digest.update(repr((facts, times, len(headers), len(provenance))).encode())
-        digest.update(headers)
-        digest.update(provenance)
-        digest.update(self.body)
-        return digest.digest()
+        told = repr((facts, times, len(headers), len(provenance))).encode()
+        return digest(b"".join((self.key, told, headers, provenance, self.body)))
 
 
 @lru_cache(maxsize=1_024)

@@ -226,6 +226,10 @@ class OwnedObject(Base):
     """
 
     __tablename__ = "owned_objects"
+    # All that a list asks for, so that it never looks at the rows.
+    __table_args__ = (
+        Index("ix_owned_objects_user_id_kind", "user_id", "kind", "provider_id", "key_id"),
+    )
 
     external_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     provider_id: Mapped[int] = mapped_column(Integer, primary_key=True)
