@@ -16,7 +16,7 @@ from aieye.cache.entry import Entry, Provenance, headers_as_json, headers_from_j
 from aieye.cache.texts import given
 from aieye.db.batches import Target
 from aieye.db.engine import Database
-from aieye.db.group_writer import GroupWriter
+from aieye.db.group_writer import GroupWriter, NotRecorded
 from aieye.db.tables import CacheEntry
 
 log = structlog.get_logger()
@@ -62,7 +62,7 @@ class Store:
 
     def __init__(self, database: Database, writer: GroupWriter) -> None:
         self._lookup: Lookup = (
-            _SqliteLookup(database) if database.is_sqlite else _PostgresLookup(database)
+            _SqliteLookup(database, writer) if database.is_sqlite else _PostgresLookup(database)
         )
         self._writer = writer
 
@@ -159,8 +159,9 @@ class _SqliteLookup:
     surely not there: most of what is asked for. Others may only take entries away.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, writer: GroupWriter) -> None:
         self._database = database
+        self._writer = writer
         self._connection: sqlite3.Connection | None = None
         self._present: KeyFilter | None = None
         # Keys added while those of the database are read.
@@ -186,8 +187,11 @@ class _SqliteLookup:
 
     async def _read_keys(self) -> None:
         try:
+            if self._present is not None:
+                # What was put before this began is then among those that are read.
+                await self._writer.durable()
             present = await asyncio.to_thread(self._keys)
-        except sqlite3.Error as error:
+        except (NotRecorded, sqlite3.Error) as error:
             log.warning("cache_keys_not_read", reason=f"{type(error).__name__}: {error}")
         else:
             for key in self._added:
