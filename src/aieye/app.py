@@ -40,6 +40,7 @@ from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.headers import BodyLimit, ClientAddress, SecurityHeaders, TrustedProxies
 from aieye.ledger.book import INTERRUPTED, OPEN, Book
+from aieye.ledger.redact import hide_imported
 from aieye.ledger.retention import keep_pruning
 from aieye.settings import Settings, load_settings
 from aieye.state import State
@@ -176,6 +177,7 @@ async def running(
         directory.on_change(
             lambda snapshot: hide_secrets(key.secret for key in snapshot.keys.values())
         )
+        directory.on_change(lambda snapshot: hide_imported(snapshot.old_tokens))
         first = await first_start(database, cipher, directory, settings)
         await directory.refresh()
         if demo or not directory.current.providers:
