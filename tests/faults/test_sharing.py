@@ -54,6 +54,12 @@ def assert_paid_once(rows: list[Call], cost: int = COST) -> None:
     assert all(row.cost_nano == 0 for row in rows if row not in payers(rows))
 
 
+def waiting(gateway: Gateway) -> int:
+    """How many clients wait in the exchanges under way."""
+    flights = gateway.state.gateway.exchanges.flights.values()
+    return sum(len(one.participants) for forms in flights for one in forms.values())
+
+
 @both_databases
 @both_forms
 async def test_of_fifty_identical_calls_one_reaches_the_provider_and_one_pays(
@@ -172,12 +178,13 @@ async def test_when_the_first_client_leaves_the_others_get_the_answer_and_one_of
         await leader.send(gateway.request(asked("Well?", kind)))
         await upstream.wait_for(1)
         asking = [asyncio.create_task(gateway.ask(asked("Well?", kind))) for _ in range(5)]
-        await asyncio.sleep(0.15)
+        # All have joined before the first one goes, and it is gone before the answer is whole.
+        await eventually(lambda: waiting(gateway) == 6)
         if form == "streamed later":
             gate.set()
             await leader.read_until(WORDS[1])
         leader.abort()
-        await asyncio.sleep(0.1)
+        await eventually(lambda: waiting(gateway) < 6)
         gate.set()
         answers = await gather(asking)
 
