@@ -19,7 +19,7 @@ from aieye import __version__
 from aieye.access.cipher import Cipher
 from aieye.access.directory import Directory
 from aieye.access.setup import FirstStart, first_start
-from aieye.access.snapshot import Snapshot
+from aieye.access.snapshot import ProviderInfo, Snapshot
 from aieye.api import admin, health, originals
 from aieye.api.deps import assert_every_route_has_a_policy
 from aieye.api.idempotency import Idempotency
@@ -53,21 +53,21 @@ MOST_FORM_BYTES = 2**20
 HEARTBEAT_SECONDS = 5.0
 LONGEST_LAG_SECONDS = 1.0
 
-Announce = Callable[[FirstStart, bool], None]
+Announce = Callable[[FirstStart, ProviderInfo | None], None]
 
 
 def worker_app() -> Any:
     """The application of one of several workers, its settings read from the environment."""
     configure_logs()
     rest_while_starting()
-    return create_app(load_settings(), announce=lambda _first, _is_demo: watch_what_comes())
+    return create_app(load_settings(), announce=lambda _first, _default: watch_what_comes())
 
 
 def create_app(settings: Settings, *, demo: bool = False, announce: Announce | None = None) -> Any:
     """The whole service as an ASGI application.
 
     `demo` forces the simulated provider. `announce` is told, once the service can answer, what the
-    first start made and whether the simulated provider serves.
+    first start made and which provider serves models that name none.
     """
     return _Service(settings, demo=demo, announce=announce)
 
@@ -137,7 +137,7 @@ class _Service:
                 state.metrics,
             )  # fmt: skip
             if self._announce is not None:
-                self._announce(first, state.directory.is_demo)
+                self._announce(first, state.directory.current.default)
             yield
             await _until_over(state.metrics)
             self._openai = None
@@ -169,7 +169,7 @@ async def running(
         )
         first = await first_start(database, cipher, directory, settings)
         await directory.refresh()
-        if demo or not directory.current.providers:
+        if demo or directory.is_keyless:
             await _start_demo(stack, directory, forced=demo)
 
         writer = GroupWriter(database)

@@ -15,6 +15,8 @@ SCOPES = MappingProxyType({"proxy": 1, "runs": 2, "admin": 3})
 ADMINISTRATOR = "administrator"
 USER = "user"
 DEMO_PROVIDER = "demo"
+# The provider of OPENAI_API_KEY, and the default until an administrator marks another.
+OPENAI_PROVIDER = "openai"
 # The demo provider has no row; no stored provider or key has this id.
 DEMO_ID = 0
 
@@ -61,6 +63,8 @@ class ProviderInfo:
     origin: str
     keys: tuple[KeyInfo, ...]
     is_simulated: bool = False
+    # Whether there is a key at all, usable or not (`aieye.access.defaults`).
+    holds_key: bool = True
 
 
 @dataclass(frozen=True, slots=True)
