@@ -51,7 +51,7 @@ ASKING = $$([ -t 0 ] || echo -T)
 
 backup: ## write a backup under backups/
 	@if [ -z "$(CONTAINERS)" ]; then \
-	$(MAKE) --no-print-directory install && exec $(BIN)/aieye backup $(args); fi; \
+	$(MAKE) --no-print-directory install || exit; exec $(BIN)/aieye backup $(args); fi; \
 	umask 077; mkdir -p backups; file=backups/aieye-$$(date -u +%Y%m%d-%H%M%S).zip; \
 	if $(COMPOSE) run --rm -T app sh -c \
 	'file=$$(aieye backup --directory /data/backups) && cat "$$file" && rm "$$file"' >"$$file"; \
@@ -59,7 +59,7 @@ backup: ## write a backup under backups/
 
 restore: named-file ## bring back a backup: make restore file=backups/…
 	@if [ -z "$(CONTAINERS)" ]; then \
-	$(MAKE) --no-print-directory install && exec $(BIN)/aieye restore "$$file" $(args); fi; \
+	$(MAKE) --no-print-directory install || exit; exec $(BIN)/aieye restore "$$file" $(args); fi; \
 	$(COMPOSE) run --rm -T app sh -c 'umask 077; cat >/data/restore.zip' <"$$file" || exit 3; \
 	$(COMPOSE) stop app; \
 	$(COMPOSE) run --rm $(ASKING) app sh -c \

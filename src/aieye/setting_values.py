@@ -1,4 +1,4 @@
-"""The kinds of values that settings have, and what is refused of each. Pure.
+"""The kinds of values that settings have, and what is refused of each. No I/O.
 
 A refusal is a `ValueError` that says what the value should be and never holds it.
 """

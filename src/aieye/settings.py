@@ -195,12 +195,13 @@ class Settings(BaseSettings):
 
     @property
     def is_loopback(self) -> bool:
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.host)
+
+    @property
+    def is_readable_on_the_way(self) -> bool:
+        """Whether people reach the service over a network without TLS."""
+        parts = urlsplit(self.base_url)
+        return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
 
     @property
     def base_url(self) -> str:
@@ -232,6 +233,15 @@ class Settings(BaseSettings):
             variable = "AIEYE_DATA_DIR" if self.secret_key_file is None else "AIEYE_SECRET_KEY_FILE"
             raise SettingsError(f"{variable}: {path.name}: {error.strerror}") from error
         return keys
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _make_secret_file(path: Path) -> None:

@@ -589,6 +589,28 @@ def test_a_wrong_setting_refuses_to_start_naming_the_variable(
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("url", "is_warned"),
+    [
+        ("http://eye.example.org", True),
+        ("http://10.0.0.7:8000", True),
+        ("https://eye.example.org", False),
+        ("http://localhost:8000", False),
+        ("http://[::1]:8000", False),
+    ],
+)
+def test_a_public_address_without_tls_is_a_warning(
+    aieye: Aieye, bare: pytest.MonkeyPatch, url: str, is_warned: bool
+) -> None:
+    bare.setenv("AIEYE_PUBLIC_URL", url)
+    # Something else stops this start, after the warning.
+    bare.setenv("OPENAI_API_KEY", "sk canary")
+    ended = aieye("serve", "--port", "0")
+    assert ended.code == 2
+    assert ("AIEYE_PUBLIC_URL is plain http" in ended.err) == is_warned
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_an_unknown_variable_is_a_warning_with_what_was_probably_meant(
     aieye: Aieye, bare: pytest.MonkeyPatch
 ) -> None:

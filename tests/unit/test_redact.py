@@ -54,8 +54,8 @@ def test_a_key_that_is_held_no_more_is_a_text_like_any_other() -> None:
 
 
 def test_a_reason_is_kept_without_the_key_it_was_given_for_though_it_is_held_no_more() -> None:
-    key = KeyInfo(id=1, provider_id=1, name="a key", secret="plain-words")
-    assert clean_reason("The key plain-words is bad.", key) == "The key [redacted] is bad."
+    key = KeyInfo(id=1, provider_id=1, name="a key", secret="plain-words-as-a-key")
+    assert clean_reason("The key plain-words-as-a-key is bad.", key) == "The key [redacted] is bad."
 
 
 @pytest.mark.usefixtures("held")

@@ -75,7 +75,7 @@ async def first_start(
         if password_hash is not None:
             notices += await _make_administrator(session, settings, password_hash)
         secret, link_until = await _make_link(session, directory.digest)
-        token = await _make_first_token(session, directory.digest, settings)
+        token = await _make_first_token(session, directory.digest)
     await directory.refresh()
     url = None if secret is None else f"{settings.base_url}/setup?token={secret}"
     return FirstStart(url, token, notices, link_until)
@@ -164,9 +164,7 @@ async def _make_link(
     return secret, None
 
 
-async def _make_first_token(
-    session: AsyncSession, make_digest: MakeDigest, settings: Settings
-) -> str | None:
+async def _make_first_token(session: AsyncSession, make_digest: MakeDigest) -> str | None:
     """A first token's secret; None when there has ever been a token."""
     if await session.scalar(select(Token.id).limit(1)) is not None:
         return None
@@ -178,6 +176,5 @@ async def _make_first_token(
         name="first token",
         scope="proxy",
         actor=SYSTEM,
-        cache_enabled=settings.cache_default,
     )
     return secret

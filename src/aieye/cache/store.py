@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import zlib
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Protocol
 
 import orjson
@@ -32,8 +32,13 @@ SELECT e.endpoint, e.provider_id, e.namespace, e.model, e.is_stream, e.headers, 
 FROM cache_entries e LEFT JOIN call_bodies b ON b.id = e.body_id WHERE e.key = """
 ENTRIES = Target(CacheEntry.__table__, _COLUMNS, ("key",), "replace")  # type: ignore[arg-type] # declared as FromClause, is a Table
 
-# A database slower than this is passed by: the call goes to the provider.
-LOOKUP_SECONDS = 0.5
+# A database slower than this is passed by: the call goes to the provider. It is waited for in slices,
+# so that an event loop that stands still, which is not the database's fault, uses up one of them.
+LOOKUP_SECONDS = 0.05
+_SLICES = 5
+# What was passed by is given up after this; until then it keeps one of the connections.
+GIVE_UP_SECONDS = 0.5
+_CONNECTIONS = 4
 # What an entry takes in the database beside its texts, about.
 _ROW_BYTES = 1_024
 # Keys that come before those in the database are counted anew.
@@ -218,31 +223,67 @@ class _SqliteLookup:
 
 
 class _PostgresLookup:
-    """A small pool of its own, so that no administrator's query keeps a call waiting."""
+    """A small pool of its own, so that no administrator's query keeps a call waiting.
+
+    Its connections are made and prepared beforehand: making one takes longer than a look-up may.
+    """
 
     def __init__(self, database: Database) -> None:
         self._dsn = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._pool: Any = None
+        # Look-ups that nobody waits for any more.
+        self._overdue: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         import asyncpg  # noqa: PLC0415 - installations on SQLite never load it
 
         self._pool = await asyncpg.create_pool(
-            self._dsn, min_size=1, max_size=4, timeout=2, command_timeout=LOOKUP_SECONDS
+            self._dsn,
+            min_size=_CONNECTIONS,
+            max_size=_CONNECTIONS,
+            max_inactive_connection_lifetime=0,
+            timeout=2,
+            command_timeout=GIVE_UP_SECONDS,
+            init=_prepare,
         )
 
     def added(self, key: bytes) -> None:
         """Other processes add keys too: only the database knows them all."""
 
     async def row(self, key: bytes) -> Any:
+        if len(self._overdue) >= _CONNECTIONS:
+            # Every connection waits for a database that does not answer.
+            return None
+        looking = asyncio.create_task(self._read(key))
+        try:
+            for _ in range(_SLICES):
+                await asyncio.wait({looking}, timeout=LOOKUP_SECONDS / _SLICES)
+                if looking.done():
+                    return looking.result()
+        finally:
+            if not looking.done():
+                self._overdue.add(looking)
+                looking.add_done_callback(self._overdue.discard)
+        log.warning("cache_passed_by", reason=f"no answer within {LOOKUP_SECONDS:g} s")
+        return None
+
+    async def _read(self, key: bytes) -> Any:
         import asyncpg  # noqa: PLC0415
 
         try:
-            return await self._pool.fetchrow(f"{_READ} $1", key)
+            async with self._pool.acquire(timeout=GIVE_UP_SECONDS) as connection:
+                return await connection.fetchrow(f"{_READ} $1", key)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             log.warning("cache_not_read", reason=type(error).__name__)
             return None
 
     async def close(self) -> None:
         if self._pool is not None:
-            await self._pool.close()
+            # A database that does not say goodbye in time is left all the same.
+            with suppress(TimeoutError):
+                await self._pool.close()
+
+
+async def _prepare(connection: Any) -> None:
+    """Let a new connection read once: it keeps the statement."""
+    await connection.fetchrow(f"{_READ} $1", b"")

@@ -47,6 +47,11 @@ def serve(
     if demo and settings.workers > 1:
         raise InvalidRequest("--demo serves with one process: leave out --workers.")
     _warn_of_variables()
+    if settings.is_readable_on_the_way:
+        warn(
+            "AIEYE_PUBLIC_URL is plain http: passwords, sessions and tokens can be read on their way. "
+            "Put TLS in front of the service and give its https address."
+        )
     signal.signal(signal.SIGTERM, _leave)
     with ExitStack() as stack:
         _lock(settings, stack)

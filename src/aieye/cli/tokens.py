@@ -120,7 +120,6 @@ async def _store(
             scope=scope,
             actor=COMMAND_LINE,
             expires_at=expires_at,
-            cache_enabled=context.settings.cache_default,
             imported=imported,
         )
 

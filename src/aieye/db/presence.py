@@ -6,11 +6,12 @@ server gives it free, so that whoever starts next can tell at once what the dead
 
 from __future__ import annotations
 
+from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
 
 import structlog
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, select, text, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.db.engine import Database
@@ -41,9 +42,19 @@ class Presence:
                 update(Instance).where(Instance.id == self.instance_id).values(seen_at=now())
             )
 
-    async def dead(self, session: AsyncSession) -> list[str]:
-        """The processes that are gone, as far as they are still noted."""
-        others = await session.scalars(select(Instance.id).where(Instance.id != self.instance_id))
+    async def dead(self, session: AsyncSession, *, silent_seconds: float = 0) -> list[str]:
+        """The processes that are gone, as far as they are still noted.
+
+        Only those count that have not been heard of for `silent_seconds`: after the database itself
+        was away, all locks are free until everybody has taken theirs again.
+        """
+        heard = now() - timedelta(seconds=silent_seconds)
+        others = await session.scalars(
+            select(Instance.id).where(
+                Instance.id != self.instance_id,
+                true() if silent_seconds == 0 else Instance.seen_at < heard,
+            )
+        )
         if self._database.is_sqlite:
             # One process serves a SQLite file: all others that ever did are gone.
             return list(others)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ import orjson
 
 from aieye.access.snapshot import KeyInfo
 from aieye.db.types import now
+from aieye.gateway.circuits import Circuits
 from aieye.gateway.client import ATTEMPT, UpstreamResponse
 from aieye.gateway.faults import UpstreamError, UpstreamTimeout
 from aieye.gateway.retry import (
@@ -27,7 +28,9 @@ from aieye.gateway.retry import (
     RetryBudget,
     Verdict,
     delay_before,
+    is_outage,
     judge,
+    rest_seconds,
     retry_after_seconds,
 )
 from aieye.gateway.routing import Candidate
@@ -72,32 +75,15 @@ class Outcome:
 
     def __post_init__(self) -> None:
         found = header(self.headers, b"x-request-id")
-        if found is not None:
+        if found is not None and not self.key.is_in(found):
             self.request_id = found.decode("latin-1")[:200]
 
 
+# The error of an attempt that nobody waited for any more: it may have reached the provider or not.
+ABANDONED = "abandoned"
 # One attempt as the ledger has it: `provider`, `key_id`, `status` or `error`, `ms`.
 Attempt = dict[str, Any]
 Send = Callable[[Candidate, KeyInfo, float], Awaitable[Outcome]]
-
-
-class Circuits:
-    """The circuit of each key, for as long as the process lives."""
-
-    def __init__(self) -> None:
-        self._circuits: dict[tuple[int, int], Circuit] = {}
-
-    def of(self, key: KeyInfo) -> Circuit:
-        place = (key.provider_id, key.id)
-        found = self._circuits.get(place)
-        if found is None:
-            found = self._circuits[place] = Circuit()
-        return found
-
-    def open_keys(self) -> list[tuple[int, int]]:
-        """(provider id, key id) of the open ones, for the metrics."""
-        moment = time.monotonic()
-        return [place for place, circuit in self._circuits.items() if circuit.is_open(moment)]
 
 
 class Dispatcher:
@@ -123,14 +109,19 @@ class Dispatcher:
         once more. Raises `UpstreamError` and its kin when there is no answer at all.
         """
         deadline = time.monotonic() + self._total_seconds
-        turns = [(candidate, key) for candidate in candidates for key in candidate.keys]
+        turns = self._circuits.in_order(
+            [(candidate, key) for candidate in candidates for key in candidate.keys]
+        )
         last: Outcome | UpstreamError | None = None
         retries_left = MOST_RETRIES
+        budgets: dict[int, RetryBudget] = {}
         for number, (candidate, key) in enumerate(turns, 1):
             circuit = self._circuits.of(key)
             if not circuit.allows(time.monotonic()):
                 continue
-            budget = self._budget(candidate)
+            provider_id = candidate.provider.id
+            if provider_id not in budgets:
+                budgets[provider_id] = self._earn(provider_id)
             retry = 0
             while True:
                 result, verdict = await self._attempt(
@@ -148,7 +139,11 @@ class Dispatcher:
                 retries_left -= 1
                 wait = delay_before(retry, _asked(result))
                 patience = 1.0 if number < len(turns) else LONGEST_RETRY_AFTER
-                if wait > patience or time.monotonic() + wait >= deadline or not budget.spend():
+                if (
+                    wait > patience
+                    or time.monotonic() + wait >= deadline
+                    or not budgets[provider_id].spend()
+                ):
                     break
                 await asyncio.sleep(wait)
                 if not circuit.allows(time.monotonic()):
@@ -157,10 +152,11 @@ class Dispatcher:
                 break
         return _last(last)
 
-    def _budget(self, candidate: Candidate) -> RetryBudget:
-        budget = self._budgets.get(candidate.provider.id)
+    def _earn(self, provider_id: int) -> RetryBudget:
+        """The provider's budget, which a call earns its part for."""
+        budget = self._budgets.get(provider_id)
         if budget is None:
-            budget = self._budgets[candidate.provider.id] = RetryBudget()
+            budget = self._budgets[provider_id] = RetryBudget()
         budget.earn()
         return budget
 
@@ -188,7 +184,7 @@ class Dispatcher:
             return error, Verdict.NEXT_KEY if is_silence else Verdict.RETRY
         except BaseException:
             circuit.abandoned()
-            attempt["error"] = "abandoned"
+            attempt["error"] = ABANDONED
             raise
         attempt["status"] = outcome.status
         attempt["ms"] = round((time.monotonic() - started) * 1000)
@@ -198,17 +194,24 @@ class Dispatcher:
         else:
             attempt["error"] = _reason(outcome)
             _note_failure(circuit, outcome)
+            rest = rest_seconds(outcome.status, _asked(outcome))
+            if rest is not None:
+                self._circuits.rest(key, candidate.model, rest)
         return outcome, verdict
 
 
 def _note_failure(circuit: Circuit, outcome: Outcome) -> None:
-    if outcome.status != 429:
-        circuit.failed(time.monotonic())
-    elif _error_code(outcome) in EXHAUSTED_CODES:
+    if outcome.status == 429 and _error_code(outcome) in EXHAUSTED_CODES:
         # A limit is not an outage: only an empty account closes the key's door.
         circuit.exhausted(time.monotonic())
+    elif is_outage(outcome.status, _stream_error(outcome)):
+        circuit.failed(time.monotonic())
     else:
         circuit.abandoned()
+
+
+def _stream_error(outcome: Outcome) -> Mapping[str, Any] | None:
+    return outcome.meter.error if outcome.is_failed_stream and outcome.meter is not None else None
 
 
 def _discard(result: Outcome | UpstreamError | None) -> None:
@@ -275,5 +278,5 @@ def _reason(outcome: Outcome) -> str:
 
 def clean_reason(text: str, key: KeyInfo) -> str:
     """What a provider said of an error, as it may be kept: short, and without secrets."""
-    text = text.replace(key.secret, "[redacted]").replace("\0", "")
-    return redact(text.encode("utf-8", "replace")).decode()[:_LONGEST_REASON]
+    told = key.taken_out_of(text.replace("\0", "").encode("utf-8", "replace"))
+    return redact(told).decode()[:_LONGEST_REASON]

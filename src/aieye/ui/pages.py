@@ -17,6 +17,7 @@ from aieye.errors import AieyeError
 from aieye.headers import TrustedProxies, client_ip
 from aieye.program import program
 from aieye.state import State
+from aieye.telemetry import denials
 from aieye.ui import static
 
 
@@ -81,6 +82,9 @@ class PageRoute(APIRoute):
 
 def render_error(request: Request, error: AieyeError) -> Response:
     """An error as the one who asked can read it."""
+    if error.status == 403:
+        path, ip = request.scope["path"], client_address(request)
+        denials.note(error.status, error.code, method=request.method, path=path, ip=ip)
     headers = {name: value for name, value in error.headers.items() if name != "WWW-Authenticate"}
     if wants_json(request):
         return JSONResponse({"detail": error.message}, error.status, headers)
