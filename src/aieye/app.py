@@ -21,7 +21,7 @@ from aieye import __version__
 from aieye.access.cipher import Cipher
 from aieye.access.directory import Directory
 from aieye.access.setup import FirstStart, first_start
-from aieye.access.snapshot import Snapshot
+from aieye.access.snapshot import ProviderInfo, Snapshot
 from aieye.api import admin, health, originals
 from aieye.api.deps import assert_every_route_has_a_policy
 from aieye.api.idempotency import Idempotency
@@ -58,7 +58,7 @@ log = structlog.get_logger()
 MOST_FORM_BYTES = 2**20
 LONGEST_LAG_SECONDS = 1.0
 
-Announce = Callable[[FirstStart, bool], None]
+Announce = Callable[[FirstStart, ProviderInfo | None], None]
 
 
 def worker_app() -> Any:
@@ -68,7 +68,7 @@ def worker_app() -> Any:
     shared = os.environ.get(VARIABLE)
     return create_app(
         load_settings(),
-        announce=lambda _first, _is_demo: watch_what_comes(),
+        announce=lambda _first, _default: watch_what_comes(),
         workers_at=None if shared is None else Path(shared),
     )
 
@@ -83,8 +83,8 @@ def create_app(
     """The whole service as an ASGI application.
 
     `demo` forces the simulated provider. `announce` is told, once the service can answer, what the
-    first start made and whether the simulated provider serves. `workers_at` is a directory that
-    the workers of one server share.
+    first start made and which provider serves models that name none. `workers_at` is a directory
+    that the workers of one server share.
     """
     return _Service(settings, demo=demo, announce=announce, workers_at=workers_at)
 
@@ -158,7 +158,7 @@ class _Service:
                 state.metrics,
             )  # fmt: skip
             if self._announce is not None:
-                self._announce(first, state.directory.is_demo)
+                self._announce(first, state.directory.current.default)
             yield
             await _until_over(state.metrics)
             self._openai = None
@@ -204,7 +204,7 @@ async def running(
         directory.on_change(lambda snapshot: hide_imported(snapshot.old_tokens))
         first = await first_start(database, cipher, directory, settings)
         await directory.refresh()
-        if demo or not directory.current.providers:
+        if demo or directory.is_keyless:
             await _start_demo(stack, directory, forced=demo)
 
         writer = GroupWriter(database)
