@@ -7,11 +7,13 @@ import gc
 import random
 import re
 import time
+from pathlib import Path
 from types import CoroutineType
 from typing import Any
 
 import pytest
 
+import aieye
 from aieye.telemetry import lag
 from tests.fakes import chat
 from tests.fakes.upstream import (
@@ -32,6 +34,7 @@ from tests.faults.harness import Gateway, StartGateway, asked, eventually, paylo
 pytestmark = pytest.mark.live
 
 STALL_SECONDS = 1.5
+PACKAGE = f"{Path(aieye.__file__).parent}/"
 
 
 async def lag_of(gateway: Gateway) -> float:
@@ -129,7 +132,7 @@ def _tasks(before: set[str]) -> list[asyncio.Task[Any]]:
     """Tasks of the service that were not there before."""
     return [
         task for task in asyncio.all_tasks()
-        if task.get_name() not in before and "/aieye/" in _file(task)
+        if task.get_name() not in before and _file(task).startswith(PACKAGE)
     ]  # fmt: skip
 
 

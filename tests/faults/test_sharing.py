@@ -182,12 +182,13 @@ async def test_when_the_first_client_leaves_the_others_get_the_answer_and_one_of
         await leader.send(gateway.request(asked("Well?", kind)))
         await upstream.wait_for(1)
         asking = [asyncio.create_task(gateway.ask(asked("Well?", kind))) for _ in range(5)]
-        await asyncio.sleep(0.15)
+        # All have joined before the first one goes, and it is gone before the answer is whole.
+        await eventually(lambda: waiting(gateway) == 6)
         if form == "streamed later":
             gate.set()
             await leader.read_until(WORDS[1])
         leader.abort()
-        await asyncio.sleep(0.1)
+        await eventually(lambda: waiting(gateway) == 5)
         gate.set()
         answers = await gather(asking)
 

@@ -17,6 +17,8 @@ USER = "user"
 # The cache namespace that all tokens share which have none of their own.
 DEFAULT_NAMESPACE = "default"
 DEMO_PROVIDER = "demo"
+# The provider of OPENAI_API_KEY, and the default until an administrator marks another.
+OPENAI_PROVIDER = "openai"
 # Servers of one's own take any word for a key, such as `ollama` or `EMPTY`: that is no secret, and
 # taking it out of an answer would spoil the answer.
 _SHORTEST_SECRET = 16
@@ -83,6 +85,8 @@ class ProviderInfo:
     origin: str
     keys: tuple[KeyInfo, ...]
     is_simulated: bool = False
+    # Whether there is a key at all, usable or not (`aieye.access.defaults`).
+    holds_key: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ class Snapshot:
     routes: Mapping[str, RouteInfo]
     default: ProviderInfo | None
     prices: tuple[Mapping[str, Any], ...]
+    # How the imported tokens begin and end, of which no more is known; disabled ones too.
+    old_tokens: tuple[tuple[str, str], ...] = ()
 
 
 EMPTY = Snapshot(-1, 0, {}, {}, {}, {}, {}, None, ())

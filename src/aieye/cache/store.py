@@ -237,6 +237,8 @@ class _PostgresLookup:
         self._pool: Any = None
         # Look-ups that nobody waits for any more.
         self._overdue: set[asyncio.Task[Any]] = set()
+        # The last look-up was passed by: said once and not for each.
+        self._is_slow = False
 
     async def start(self) -> None:
         import asyncpg  # noqa: PLC0415 - installations on SQLite never load it
@@ -249,6 +251,8 @@ class _PostgresLookup:
             timeout=2,
             command_timeout=GIVE_UP_SECONDS,
             init=_prepare,
+            # Nothing but one statement is ever done with them: no round trip to make them as new.
+            reset=_as_it_is,
         )
 
     def added(self, key: bytes) -> None:
@@ -263,12 +267,15 @@ class _PostgresLookup:
             for _ in range(_SLICES):
                 await asyncio.wait({looking}, timeout=LOOKUP_SECONDS / _SLICES)
                 if looking.done():
+                    self._is_slow = False
                     return looking.result()
         finally:
             if not looking.done():
                 self._overdue.add(looking)
                 looking.add_done_callback(self._overdue.discard)
-        log.warning("cache_passed_by", reason=f"no answer within {LOOKUP_SECONDS:g} s")
+        if not self._is_slow:
+            self._is_slow = True
+            log.warning("cache_passed_by", reason=f"no answer within {LOOKUP_SECONDS:g} s")
         return None
 
     async def _read(self, key: bytes) -> Any:
@@ -291,3 +298,7 @@ class _PostgresLookup:
 async def _prepare(connection: Any) -> None:
     """Let a new connection read once: it keeps the statement."""
     await connection.fetchrow(f"{_READ} $1", b"")
+
+
+async def _as_it_is(_connection: Any) -> None:
+    return None

@@ -21,6 +21,7 @@ from aieye.db.copy_before import copy_before
 from aieye.db.engine import DatabaseUnavailable
 from aieye.db.gate import WriteGate
 from aieye.errors import AieyeError
+from aieye.program import program
 
 log = structlog.get_logger()
 
@@ -44,6 +45,29 @@ def script_directory() -> Path:
 def head_revision() -> str:
     """The newest revision, read from the file names (`0001_name.py`), without loading alembic."""
     return max(path.name.split("_")[0] for path in (script_directory() / "versions").glob("0*.py"))
+
+
+def place_of(url: str) -> str:
+    """Where the database at `url` is, for people: a SQLite file's whole path, else the URL without
+    its password."""
+    address = make_url(url)
+    if address.get_backend_name() == "sqlite":
+        return str(Path(address.database or "aieye.db").absolute())
+    return address.render_as_string(hide_password=True)
+
+
+def is_made(url: str) -> bool:
+    """Whether there is a database of AI-Eye at `url`, or something that `migrate` refuses.
+
+    Blocks, as `migrate` does. Raises `DatabaseUnavailable`.
+    """
+    address = make_url(url)
+    if address.get_backend_name() != "sqlite":
+        return asyncio.run(_is_made_postgresql(url))
+    try:
+        return _sqlite_revision(Path(address.database or "aieye.db")) is not None
+    except sqlite3.DatabaseError:
+        return True
 
 
 def migrate(url: str) -> bool:
@@ -75,7 +99,7 @@ def _migrate_sqlite(path: Path) -> bool:
     except (sqlite3.DatabaseError, DatabaseError) as error:
         raise MigrationError(
             f"{path} cannot be used as a database ({error.__class__.__name__}: {error}). "
-            "If it is damaged, restore a backup with `aieye restore FILE`."
+            f"If it is damaged, restore a backup with `{program()} restore FILE`."
         ) from error
     finally:
         gate.close()
@@ -119,6 +143,18 @@ def _sqlite_revision(path: Path) -> str | None:
     finally:
         connection.close()
     return None if row is None else str(row[0])
+
+
+async def _is_made_postgresql(url: str) -> bool:
+    engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": 10})
+    try:
+        async with engine.connect() as connection:
+            found = await connection.scalar(text("SELECT to_regclass('alembic_version')"))
+            return found is not None
+    except (OSError, TimeoutError, DatabaseError, InterfaceError) as error:
+        raise DatabaseUnavailable("The database does not answer.") from error
+    finally:
+        await engine.dispose()
 
 
 async def _migrate_postgresql(url: str) -> bool:

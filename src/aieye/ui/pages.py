@@ -15,6 +15,7 @@ from aieye import __version__
 from aieye.access.sessions import SESSION_COOKIE, SignedIn, find_session
 from aieye.errors import AieyeError
 from aieye.headers import TrustedProxies, client_ip
+from aieye.program import program
 from aieye.state import State
 from aieye.telemetry import denials
 from aieye.ui import static
@@ -49,7 +50,9 @@ def page(
     """The page that `template` makes of `values`."""
     state = get_state(request)
     html = _templates().get_template(template).render(
-        signed_in=signed_in, is_demo=state.directory.is_demo, version=__version__, **values
+        signed_in=signed_in, is_demo=state.directory.is_demo,
+        is_demo_forced=state.directory.is_demo and not state.directory.is_keyless, version=__version__,
+        aieye=program(), **values
     )  # fmt: skip
     return HTMLResponse(html, status, dict(headers or {}))
 
