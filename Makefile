@@ -11,16 +11,17 @@ NODE_SDK := tests/node/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint up down logs psql backup restore create-admin bench soak lock clean
-.PHONY: node-sdk named-file
+.PHONY: node-sdk named-file compose-there
 .DELETE_ON_ERROR:
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## make .venv with the exact versions of constraints.txt
+	@:
 
 run: install ## install, then start on http://127.0.0.1:8000
-	@$(BIN)/aieye serve $(args)
+	@trap : INT; $(BIN)/aieye serve $(args); code=$$?; [ $$code -eq 130 ] || exit $$code
 
 test: $(VENV)/.installed-test node-sdk ## run every test, on real servers
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(args)
@@ -31,16 +32,16 @@ lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-up: ## build and start app and PostgreSQL in containers
+up: compose-there ## build and start app and PostgreSQL in containers
 	$(COMPOSE) up --build --detach --wait
 
-down: ## stop the containers; the data stays
+down: compose-there ## stop the containers; the data stays
 	$(COMPOSE) down
 
-logs: ## follow what the containers log
+logs: compose-there ## follow what the containers log
 	$(COMPOSE) logs --follow --tail 200
 
-psql: ## a prompt on the containers' database
+psql: compose-there ## a prompt on the containers' database
 	$(COMPOSE) exec db psql --username aieye aieye
 
 # The next three work on the containers' data where there are containers, else on this clone's own.
@@ -128,6 +129,11 @@ node-sdk:
 	elif ! $(MAKE) --no-print-directory $(NODE_SDK); then reason='npm could not fetch the SDK'; fi; \
 	if [ -n "$$reason" ]; then echo "NOT RUN: the tests with OpenAI's Node SDK ($$reason)" >&2; \
 	test -z "$$CI"; fi
+
+compose-there:
+	@$(COMPOSE) version >/dev/null 2>&1 || \
+	{ echo "'$(COMPOSE)' does not work here: install Docker with its compose plugin, or name what" \
+	"does: make COMPOSE=…" >&2; exit 2; }
 
 named-file:
 	@test -n "$$file" || \

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from aieye.access.audit import SYSTEM
 from aieye.access.providers import replace_key
@@ -193,10 +194,15 @@ async def test_a_circuit_opens_after_failures_fails_quickly_and_recovers(
 ) -> None:
     with refused_port() as port:
         key_id = await add_down(gateway, f"http://127.0.0.1:{port}/v1")
-        first = [await gateway.ask(to_down(f"{n}?")) for n in range(2)]
-        assert {error_code(answer) for answer in first} == {"upstream_unreachable"}
-        rest = [await gateway.ask(to_down(f"Still {n}?")) for n in range(10)]
+        with capture_logs() as logs:
+            first = [await gateway.ask(to_down(f"{n}?")) for n in range(2)]
+            assert {error_code(answer) for answer in first} == {"upstream_unreachable"}
+            rest = [await gateway.ask(to_down(f"Still {n}?")) for n in range(10)]
 
+    assert all("(provider down)" in answer.text for answer in first)
+    # The log says when the key is left alone, and nothing of the calls that it is spared.
+    told = [one["left_alone"] for one in logs if one["event"] == "upstream_failed"]
+    assert (told[0], told[-1]) == (False, True)
     assert {(answer.status_code, error_code(answer)) for answer in rest} == {
         (502, "upstream_unavailable")
     }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import MutableMapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from tests.fakes import chat
 from tests.fakes.upstream import (
@@ -325,14 +328,22 @@ async def test_what_the_provider_finds_wrong_is_passed_on_untouched_and_not_trie
 async def test_a_refused_key_is_the_gateways_fault_and_is_not_shown(
     gateway: Gateway, upstream: FakeUpstream, form: str
 ) -> None:
+    told: list[MutableMapping[str, Any]] = []
     for status in (401, 403):
         upstream.default = json_answer(status, REFUSAL)
 
-        answer = await gateway.ask(asked("Well?", form))
+        with capture_logs() as logs:
+            answer = await gateway.ask(asked("Well?", form))
 
         assert upstream.fired[f"status-{status}"] == 1
         assert (answer.status_code, error_code(answer)) == (502, "provider_auth")
         assert "canary" not in answer.text
+        # The client learns which provider, the log which key.
+        assert "The provider openai does not accept the key" in answer.text
+        told.extend(one for one in logs if one["event"] == "upstream_failed")
+        assert "canary" not in repr(logs)
+    assert [(one["provider"], one["key_id"]) for one in told[:1]] == [("openai", 1)]
+    assert told[0]["reason"] == 401
     assert len(upstream.requests) == 2
     rows = [(row.status, row.error) for row in await gateway.rows()]
     assert rows == [(502, "provider_auth")] * 2

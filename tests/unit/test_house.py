@@ -94,6 +94,38 @@ def test_restore_asks_for_the_file_before_it_does_anything() -> None:
     assert "pip" not in result.stdout
 
 
+@pytest.mark.parametrize("target", ["up", "down", "logs", "psql"])
+def test_without_compose_the_targets_that_need_it_say_what_to_install(target: str) -> None:
+    made = subprocess.run(
+        ["make", "--file", str(PROJECT / "Makefile"), target, "COMPOSE=false"],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"]},
+        check=False,
+    )
+    assert made.returncode == 2
+    assert "compose plugin" in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "ends_with", "code"),
+    [("install", 0, 0), ("run", 0, 0), ("run", 130, 0), ("run", 3, 2)],
+)
+def test_make_says_nothing_of_its_own_unless_something_failed(
+    tmp_path: Path, target: str, ends_with: int, code: int
+) -> None:
+    (tmp_path / "venv/bin").mkdir(parents=True)
+    for name in ("pyproject.toml", "constraints.txt", "venv/.created", "venv/.installed"):
+        (tmp_path / name).touch()
+    program = tmp_path / "venv/bin/aieye"
+    program.write_text(f"#!/bin/sh\nexit {ends_with}\n")
+    program.chmod(0o755)
+    made = _make(tmp_path, target, "VENV=venv")
+    # Ctrl-C is how a server is ended: 130 is no failure.
+    assert made.returncode == code
+    assert (made.stdout + made.stderr == "") == (code == 0)
+
+
 COMPOSE = """#!/bin/sh
 echo "$*" >>"$LOG"
 case "$*" in

@@ -100,7 +100,9 @@ async def actor(
         return _by_token(request, state, bearer.credentials if bearer else "")
     if cookie:
         return await _by_session(request, state, cookie)
-    raise Unauthenticated("This needs a token: Authorization: Bearer <token>.")
+    raise Unauthenticated(
+        "No token was given: send it as the header `Authorization: Bearer <token>`."
+    )
 
 
 CurrentActor = Annotated[Actor, Depends(actor)]
@@ -133,7 +135,7 @@ def own_id(caller: Actor) -> int:
 def _by_token(request: Request, state: State, secret: str) -> Actor:
     grant = state.directory.find_grant(secret)
     if grant is None:
-        raise Unauthenticated("The token is unknown, disabled or deleted.")
+        raise Unauthenticated("The token is not valid, or not any more.")
     if grant.expires_at is not None and grant.expires_at <= to_micros(now()):
         raise Unauthenticated("The token has expired.")
     if grant.scope < SCOPES["admin"]:

@@ -100,6 +100,8 @@ def explain_invalid(problems: Sequence[Any]) -> tuple[str | None, str]:
     place = problem["loc"][1:] if problem["type"] != "json_invalid" else ()
     param = ".".join(_shown(part) for part in place) or None
     message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "timezone_aware":
+        message = "should name its time zone, such as 2026-11-20T00:00:00Z"
     return param, f"{param}: {message}" if param else message
 
 

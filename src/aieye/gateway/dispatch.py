@@ -7,12 +7,14 @@ been given to a client before `run` returns, so trying again is always safe towa
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+import structlog
 
 from aieye.access.snapshot import KeyInfo
 from aieye.db.types import now
@@ -38,8 +40,12 @@ from aieye.gateway.sse import StreamMeter
 from aieye.gateway.wire import Header, header
 from aieye.ledger.redact import redact
 
+log = structlog.get_logger()
+
 # Texts of provider errors go into the ledger up to this length.
 _LONGEST_REASON = 300
+# How often a key that goes on failing is logged.
+LOG_SECONDS = 1.0
 
 
 class ProviderRefusesKey(UpstreamError):
@@ -93,6 +99,8 @@ class Dispatcher:
         self._circuits = circuits
         self._total_seconds = total_seconds
         self._budgets: dict[int, RetryBudget] = {}
+        # When a failure of a key was last logged, and whether it was left alone then.
+        self._told: dict[int, tuple[float, bool]] = {}
 
     async def run(
         self,
@@ -179,6 +187,8 @@ class Dispatcher:
             circuit.failed(time.monotonic())
             attempt["error"] = error.code
             attempt["ms"] = round((time.monotonic() - started) * 1000)
+            error.message = f"{error.message.rstrip('.')} (provider {candidate.provider.name})."
+            self._tell(attempt, circuit)
             # After silence for minutes the next key may be asked, this one not once more.
             is_silence = isinstance(error, UpstreamTimeout)
             return error, Verdict.NEXT_KEY if is_silence else Verdict.RETRY
@@ -194,6 +204,7 @@ class Dispatcher:
         else:
             attempt["error"] = _reason(outcome)
             self._note_failure(circuit, outcome)
+            self._tell(attempt, circuit)
         return outcome, verdict
 
     def _note_failure(self, circuit: Circuit, outcome: Outcome) -> None:
@@ -207,6 +218,29 @@ class Dispatcher:
             rest = rest_seconds(outcome.status, _asked(outcome))
             if rest is not None:
                 self._circuits.rest(outcome.key, outcome.candidate.model, rest)
+
+    def _tell(self, attempt: Attempt, circuit: Circuit) -> None:
+        """Log why calls fail: a line when it is news, for each key one a second at most.
+
+        What the provider wrote may repeat what the client asked: that is the ledger's to keep.
+        """
+        moment = time.monotonic()
+        key_id, is_left_alone = attempt["key_id"], circuit.is_open(moment)
+        told_at, told = self._told.get(key_id, (-math.inf, False))
+        if told == is_left_alone and moment - told_at < LOG_SECONDS:
+            return
+        self._told[key_id] = moment, is_left_alone
+        reason = attempt.get("status", attempt["error"])
+        if reason == 200:
+            reason = "error_in_stream"
+        log.warning(
+            "upstream_failed",
+            provider=attempt["provider"],
+            key_id=key_id,
+            reason=reason,
+            ms=attempt["ms"],
+            left_alone=is_left_alone,
+        )
 
 
 def _stream_error(outcome: Outcome) -> Mapping[str, Any] | None:
@@ -249,8 +283,8 @@ def _last(last: Outcome | UpstreamError | None, *, is_spent: bool) -> Outcome:
         )
     elif isinstance(last, Outcome) and last.status in {401, 403}:
         last = ProviderRefusesKey(
-            "The provider does not accept the key that AI-Eye holds; an administrator can replace "
-            "it."
+            f"The provider {last.candidate.provider.name} does not accept the key that AI-Eye "
+            "holds; an administrator finds in the log which it is, and replaces it at /api/v1/keys."
         )
     if isinstance(last, UpstreamError):
         if is_spent:
