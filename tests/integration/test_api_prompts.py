@@ -247,6 +247,9 @@ async def test_a_difference_shows_lines_and_fields(api: AdminApi) -> None:
     assert shown["changes"] == [{"field": "model", "base": BODY["model"], "head": "gpt-4o"}]
     same = (await api.ada.client.get(f"{path}/diff", params={"base": 1, "head": 1})).json()
     assert (same["text"], same["changes"]) == ("", [])
+    assert (await api.ada.client.get(f"{path}/diff")).json() == shown
+    first = (await api.ada.client.get(f"{path}/diff", params={"head": 1})).json()
+    assert first == same
     error_of(await api.ada.client.get(f"{path}/diff", params={"base": 1, "head": 3}), 404)
 
 

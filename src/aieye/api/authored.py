@@ -22,6 +22,10 @@ VersionNumber = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 Force = Annotated[
     bool, Query(description="Go on although pipelines call it, and it is renamed or deleted.")
 ]
+BaseVersion = Annotated[
+    VersionNumber | None, Query(description="The one before `head` if left out.")
+]
+HeadVersion = Annotated[VersionNumber | None, Query(description="The newest if left out.")]
 
 
 class LabelWrite(WriteModel):

@@ -11,10 +11,12 @@ from pydantic import ConfigDict, Field, field_validator
 
 from aieye.access import uses
 from aieye.api.authored import (
+    BaseVersion,
     CallableName,
     Dependants,
     Difference,
     Force,
+    HeadVersion,
     LabelWrite,
     RollBack,
     VersionNumber,
@@ -334,15 +336,16 @@ async def diff_pipeline(
     caller: CurrentActor,
     state: CurrentState,
     session: Reading,
-    base: Annotated[VersionNumber, Query(description="The older one.")],
-    head: Annotated[VersionNumber | None, Query(description="The newest if left out.")] = None,
+    base: BaseVersion = None,
+    head: HeadVersion = None,
 ) -> Difference:
     """What differs, the text line by line."""
     functions = state.function_catalogue()
-    one, other = [
-        await pipelines.get_pipeline(session, functions, pipeline_id, actor=caller, version=version)
-        for version in (base, head)
-    ]
+    other = await pipelines.get_pipeline(
+        session, functions, pipeline_id, actor=caller, version=head
+    )
+    older = base or max(1, other.shown_version - 1)
+    one = await pipelines.get_pipeline(session, functions, pipeline_id, actor=caller, version=older)
     return difference_of(
         (one.shown_version, one.source, {"args": _args(one)}),
         (other.shown_version, other.source, {"args": _args(other)}),

@@ -11,10 +11,12 @@ from pydantic import ConfigDict, Field, field_validator
 
 from aieye.access import uses
 from aieye.api.authored import (
+    BaseVersion,
     CallableName,
     Dependants,
     Difference,
     Force,
+    HeadVersion,
     LabelWrite,
     RollBack,
     VersionNumber,
@@ -252,12 +254,13 @@ async def diff_prompt(
     prompt_id: PathId,
     caller: CurrentActor,
     session: Reading,
-    base: Annotated[VersionNumber, Query(description="The older one.")],
-    head: Annotated[VersionNumber | None, Query(description="The newest if left out.")] = None,
+    base: BaseVersion = None,
+    head: HeadVersion = None,
 ) -> Difference:
     """What differs, the body line by line."""
-    one = await prompts.get_prompt(session, prompt_id, actor=caller, version=base)
     other = await prompts.get_prompt(session, prompt_id, actor=caller, version=head)
+    older = base or max(1, other.shown_version - 1)
+    one = await prompts.get_prompt(session, prompt_id, actor=caller, version=older)
     return difference_of(
         (one.shown_version, one.content.body, _fields(one)),
         (other.shown_version, other.content.body, _fields(other)),
