@@ -14,6 +14,7 @@ from aieye.db.group_writer import GroupWriter
 from aieye.db.types import now
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
+from aieye.pipeline.language.catalogue import Catalogue
 from aieye.settings import Settings
 from aieye.telemetry.colleagues import Colleagues
 from aieye.telemetry.lag import LoopLag
@@ -34,6 +35,8 @@ class State:
     relay: Relay
     metrics: Metrics = field(default_factory=Metrics)
     lag: LoopLag = field(default_factory=LoopLag)
+    # The registered functions as pipelines are checked against them, by name.
+    function_catalogue: Callable[[], Catalogue] = dict
     # Each says what keeps the process from serving, or None.
     ready_checks: list[Callable[[], str | None]] = field(default_factory=list)
     # The other workers of this server, where there are several.

@@ -41,9 +41,11 @@ class Answer:
         assert self.headers.get("content-type", "").startswith("application/json"), str(self)
         body = self.json
         assert isinstance(body, dict), str(self)
-        assert set(body) == {"error"}, str(self)
-        error = body["error"]
+        error = body.get("error")
         assert isinstance(error, dict), str(self)
+        # A pipeline that is refused says all that is wrong beside the error.
+        is_pipeline = error.get("code") == "invalid_pipeline"
+        assert set(body) == ({"error", "diagnostics"} if is_pipeline else {"error"}), str(self)
         assert set(error) == {"message", "type", "code", "param"}, str(self)
         assert isinstance(error["message"], str), str(self)
         assert error["message"], str(self)

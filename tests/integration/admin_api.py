@@ -25,7 +25,16 @@ from aieye.db.tables import AuditEntry, Base
 from aieye.settings import load_settings
 from aieye.state import State
 
-RESOURCES = {"users", "tokens", "providers", "keys", "routes", "prices"}
+RESOURCES = {
+    *("users", "tokens", "providers", "keys", "routes", "prices", "prompts", "pipelines"),
+}
+AUTHORED = ("list", "create", "get", "update", "delete", "list_versions", "diff", "roll_back")
+# The operations of prompts and pipelines, which everybody may have.
+AUTHORED_OPERATIONS = {
+    *(f"{kind}_{act}" for kind in ("prompts", "pipelines") for act in AUTHORED),
+    *("prompts_label", "prompts_list_dependants", "pipelines_label", "pipelines_list_dependants"),
+    *("pipelines_check", "pipelines_format"),
+}
 SECRET_KEY = "0123456789abcdefghijklmnopqrstuvwxyz"
 BASE_URL = "http://127.0.0.1:8000"
 PROVIDER_SECRET = "sk-canary-provider-4f1a9c77d2"

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from aieye.db.tables import Base
 from tests.documented import Operation, read_operations
-from tests.integration.admin_api import AdminApi, Person, error_of
+from tests.integration.admin_api import AUTHORED_OPERATIONS, AdminApi, Person, error_of
 from tests.integration.ledger_api import LedgerApi, call, entry, request, running_ledger_api
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
@@ -32,6 +32,7 @@ USERS_MAY = {
     *("tokens_list", "tokens_create", "tokens_get", "tokens_update", "tokens_roll"),
     *("tokens_delete", "users_get_me", "users_update_me", "calls_list", "calls_get", "calls_body"),
     *("usage_list", "cache_get", "cache_explain"),
+    *AUTHORED_OPERATIONS,
 }
 
 
@@ -66,11 +67,16 @@ async def furnished(database_url: str, tmp_path: Path) -> AsyncIterator[Furnishe
         provider = await api.provider()
         (key,) = (await root.get("/api/v1/keys")).json()["data"]
         made = {"providers": provider["id"], "keys": key["id"], "users": api.ben.id}
-        for resource, body in (
-            ("routes", {"alias": "fast", "targets": [{"model": "m", "provider": "openai"}]}),
-            ("prices", {"model": "m", "rates": {"input": "1", "output": "2"}}),
-        ):
-            made[resource] = (await root.post(f"/api/v1/{resource}", json=body)).json()["id"]
+        buddy = {"name": "bens_prompt", "body": "Hey {buddy}", "model": "m"}
+        things: tuple[tuple[httpx.AsyncClient, str, dict[str, Any]], ...] = (
+            (root, "routes", {"alias": "fast", "targets": [{"model": "m", "provider": "openai"}]}),
+            (root, "prices", {"model": "m", "rates": {"input": "1", "output": "2"}}),
+            (api.ben.client, "prompts", buddy),
+            (api.ben.client, "pipelines", {"name": "bens", "source": "bens_prompt(buddy)"}),
+        )
+        for client, resource, body in things:
+            answer = await client.post(f"/api/v1/{resource}", json=body)
+            made[resource] = answer.json()["id"]
         booked = call(user_id=api.ben.id, token_id=api.ben.token_id)
         await ledger.settle(booked)
         ledger.cache.keep(entry(), request(), is_kept=False)

@@ -19,6 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from aieye.errors import AieyeError
+from aieye.pipeline.language.errors import InvalidPipeline
 from aieye.telemetry import DENIED, RequestId, denials, request_id
 
 log = structlog.get_logger()
@@ -38,8 +39,11 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def error_body(error: AieyeError) -> bytes:
-    """OpenAI's error object for `error`, as JSON."""
-    return _body(error.message, error.type, error.code, error.param)
+    """OpenAI's error object for `error`, as JSON; beside it what is wrong with a pipeline."""
+    more = {}
+    if isinstance(error, InvalidPipeline):
+        more = {"diagnostics": [found.as_dict() for found in error.diagnostics]}
+    return _body(error.message, error.type, error.code, error.param, **more)
 
 
 async def render_error(request: Request, error: Exception) -> Response:
@@ -114,9 +118,9 @@ def _shown(part: str | int) -> str:
     return str(part) if isinstance(part, int) or _FIELD.fullmatch(part) else "…"
 
 
-def _body(message: str, kind: str, code: str | None, param: str | None) -> bytes:
+def _body(message: str, kind: str, code: str | None, param: str | None, **more: Any) -> bytes:
     error = {"message": _encodable(message), "type": kind, "code": code, "param": param}
-    return orjson.dumps({"error": error})
+    return orjson.dumps({"error": error, **more})
 
 
 def _encodable(text: str) -> str:

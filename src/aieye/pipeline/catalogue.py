@@ -1,0 +1,116 @@
+"""What the owner of a pipeline may use, as definitions that pipelines are checked against.
+
+That is every function, the owner's own prompts and pipelines, and those that are shared; being an
+administrator adds nothing. Of each the version counts that runs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye.db.tables import Pipeline, PipelineUse, PipelineVersion, Prompt, PromptVersion
+from aieye.pipeline.language.catalogue import Catalogue, Definition, Parameter
+from aieye.pipeline.language.nodes import Type
+from aieye.pipeline.stored import Reference, read_arguments
+
+_TEXT = Type("str")
+
+
+async def catalogue_of(
+    session: AsyncSession, functions: Catalogue, owner_id: int
+) -> dict[str, Definition]:
+    """What the user may use, by name."""
+    prompts = await session.execute(_prompts().where(_usable(Prompt, owner_id)))
+    pipelines = (await session.execute(_pipelines().where(_usable(Pipeline, owner_id)))).all()
+    names = {row.id: row.name for row in pipelines}
+    calls = await _calls(session)
+    found = [_prompt(row) for row in prompts]
+    found += [_pipeline(row, _seen_calls(row.id, calls, names)) for row in pipelines]
+    return {definition.name: definition for definition in found} | dict(functions)
+
+
+async def definitions_of(
+    session: AsyncSession, functions: Catalogue, owner_id: int, references: Collection[Reference]
+) -> Mapping[Reference, Definition]:
+    """Those of `references` that are still there for the user, under whatever name."""
+    wanted: defaultdict[str, set[int]] = defaultdict(set)
+    for kind, id_ in references:
+        wanted[kind].add(id_)
+    found = [one for one in functions.values() if one.id in wanted["function"]]
+    if ids := wanted["prompt"]:
+        prompts = _prompts().where(_usable(Prompt, owner_id), Prompt.id.in_(ids))
+        found += [_prompt(row) for row in await session.execute(prompts)]
+    if ids := wanted["pipeline"]:
+        pipelines = _pipelines().where(_usable(Pipeline, owner_id), Pipeline.id.in_(ids))
+        found += [_pipeline(row) for row in await session.execute(pipelines)]
+    return {(one.kind, one.id): one for one in found if isinstance(one.id, int)}
+
+
+def _usable(table: type[Prompt | Pipeline], owner_id: int) -> ColumnElement[bool]:
+    return table.deleted_at.is_(None) & or_(table.is_shared, table.user_id == owner_id)
+
+
+def _prompts() -> Select[int, str, list[str]]:
+    return select(Prompt.id, Prompt.name, PromptVersion.variables).join(
+        PromptVersion,
+        (PromptVersion.prompt_id == Prompt.id) & (PromptVersion.number == Prompt.served_version),
+    )
+
+
+def _pipelines() -> Select[int, str, list[dict[str, Any]]]:
+    return select(Pipeline.id, Pipeline.name, PipelineVersion.arguments).join(
+        PipelineVersion,
+        (PipelineVersion.pipeline_id == Pipeline.id)
+        & (PipelineVersion.number == Pipeline.served_version),
+    )
+
+
+def _prompt(row: Row[int, str, list[str]]) -> Definition:
+    id_, name, variables = row
+    return Definition(name, "prompt", tuple(Parameter(one, _TEXT) for one in variables), id_)
+
+
+def _pipeline(row: Row[int, str, list[dict[str, Any]]], calls: tuple[str, ...] = ()) -> Definition:
+    id_, name, arguments = row
+    return Definition(name, "pipeline", read_arguments(arguments), id_, calls)
+
+
+async def _calls(session: AsyncSession) -> Mapping[int, list[int]]:
+    """Which pipelines each pipeline calls, whoever owns them."""
+    rows = await session.execute(
+        select(PipelineUse.pipeline_id, PipelineUse.object_id)
+        .join(
+            Pipeline,
+            (Pipeline.id == PipelineUse.pipeline_id)
+            & (Pipeline.served_version == PipelineUse.number),
+        )
+        .where(PipelineUse.kind == "pipeline", Pipeline.deleted_at.is_(None))
+    )
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for caller, callee in rows:
+        found[caller].append(callee)
+    return found
+
+
+def _seen_calls(
+    caller: int, calls: Mapping[int, list[int]], names: Mapping[int, str]
+) -> tuple[str, ...]:
+    """What a pipeline calls among those that have names here.
+
+    Others' private pipelines are passed through: a circle is found although it leads through them,
+    and they are not named.
+    """
+    seen: set[int] = set()
+    waiting = list(calls.get(caller, ()))
+    while waiting:
+        callee = waiting.pop()
+        if callee not in seen:
+            seen.add(callee)
+            if callee not in names:
+                waiting += calls.get(callee, ())
+    return tuple(sorted(names[callee] for callee in seen if callee in names))

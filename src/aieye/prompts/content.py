@@ -1,0 +1,85 @@
+"""What a prompt says and how the model is asked: the part of it that has versions. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from aieye.errors import Unprocessable
+from aieye.prompts.substitution import variables
+
+MAX_BODY_CHARACTERS: Final = 1 << 18
+MAX_PARAMS_BYTES: Final = 64 * 1024
+
+# What a prompt decides elsewhere, or what the call itself decides.
+_KEPT: Final = {
+    "model": "is a field of the prompt itself",
+    "messages": "are made of the prompt's body and `system`",
+    "response_format": "is said by `json_mode` and `schema`",
+    "stream": "is decided by who calls",
+    "stream_options": "is decided by who calls",
+    "n": "is 1: a prompt has one answer",
+    "cache": "is decided by who calls",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One version of a prompt.
+
+    `params` go to the model as they are, but for `system`, the text of the first message. `schema`
+    is a JSON schema; with it, or in `json_mode`, the answer is JSON.
+    """
+
+    body: str
+    model: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    json_mode: bool = False
+    schema: Mapping[str, Any] | None = None
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return variables(self.body)
+
+
+def check_content(content: Content) -> Content:
+    """The content, which should be one that can be stored and sent. Raises `Unprocessable`."""
+    check_text(content.body, longest=MAX_BODY_CHARACTERS, param="body")
+    if not content.body.strip():
+        raise Unprocessable("body should not be empty.", param="body")
+    _check_params(content.params)
+    if content.schema is not None:
+        _check_size(content.schema, "schema")
+    return content
+
+
+def check_text(text: str, *, longest: int, param: str) -> str:
+    """Text of several lines that both databases store. Raises `Unprocessable`."""
+    if len(text) > longest:
+        raise Unprocessable(f"{param} has {longest:,} characters at most.", param=param)
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise Unprocessable(f"{param} holds a character that cannot be stored.", param=param)
+    return text
+
+
+def _check_params(params: Mapping[str, Any]) -> None:
+    for name, reason in _KEPT.items():
+        if name in params:
+            raise Unprocessable(f"params: `{name}` {reason}.", param="params")
+    system = params.get("system")
+    if system is not None and not isinstance(system, str):
+        raise Unprocessable("params: `system` should be text.", param="params")
+    _check_size(params, "params")
+
+
+def _check_size(value: Mapping[str, Any], param: str) -> None:
+    try:
+        size = len(orjson.dumps(dict(value)))
+    except (TypeError, RecursionError) as error:
+        # Numbers beyond 64 bits, halves of surrogate pairs, hundreds of levels.
+        raise Unprocessable(f"{param} holds a value that cannot be stored.", param=param) from error
+    if size > MAX_PARAMS_BYTES:
+        raise Unprocessable(f"{param} has {MAX_PARAMS_BYTES:,} bytes at most.", param=param)
