@@ -261,6 +261,180 @@ class Instance(Base):
     seen_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
 
 
+class CallableName(Base):
+    """The one name space of what pipelines call: who holds a name (`kind` and `object_id`)."""
+
+    __tablename__ = "names"
+    __table_args__ = (Index("uq_names_kind_object_id", "kind", "object_id", unique=True),)
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(12))
+    object_id: Mapped[int] = mapped_column(Integer)
+
+
+class Authored(Stamped):
+    """What people write for pipelines to call; what it says is in versions, which never change.
+
+    `version` is the newest. `served_version` is what runs: the one that `labels` (a label's version
+    by its name) calls `production`, else the newest.
+    """
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    is_shared: Mapped[bool] = mapped_column(Boolean, default=False)
+    version: Mapped[int] = mapped_column(Integer)
+    served_version: Mapped[int] = mapped_column(Integer)
+    labels: Mapped[dict[str, int]] = mapped_column(Json, default=dict)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class Prompt(Authored, Base):
+    """A text with variables for a model."""
+
+    __tablename__ = "prompts"
+
+    description: Mapped[str] = mapped_column(Text, default="")
+
+
+class PromptVersion(Base):
+    """What a prompt says, as it was saved once. `variables` are those of `body`, in its order."""
+
+    __tablename__ = "prompt_versions"
+
+    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    body: Mapped[str] = mapped_column(Text)
+    variables: Mapped[list[str]] = mapped_column(Json)
+    model: Mapped[str] = mapped_column(String(200))
+    params: Mapped[dict[str, Any]] = mapped_column(Json)
+    json_mode: Mapped[bool] = mapped_column(Boolean)
+    schema: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    created_by: Mapped[int | None] = mapped_column(Integer)
+
+
+class Pipeline(Authored, Base):
+    """Prompts, functions and other pipelines, composed."""
+
+    __tablename__ = "pipelines"
+
+
+class PipelineVersion(Base):
+    """The text of a pipeline and what was found when it was saved.
+
+    `arguments` are `[{"name", "type" | null, "is_required", "default"}]`, `diagnostics` warnings,
+    and `bindings` what each callee stands for, by its offset in the text:
+    `[{"at", "name", "kind", "id", "parameters"}]` (see `aieye.pipeline.stored`).
+    """
+
+    __tablename__ = "pipeline_versions"
+
+    pipeline_id: Mapped[int] = mapped_column(ForeignKey("pipelines.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    source: Mapped[str] = mapped_column(Text)
+    arguments: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+    bindings: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+    diagnostics: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    created_by: Mapped[int | None] = mapped_column(Integer)
+
+
+class PipelineUse(Base):
+    """What a version of a pipeline calls: a function, a prompt, a preset or a pipeline."""
+
+    __tablename__ = "pipeline_uses"
+    __table_args__ = (Index("ix_pipeline_uses_kind_object_id", "kind", "object_id"),)
+
+    pipeline_id: Mapped[int] = mapped_column(ForeignKey("pipelines.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(12), primary_key=True)
+    object_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+
+
+class PipelineTag(Base):
+    """A word that pipelines are found by."""
+
+    __tablename__ = "pipeline_tags"
+
+    pipeline_id: Mapped[int] = mapped_column(ForeignKey("pipelines.id"), primary_key=True)
+    tag: Mapped[str] = mapped_column(String(50), primary_key=True, index=True)
+    position: Mapped[int] = mapped_column(Integer)
+
+
+class Execution(Base):
+    """One run of a pipeline. `run_id` is what its calls in the ledger are marked with.
+
+    `error` is null or a diagnostic's fields. Costs are null while a step's is unknown.
+    """
+
+    __tablename__ = "executions"
+    __table_args__ = (
+        Index("ix_executions_pipeline_id_id", "pipeline_id", "id"),
+        Index("ix_executions_user_id_id", "user_id", "id"),
+        Index(
+            "ix_executions_running",
+            "instance_id",
+            sqlite_where=text("status = 'running'"),
+            postgresql_where=text("status = 'running'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    run_id: Mapped[str] = mapped_column(String(64), unique=True)
+    instance_id: Mapped[str] = mapped_column(String(32))
+    # Null for a text that is not saved. Ids of what may be gone by now: the run stays.
+    pipeline_id: Mapped[int | None] = mapped_column(Integer)
+    pipeline_version: Mapped[int | None] = mapped_column(Integer)
+    pipeline: Mapped[str | None] = mapped_column(String(100))
+    user_id: Mapped[int | None] = mapped_column(Integer)
+    token_id: Mapped[int | None] = mapped_column(Integer)
+    key_id: Mapped[int | None] = mapped_column(Integer)
+    status: Mapped[str] = mapped_column(String(12))
+    started_at: Mapped[datetime] = mapped_column(UtcTime, default=now, index=True)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    arguments: Mapped[dict[str, Any]] = mapped_column(Json)
+    output: Mapped[Any | None] = mapped_column(Json)
+    error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    tokens_input: Mapped[int] = mapped_column(BigInteger, default=0)
+    tokens_output: Mapped[int] = mapped_column(BigInteger, default=0)
+    cost_nano: Mapped[int | None] = mapped_column(NanoDollars)
+    cost_input_nano: Mapped[int | None] = mapped_column(NanoDollars)
+    saved_nano: Mapped[int | None] = mapped_column(NanoDollars)
+
+
+class ExecutionStep(Base):
+    """A step of a run as it was traced: where it stands in the text, when it ran, what it cost.
+
+    `path` leads to it through pipelines that call others. `arguments` and `output` are previews.
+    """
+
+    __tablename__ = "execution_steps"
+
+    execution_id: Mapped[int] = mapped_column(ForeignKey("executions.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    path: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(String(100))
+    kind: Mapped[str] = mapped_column(String(12))
+    span_start: Mapped[int] = mapped_column(Integer)
+    span_end: Mapped[int] = mapped_column(Integer)
+    status: Mapped[str] = mapped_column(String(12))
+    attempts: Mapped[int] = mapped_column(Integer)
+    queued_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    cache: Mapped[str | None] = mapped_column(String(8))
+    arguments: Mapped[Any | None] = mapped_column(Json)
+    output: Mapped[Any | None] = mapped_column(Json)
+    error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    model: Mapped[str | None] = mapped_column(String(200))
+    tokens_input: Mapped[int | None] = mapped_column(BigInteger)
+    tokens_output: Mapped[int | None] = mapped_column(BigInteger)
+    cost_nano: Mapped[int | None] = mapped_column(NanoDollars)
+    cost_input_nano: Mapped[int | None] = mapped_column(NanoDollars)
+    saved_nano: Mapped[int | None] = mapped_column(NanoDollars)
+
+
 class CacheEntry(Base):
     """A stored answer. `checksum` covers key and body; an entry that fails it is a miss.
 

@@ -1,0 +1,156 @@
+"""What people write for pipelines to call: who may see and change it, its versions and labels.
+
+Everybody sees their own and what is shared, administrators everything. Only the owner and
+administrators change it; what somebody may not see does not exist for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+from sqlalchemy import ColumnElement, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye.access.audit import Actor
+from aieye.access.names import Kind, check_callable_name, free_name, take_name
+from aieye.access.owners import default_owner
+from aieye.access.texts import check_name
+from aieye.access.uses import refuse_while_used
+from aieye.db.rows import get_living, keyset
+from aieye.db.tables import Authored, Base, Pipeline, Prompt
+from aieye.db.types import now
+from aieye.errors import Forbidden, NotFound, Unprocessable
+
+PRODUCTION: Final = "production"
+"""The label of the version that runs. Without it the newest runs."""
+
+MOST_LABELS: Final = 20
+
+AuthoredT = TypeVar("AuthoredT", Prompt, Pipeline)
+
+
+async def list_visible(
+    session: AsyncSession,
+    table: type[AuthoredT],
+    *,
+    actor: Actor,
+    name: str | None = None,
+    user_id: int | None = None,
+    where: ColumnElement[bool] | None = None,
+    after: int | None = None,
+    limit: int | None = None,
+) -> Sequence[AuthoredT]:
+    """What `actor` may see, in the order of its making; of this name, of this user, if given."""
+    statement = select(table).where(table.deleted_at.is_(None), _may_see(table, actor))
+    if name is not None:
+        statement = statement.where(table.name == name)
+    if user_id is not None:
+        statement = statement.where(table.user_id == user_id)
+    if where is not None:
+        statement = statement.where(where)
+    return (await session.scalars(keyset(statement, table.id, after=after, limit=limit))).all()
+
+
+async def get_visible(
+    session: AsyncSession, table: type[AuthoredT], row_id: int, *, actor: Actor
+) -> AuthoredT:
+    """The row. Raises `NotFound`, also when it is another's and not shared."""
+    row = await get_living(session, table, row_id)
+    if not (row.is_shared or actor.may_see(row.user_id)):
+        raise NotFound(f"There is no {_kind(table)} {row_id}.")
+    return row
+
+
+async def get_changeable(
+    session: AsyncSession, table: type[AuthoredT], row_id: int, *, actor: Actor
+) -> AuthoredT:
+    """The row, to change it. Raises `NotFound`, and `Forbidden` when it is only shared."""
+    row = await get_visible(session, table, row_id, actor=actor)
+    if not actor.may_see(row.user_id):
+        raise Forbidden(f"Only its owner and administrators change a {_kind(table)}.")
+    return row
+
+
+async def owner_of_new(session: AsyncSession, actor: Actor) -> int:
+    """Whose it is what `actor` makes."""
+    return actor.user_id or (await default_owner(session)).id
+
+
+async def add(session: AsyncSession, row: AuthoredT) -> None:
+    """Store a new one under its name. Raises `NameTaken`, `Unprocessable`."""
+    check_callable_name(row.name)
+    session.add(row)
+    await session.flush()
+    await take_name(session, row.name, _kind(type(row)), row.id)
+
+
+async def rename(
+    session: AsyncSession, row: AuthoredT, name: str, *, force: bool, actor: Actor
+) -> None:
+    """Give it another name. Pipelines that call it go on doing so; their texts keep the old name.
+
+    Raises `InUse` unless `force`, `NameTaken`, `Unprocessable`.
+    """
+    if name == row.name:
+        return
+    check_callable_name(name)
+    kind = _kind(type(row))
+    if not force:
+        await refuse_while_used(session, kind, row.id, actor=actor)
+    await take_name(session, name, kind, row.id)
+    row.name = name
+
+
+async def remove(session: AsyncSession, row: AuthoredT, *, force: bool, actor: Actor) -> None:
+    """Delete it; another may have its name. Raises `InUse` unless `force`."""
+    kind = _kind(type(row))
+    if not force:
+        await refuse_while_used(session, kind, row.id, actor=actor)
+    await free_name(session, kind, row.id)
+    row.deleted_at = now()
+
+
+# -- versions and labels -----------------------------------------------------------------------
+
+
+def number_next(row: Authored) -> int:
+    """The number of its next version, which is the newest from now on."""
+    row.version += 1
+    _serve(row)
+    return row.version
+
+
+def set_label(row: Authored, label: str, number: int | None) -> None:
+    """Let a label name a version, or none. Raises `NotFound`, `Unprocessable`."""
+    check_name(label, param="label")
+    if number is not None:
+        check_number(row, number)
+    labels = {key: value for key, value in row.labels.items() if key != label}
+    if number is not None:
+        labels[label] = number
+    if len(labels) > MOST_LABELS:
+        raise Unprocessable(f"There are {MOST_LABELS} labels at most.", param="label")
+    row.labels = dict(sorted(labels.items()))
+    _serve(row)
+
+
+def check_number(row: Authored, number: int) -> int:
+    """`number`, which should be one of its versions. Raises `NotFound`."""
+    if not 1 <= number <= row.version:
+        raise NotFound(f"There is no version {number}.", param="version")
+    return number
+
+
+def _serve(row: Authored) -> None:
+    row.served_version = row.labels.get(PRODUCTION, row.version)
+
+
+def _may_see(table: type[AuthoredT], actor: Actor) -> ColumnElement[bool]:
+    if actor.is_administrator:
+        return true()
+    return or_(table.is_shared, table.user_id == actor.user_id)
+
+
+def _kind(table: type[Base]) -> Kind:
+    return "prompt" if table is Prompt else "pipeline"
