@@ -189,12 +189,13 @@ def _invoke(implementation: Callable[..., Any], signature: Signature) -> Invoke:
 
 
 class _Texts:
-    """Where the functions stand in the file, and what tells their texts from others."""
+    """Where the functions stand in the file, and what tells what they say from anything else.
+
+    Comments and blank lines say nothing.
+    """
 
     def __init__(self, source: Source) -> None:
-        # The same reading as the compiler's, coding cookie and byte order mark included.
         tree = ast.parse(source.content, source.path)
-        lines = source.content.splitlines()
         functions = [
             node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         ]
@@ -204,23 +205,22 @@ class _Texts:
             for name, times in counted.items()
             if times > 1
         }
-        self._lines = {node.name: node.lineno for node in functions}
-        self._texts: dict[str, bytes] = {}
-        for node in functions:
-            if not node.name.startswith("_"):
-                start = min([node.lineno, *(one.lineno for one in node.decorator_list)]) - 1
-                end = node.end_lineno or node.lineno
-                self._texts[node.name] = b"\n".join(lines[start:end])
-                lines[start:end] = [b""] * (end - start)
+        self._nodes = {node.name: node for node in functions}
         # What all functions of the file may use: imports, constants, helpers.
-        self._rest = b"\n".join(line for line in lines if line.strip())
+        tree.body = [node for node in tree.body if node not in functions or _is_hidden(node)]
+        self._rest = ast.dump(tree)
 
     def line(self, name: str, implementation: Callable[..., Any]) -> int:
         first: int = inspect.unwrap(implementation).__code__.co_firstlineno
-        return self._lines.get(name, first)
+        return self._nodes[name].lineno if name in self._nodes else first
 
     def digest(self, name: str) -> str:
-        return sha256(self._texts.get(name, b"") + b"\0" + self._rest).hexdigest()
+        own = ast.dump(self._nodes[name]) if name in self._nodes else ""
+        return sha256(f"{own}\0{self._rest}".encode(errors="surrogatepass")).hexdigest()
+
+
+def _is_hidden(node: ast.stmt) -> bool:
+    return getattr(node, "name", "").startswith("_")
 
 
 def _first_two(lines: list[int]) -> tuple[int, int]:
