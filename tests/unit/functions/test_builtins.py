@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -231,3 +232,11 @@ async def test_prompts_are_looked_up_in_the_context(builtins: Mapping[str, Funct
     assert listed == {"greeting": "Says hello."}
     given = {"prompt_name": "greeting"}
     assert await run_on_loop(builtins["prompt"], given, Prompts(), 1) == "Hey {buddy}"
+
+
+def test_the_page_for_authors_lists_exactly_those_that_there_are(
+    builtins: Mapping[str, Function],
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "functions.md").read_text()
+    rows = re.findall(r"^\| (?:\w+) \| `([a-z0-9_ ]+)` \|$", page, re.MULTILINE)
+    assert sorted(" ".join(rows).split()) == sorted(builtins)
