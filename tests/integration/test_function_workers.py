@@ -72,7 +72,7 @@ FILE = """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
         hang()
-    def eat(): return len(bytearray(2**40))
+    def eat(): return len(bytes(3 * 2**30))
     def flood(): print("x" * 10**8, file=sys.stderr); return "flooded"
     def recurse(): return recurse()
     def endless(): return "x" * 10**8
@@ -242,6 +242,21 @@ async def test_a_process_that_ended_since_its_last_call_is_not_held_against_the_
     os.kill(first, signal.SIGKILL)
     # At once, before the loop has heard of it.
     assert await call(workers, functions["pid"]) != first
+
+
+async def test_a_process_that_was_busy_when_files_changed_does_nothing_more(
+    functions: Functions,
+) -> None:
+    workers = Workers(size=1)
+    try:
+        first = await call(workers, functions["pid"])
+        busy = asyncio.create_task(call(workers, functions["sleep"], 0.2))
+        await asyncio.sleep(0)
+        workers.replace()
+        assert await busy == "slept"
+        assert await call(workers, functions["pid"]) != first
+    finally:
+        await workers.close()
 
 
 async def test_what_a_function_prints_is_nobodys(workers: Workers, functions: Functions) -> None:
