@@ -36,6 +36,7 @@ from aieye.db.group_writer import GroupWriter
 from aieye.db.migrate import migrate
 from aieye.db.presence import Presence
 from aieye.errors import PayloadTooLarge
+from aieye.functions.service import Functions
 from aieye.gateway.admission import LedgerAdmission
 from aieye.gateway.owned import Owned
 from aieye.gateway.relay import Relay
@@ -227,6 +228,10 @@ async def running(
         )  # fmt: skip
         metrics.knows_model = _known_models(gateway)
         stack.push_async_callback(gateway.close)
+        functions = Functions(database, settings)
+        stack.push_async_callback(functions.close)
+        await functions.start()
+        directory.on_change(lambda _snapshot: functions.notice())
         state = State(
             settings=settings,
             database=database,
@@ -236,6 +241,7 @@ async def running(
             cache=cache,
             gateway=gateway,
             relay=Relay(settings, gateway, Owned(database, writer)),
+            functions=functions,
             metrics=metrics,
         )
         background = Background()

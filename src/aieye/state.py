@@ -12,6 +12,7 @@ from aieye.cache.service import Cache
 from aieye.db.engine import Database
 from aieye.db.group_writer import GroupWriter
 from aieye.db.types import now
+from aieye.functions.service import Functions
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.pipeline.language.catalogue import Catalogue
@@ -33,6 +34,7 @@ class State:
     cache: Cache
     gateway: Gateway
     relay: Relay
+    functions: Functions
     metrics: Metrics = field(default_factory=Metrics)
     lag: LoopLag = field(default_factory=LoopLag)
     # The registered functions as pipelines are checked against them, by name.

@@ -22,6 +22,7 @@ from aieye.api.deps import assert_every_route_has_a_policy
 from aieye.api.rendering import add_error_handlers
 from aieye.db.engine import Database
 from aieye.db.tables import AuditEntry, Base
+from aieye.functions.service import Functions
 from aieye.settings import load_settings
 from aieye.state import State
 
@@ -111,17 +112,22 @@ async def running_admin_api(database_url: str, directory: Path) -> AsyncIterator
     """The application over the migrated database at `database_url`."""
     database = Database(database_url)
     cipher = Cipher([SECRET_KEY])
+    settings = load_settings(
+        data_dir=directory, database_url=database_url, funcs_dir=directory / "funcs"
+    )
     parts: dict[str, Any] = {
-        "settings": load_settings(data_dir=directory, database_url=database_url),
+        "settings": settings,
         "database": database,
         "cipher": cipher,
         "directory": Directory(database, cipher),
+        "functions": Functions(database, settings),
     }
     # The gateway and what it needs are not there: none of these resources calls a provider.
     state = State(**(_absent_parts() | parts))
     await state.directory.start()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
+        stack.push_async_callback(state.functions.close)
         api = AdminApi(_make_app(state), state, *([None] * 5))  # type: ignore[arg-type] # filled next
         api.anonymous = await stack.enter_async_context(api.client())
         api.administrator = await _person(stack, api, "root@example.org", "administrator")

@@ -30,7 +30,7 @@ from aieye.cli.providers import CONFIG_KEY_PLACE
 from aieye.cli.tokens import parse_expiry
 from aieye.db.engine import Database
 from aieye.db.exclusive import ServeLock
-from aieye.db.tables import AuditEntry, User
+from aieye.db.tables import AuditEntry, RegisteredFunction, User
 from aieye.errors import InvalidRequest
 from aieye.settings import Settings
 from tests.servers import DatabaseKind
@@ -687,3 +687,38 @@ def test_what_a_command_writes_is_its_owners_alone(
     written = [*Path("data").rglob("*"), *Path("backups").rglob("*")]
     assert {"aieye.db"} < {path.name for path in written}
     assert [path for path in written if path.stat().st_mode & 0o077] == []
+
+
+# -- functions ---------------------------------------------------------------------------------
+
+
+def test_functions_are_registered_from_the_files(aieye: Aieye, database_url: str) -> None:
+    Path("funcs").mkdir()
+    Path("funcs/custom_a.py").write_text("def greet(buddy):\n    return f'Hi, {buddy}'\n")
+    made = aieye("funcs", "sync")
+    assert made.code == 0, made.err
+    (added,) = made.out.splitlines()
+    assert {"greet,", "uppercase"} < set(added.removeprefix("added: ").split(" "))
+    again = aieye("funcs", "sync")
+    assert (again.code, again.out) == (0, "")
+    assert again.err == "Everything is registered as it is.\n"
+    rows = {row.name: row.file for row in _rows(database_url, RegisteredFunction)}
+    assert rows["greet"] == "custom_a.py"
+    entries = [row for row in _rows(database_url, AuditEntry) if row.action == "function.sync"]
+    assert [row.actor for row in entries] == ["command line"] * 2
+
+
+def test_a_file_that_fails_is_named_and_makes_the_exit_code_2(aieye: Aieye) -> None:
+    Path("funcs").mkdir()
+    Path("funcs/builtins.py").write_text("def one():\n    return 1\n")
+    Path("funcs/custom_a.py").write_text("def good(x):\n    return x\n")
+    Path("funcs/custom_b.py").write_text("import os\n\ndef bad(:\n")
+    made = aieye("funcs", "sync")
+    assert (made.code, made.out) == (2, "added: good, one\n")
+    assert made.err == "Warning: custom_b.py:3: SyntaxError: invalid syntax\n"
+    Path("funcs/custom_b.py").unlink()
+    Path("funcs/custom_a.py").write_text("def other(x):\n    return x\n")
+    Path("funcs/builtins.py").write_text("def one():\n    return 11\n")
+    made = aieye("funcs", "sync")
+    assert (made.code, made.err) == (0, "")
+    assert made.out == "added: other\nchanged: one\nremoved: good\n"

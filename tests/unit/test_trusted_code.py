@@ -1,4 +1,7 @@
-"""No part of the service makes code of data: nothing that is sent or stored is ever run."""
+"""No part of the service makes code of data: nothing that is sent or stored is ever run.
+
+Functions are files in a directory of the operator's, and no request writes there.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,11 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src" / "aieye"
 # What turns data into code, or starts a program: nothing here may, whoever asks.
 RUNS_CODE = {"exec", "eval", "compile", "__import__", "system", "popen", "fork", "execv", "spawnv"}
+# The two that may, each in its one way: run a file of functions, start a worker process for them.
+ALLOWED = {
+    "functions/module.py": ["exec", "compile"],
+    "functions/process.py": ["['', 'subprocess']"],
+}
 LOADS_CODE = {"pickle", "marshal", "shelve", "dill", "yaml", "subprocess", "ctypes", "code"}
 
 
@@ -33,4 +41,9 @@ def test_no_part_of_the_service_makes_code_of_data_or_starts_a_program() -> None
         for path in SOURCE.rglob("*.py")
     }
     assert len(found) > 100
-    assert {path: lines for path, lines in found.items() if lines} == {}
+    kinds = {
+        path: [line.partition(", line")[0] for line in lines]
+        for path, lines in found.items()
+        if lines
+    }
+    assert kinds == ALLOWED

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from aieye import __version__
-from aieye.cli import people, providers, serving, storage, tokens
+from aieye.cli import functions, people, providers, serving, storage, tokens
 from aieye.cli.terminal import complain
 from aieye.errors import AieyeError
 
@@ -41,6 +41,7 @@ app.add_typer(people.user, name="user")
 app.add_typer(providers.provider, name="provider")
 app.add_typer(providers.key, name="key")
 app.add_typer(tokens.token, name="token")
+app.add_typer(functions.funcs, name="funcs")
 
 
 @app.command()

@@ -276,6 +276,22 @@ class CallableName(Base):
     object_id: Mapped[int] = mapped_column(Integer)
 
 
+class RegisteredFunction(Stamped, Base):
+    """A function that pipelines may call; one that comes back has its old row.
+
+    `definition` is what its file said of it when it was registered, `aieye.functions.model.describe`.
+    """
+
+    __tablename__ = "functions"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    file: Mapped[str] = mapped_column(String(255))
+    source_hash: Mapped[str] = mapped_column(String(64))
+    definition: Mapped[dict[str, Any]] = mapped_column(Json)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
 class Authored(Stamped):
     """What people write for pipelines to call; what it says is in versions, which never change.
 

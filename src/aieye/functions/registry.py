@@ -1,0 +1,168 @@
+"""Which functions are registered: the rows, and what a synchronisation makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye.access.names import free_name
+from aieye.db.rows import get_living, keyset
+from aieye.db.tables import CallableName, RegisteredFunction
+from aieye.db.types import now
+from aieye.functions.model import Failure, Function, describe
+
+KIND: Final = "function"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What a synchronisation did, by name, and what of the files it could not use."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    failed: tuple[Failure, ...]
+
+
+@dataclass(slots=True)
+class Found:
+    """What the files hold at present.
+
+    `functions` by name. Of a file in `broken` nothing is known, so what is registered from it stays.
+    """
+
+    functions: dict[str, Function] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+
+
+def gather(
+    inspected: Iterable[tuple[str, Sequence[Function], Sequence[Failure]]],
+    registered: Mapping[str, str],
+) -> Found:
+    """All files together: each its name, its functions and its failures.
+
+    A name that two files define is refused to both, unless it is registered from one of them
+    (`registered` tells the file of each name): then that one keeps it and the other is refused.
+    """
+    found = Found()
+    by_name: dict[str, list[Function]] = {}
+    for file, functions, failures in inspected:
+        found.failures += failures
+        if failures and not functions:
+            found.broken.add(file)
+        for function in functions:
+            by_name.setdefault(function.name, []).append(function)
+    for name, several in by_name.items():
+        kept = several
+        if len(several) > 1:
+            places = " and ".join(f"{one.file}:{one.line}" for one in several)
+            kept = [one for one in several if one.file == registered.get(name)]
+            found.failures += [
+                Failure(one.file, one.line, f"'{name}' is defined twice: {places}")
+                for one in several
+                if one not in kept
+            ]
+        for one in kept:
+            found.functions[name] = one
+    return found
+
+
+async def list_functions(
+    session: AsyncSession, *, after: int | None = None, limit: int | None = None
+) -> Sequence[RegisteredFunction]:
+    """Registered functions in the order of their making, from behind the id `after`."""
+    table = RegisteredFunction
+    statement = select(table).where(table.deleted_at.is_(None))
+    return (await session.scalars(keyset(statement, table.id, after=after, limit=limit))).all()
+
+
+async def get_function(session: AsyncSession, function_id: int) -> RegisteredFunction:
+    """The registered function. Raises `NotFound`."""
+    return await get_living(session, RegisteredFunction, function_id)
+
+
+async def register(session: AsyncSession, found: Found, *, only_builtins: bool) -> SyncResult:
+    """Make the rows say what was found. The caller holds the revision (`bump_revision`).
+
+    With `only_builtins` nothing is removed and files that people added are left alone.
+    """
+    rows = {row.name: row for row in await session.scalars(select(RegisteredFunction))}
+    living = {name: row for name, row in rows.items() if row.deleted_at is None}
+    removed = [] if only_builtins else await _remove_gone(session, living, found)
+    functions = {
+        name: function
+        for name, function in found.functions.items()
+        if function.is_builtin or not only_builtins
+    }
+    taken = await _taken(session, functions.keys() - living.keys())
+    changed, added, refused = [], [], []
+    for name, function in functions.items():
+        row = rows.get(name) or RegisteredFunction(name=name)
+        if name in living:
+            if _is_changed(row, function):
+                changed.append(name)
+        elif name in taken:
+            reason = f"'{name}' is the name of something else already"
+            refused.append(Failure(function.file, function.line, reason))
+            continue
+        else:
+            # One that comes back has its old id, so that pipelines find it again.
+            added.append(row)
+        _write(row, function)
+    session.add_all(added)
+    await session.flush()
+    session.add_all(CallableName(name=row.name, kind=KIND, object_id=row.id) for row in added)
+    await session.flush()
+    return SyncResult(
+        tuple(sorted(row.name for row in added)),
+        tuple(sorted(changed)),
+        tuple(sorted(removed)),
+        tuple(sorted([*found.failures, *refused], key=lambda one: (one.file, one.line or 0))),
+    )
+
+
+def is_up_to_date(rows: Iterable[RegisteredFunction], functions: Iterable[Function]) -> bool:
+    """Whether each of the functions is registered as it is."""
+    known = {row.name: row for row in rows if row.deleted_at is None}
+    return all(
+        (row := known.get(function.name)) is not None and row.source_hash == function.source_hash
+        for function in functions
+    )
+
+
+async def _remove_gone(
+    session: AsyncSession, living: Mapping[str, RegisteredFunction], found: Found
+) -> list[str]:
+    gone = [
+        row
+        for name, row in living.items()
+        if name not in found.functions and row.file not in found.broken
+    ]
+    for row in gone:
+        row.deleted_at = now()
+        await free_name(session, KIND, row.id)
+    return [row.name for row in gone]
+
+
+async def _taken(session: AsyncSession, names: Collection[str]) -> set[str]:
+    """Those of the names that something has."""
+    statement = select(CallableName.name).where(CallableName.name.in_(names))
+    return set(await session.scalars(statement))
+
+
+def _write(row: RegisteredFunction, function: Function) -> None:
+    row.deleted_at = None
+    row.file = function.file
+    row.source_hash = function.source_hash
+    row.definition = describe(function)
+
+
+def _is_changed(row: RegisteredFunction, function: Function) -> bool:
+    """Whether it says something else, not whether it moved to another line of its file."""
+    was, present = row.definition | {"line": 0}, describe(function) | {"line": 0}
+    return was != present or row.file != function.file
