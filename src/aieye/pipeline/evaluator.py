@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from aieye.pipeline.evaluation.applications import (
+    EMPTY_BYTES,
     Application,
     Attempts,
     MapItems,
@@ -93,7 +94,7 @@ class _Run:
     async def outcome(self, arguments: Mapping[str, Json]) -> Outcome:
         root = Frame(self._plan, bind(self._plan, arguments))
         result = self._plan.result
-        if any(self._plan.has_order):
+        if self._plan.is_ordered:
             self._turns = Turns(root, self._flow)
         loop = asyncio.get_running_loop()
         deadline = loop.call_later(self._options.timeout, self._expire)
@@ -275,14 +276,15 @@ class _Run:
             return
         if not items:
             if step.initial is None:
-                self._flow.settle(frame, index, [], 2)
+                self._flow.settle(frame, index, [], EMPTY_BYTES)
             else:
                 self._take(frame, index, step.initial)
             return
         trace = self._calls.open(frame.prefix + step.path, step.name, step.place, {"list": items})
         kind = MapItems if step.initial is None else ReduceItems
         sized = [(item, size_of(item)) for item in items]
-        work = kind(frame, index, step, sized, trace, self._flow, self._calls.close)
+        window = self._options.max_in_flight
+        work = kind(frame, index, step, sized, trace, self._flow, window, self._calls.close)
         self._start(frame, index, work)
 
     def _start(self, frame: Frame, index: int, work: Application) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aieye.pipeline.limits import (
     FUNCTION_STEP_SECONDS,
+    MAX_CALLS,
     MAX_IN_FLIGHT,
     MAX_ITEMS,
     MODEL_STEP_SECONDS,
@@ -29,6 +30,7 @@ class RunOptions:
     model_timeout: float = MODEL_STEP_SECONDS
     function_timeout: float = FUNCTION_STEP_SECONDS
     max_items: int = MAX_ITEMS
+    max_calls: int = MAX_CALLS
     max_in_flight: int = MAX_IN_FLIGHT
     on_step: Callable[[StepTrace], None] | None = None
 

@@ -243,6 +243,7 @@ class Plan:
     `operands` are the steps that it may ask for, `first` those that it asks for at once, `parents`
     the steps that may ask for it, and `has_order` whether a call in it keeps the order of the text.
     `order` is what has its turn, as in a `Block`. `finals` are the calls whose value is the plan's.
+    `is_ordered`: whether any call in it keeps the order of the text.
     `constants` are the values that are known, by step, with their sizes in bytes.
     """
 
@@ -256,6 +257,7 @@ class Plan:
     parents: tuple[tuple[int, ...], ...]
     has_order: tuple[bool, ...]
     finals: frozenset[int]
+    is_ordered: bool
     constants: tuple[tuple[int, Json, int], ...]
 
     @property

@@ -36,7 +36,7 @@ INLINE: dict[str, Function] = {
     "fred(a; b; c: int)": lambda a, b, c: a + b + c,
     "bar(x: int)": lambda x: x * 10,
     "foo(x: int)": lambda x: f"foo:{x}",
-    "length(s: str)": len,
+    "length(s: str)": lambda **given: len(given["s"]),
     "now()": lambda: "now",
     "same(x)": lambda x: x,
     "positive(x: int)": lambda x: x > 0,

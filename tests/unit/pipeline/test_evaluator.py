@@ -251,7 +251,7 @@ async def test_a_run_that_only_computes_has_a_time_and_lets_others_run() -> None
     pipelines = {"all": "param x; map(same, numbers(1000))"}
     try:
         error = await failure(
-            "map(all, numbers(90))", steps, options=RunOptions(timeout=0.05), pipelines=pipelines
+            "map(all, numbers(90))", steps, options=RunOptions(timeout=0.3), pipelines=pipelines
         )
     finally:
         other.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import TimerHandle, get_running_loop
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from aieye.pipeline.evaluation.frames import FAILED, Flow, Frame
 from aieye.pipeline.failures import Failure
@@ -15,11 +15,15 @@ from aieye.pipeline.trace import Status, StepTrace
 Sized: TypeAlias = tuple[Json, int]
 """A value and how many bytes it counts as."""
 
+EMPTY_BYTES: Final = 2
+"""What a list without items counts as."""
+
 
 class Application:
     """One such step while it runs. `frames` are its items or attempts so far, in order.
 
-    `arrived` are frames whose result is settled and that have not been looked at.
+    `arrived` are frames whose result is settled and that have not been looked at. None stands for one
+    that has been: a run of many items would hold them all.
     """
 
     __slots__ = ("_arguments", "_flow", "arrived", "frame", "frames", "index", "place")
@@ -30,7 +34,7 @@ class Application:
         self.frame = frame
         self.index = index
         self.place = place
-        self.frames: list[Frame] = []
+        self.frames: list[Frame | None] = []
         self.arrived: list[Frame] = []
         self._arguments = arguments
         self._flow = flow
@@ -41,7 +45,8 @@ class Application:
     def leave(self, frame: Frame, index: int) -> None:
         """Stop all that runs for the step."""
         for body in self.frames:
-            self._flow.drop(body)
+            if body is not None:
+                self._flow.drop(body)
 
     def start(self) -> None:
         """Begin what can begin."""
@@ -62,7 +67,7 @@ class Application:
 class _OfItems(Application):
     """What calls its body for items."""
 
-    __slots__ = ("_close", "_items", "_step", "_trace")
+    __slots__ = ("_close", "_items", "_step", "_trace", "_window")
 
     def __init__(
         self,
@@ -72,12 +77,14 @@ class _OfItems(Application):
         items: Sequence[Sized],
         trace: StepTrace,
         flow: Flow,
+        window: int,
         close: Callable[[StepTrace, Status], None],
     ) -> None:
         extras = [_operand(frame, extra) for extra in step.extras]
         super().__init__(frame, index, step.place, extras, flow)
         self._trace = trace
         self._close = close
+        self._window = window
         self._step = step
         self._items = items
 
@@ -101,25 +108,37 @@ class _OfItems(Application):
 
 
 class MapItems(_OfItems):
-    """`map`: all items at once, the results in the order of the items."""
+    """`map`: items side by side, the results in the order of the items.
 
-    __slots__ = ("_missing",)
+    A window of them at a time: more could not be in flight, and would only take room.
+    """
+
+    __slots__ = ("_missing", "_results", "_size")
 
     def start(self) -> None:
         self._missing = len(self._items)
-        for number, item in enumerate(self._items):
-            self._run(self._body(number, [item, *self._arguments]))
+        self._size = EMPTY_BYTES
+        self._results: list[Json] = [None] * self._missing
+        for _ in range(self._window):
+            self._next()
 
     def go_on(self) -> Sized | Failure | None:
         for body in self.arrived:
             if (failure := _failure(body)) is not None:
                 return failure
+            number = body.items[-1]
+            self._results[number], size = _result(body)
+            self._size += size + 1
+            self.frames[number] = None
+            self._next()
         self._missing -= len(self.arrived)
         self.arrived.clear()
-        if self._missing:
-            return None
-        results = [_operand(body, body.plan.result) for body in self.frames]
-        return [value for value, _ in results], list_size(size for _, size in results)
+        return None if self._missing else (self._results, self._size)
+
+    def _next(self) -> None:
+        number = len(self.frames)
+        if number < len(self._items):
+            self._run(self._body(number, [self._items[number], *self._arguments]))
 
 
 class ReduceItems(_OfItems):
@@ -134,13 +153,14 @@ class ReduceItems(_OfItems):
         self._next()
 
     def go_on(self) -> Sized | Failure | None:
-        if not self.arrived:
-            return None
         for body in self.arrived:
             if (failure := _failure(body)) is not None:
                 return failure
-            self._value = _operand(body, body.plan.result)
+            self._value = _result(body)
+            self.frames[-1] = None
         self.arrived.clear()
+        if self.frames[-1] is not None:
+            return None
         if len(self.frames) == len(self._items):
             return self._value
         self._next()
@@ -184,13 +204,13 @@ class Attempts(Application):
         self._run(Frame(self._step.body, self._arguments, self, prefix, frame.items))
 
     def go_on(self) -> Sized | Failure | None:
-        body = self.frames[-1]
         failure = None
-        if body in self.arrived:
+        if self.arrived:
+            (body,) = self.arrived
             failure = _failure(body)
             if failure is None:
                 self._end()
-                return _operand(body, body.plan.result)
+                return _result(body)
         elif self._is_late:
             seconds = f"{self._step.timeout:g} s"
             failure = Failure(
@@ -215,7 +235,10 @@ class Attempts(Application):
         self.arrived.clear()
         if self._timer is not None:
             self._timer.cancel()
-        self._flow.drop(self.frames[-1])
+        body = self.frames[-1]
+        if body is not None:
+            self._flow.drop(body)
+            self.frames[-1] = None
 
     def _expire(self) -> None:
         self._is_late = True
@@ -225,11 +248,15 @@ class Attempts(Application):
 
 def list_size(sizes: Iterable[int]) -> int:
     """The bytes of a list of values of those sizes."""
-    return 2 + sum(size + 1 for size in sizes)
+    return EMPTY_BYTES + sum(size + 1 for size in sizes)
 
 
 def _operand(frame: Frame, index: int) -> Sized:
     return frame.values[index], frame.sizes[index]
+
+
+def _result(body: Frame) -> Sized:
+    return _operand(body, body.plan.result)
 
 
 def _failure(body: Frame) -> Failure | None:

@@ -12,7 +12,7 @@ from aieye.pipeline.evaluation.clock import Clock
 from aieye.pipeline.evaluation.frames import RUNNING, Flow, Frame
 from aieye.pipeline.failures import Failure
 from aieye.pipeline.language.values import Json
-from aieye.pipeline.limits import MAX_CALLS, MAX_RUN_BYTES, MAX_VALUE_BYTES
+from aieye.pipeline.limits import MAX_RUN_BYTES, MAX_VALUE_BYTES
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.sizes import Unmeasurable, canonical, size_of
 from aieye.pipeline.step_runner import Attempt, StepFailed, StepResult, StepRunner
@@ -107,8 +107,8 @@ class Calls:
                 self._join(known, frame, index)
                 return
         self._count += 1
-        if self._count > MAX_CALLS:
-            message = f"the run makes more than {MAX_CALLS:,} calls"
+        if self._count > self._options.max_calls:
+            message = f"the run makes more than {self._options.max_calls:,} calls"
             self._flow.fail(frame, index, Failure("E508", message, step.place, ends_run=True))
             return
         trace = StepTrace(

@@ -24,6 +24,8 @@ DEAD: Final = 6
 """From `DONE` on a step is settled."""
 
 _NOTHING: Final = -1
+_NONE: Final[set[int]] = set()
+"""What stays empty: a frame in which nothing keeps the order of the text has no turns."""
 
 
 class Work(Protocol):
@@ -90,9 +92,9 @@ class Frame:
         self.targets: dict[int, int] = {}
         self.released: dict[int, int] = {}
         self.running: dict[int, Work] = {}
-        self.turns: set[int] = set()
-        self.parked: set[int] = set()
-        self.passed: set[int] = set()
+        self.turns = set() if plan.is_ordered else _NONE
+        self.parked = set() if plan.is_ordered else _NONE
+        self.passed = set() if plan.is_ordered else _NONE
         self.is_dropped = False
 
     def is_settled(self, index: int) -> bool:

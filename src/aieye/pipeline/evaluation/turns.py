@@ -75,7 +75,7 @@ class Turns:
                 return self._is_branch_passed(visit, index, (step.then, step.otherwise))
             case Try():
                 return self._is_branch_passed(visit, index, (step.fallback,))
-            case Apply() | Scope() if any(step.body.has_order):
+            case Apply() | Scope() if step.body.is_ordered:
                 self._enter_body(visit, index)
                 return False
             case CallStep() if step.callee.is_ordered:
@@ -102,4 +102,7 @@ class Turns:
         if isinstance(work, Application) and visit.entered < len(work.frames):
             body = work.frames[visit.entered]
             visit.entered += 1
-            self._visits.append(_Visit(body, None, body.plan.order))
+            if body is not None:
+                self._visits.append(_Visit(body, None, body.plan.order))
+            else:
+                self._enter_body(visit, index)

@@ -107,13 +107,14 @@ class Builder:
                 parents[operand].append(index)
             has_order.append(
                 (isinstance(step, CallStep) and step.callee.is_ordered)
-                or (isinstance(step, Apply | Scope) and any(step.body.has_order))
+                or (isinstance(step, Apply | Scope) and step.body.is_ordered)
                 or any(has_order[operand] for operand in operands[index])
             )
         return Plan(
             *(tuple(self.steps), result, order, self.parameters, places or {}, operands),
             *(tuple(map(first_of, self.steps)), tuple(map(tuple, parents)), tuple(has_order)),
             finals_of(self.steps, result),
+            any(has_order),
             tuple(
                 (index, step.value, size_of(step.value))
                 for index, step in enumerate(self.steps)
