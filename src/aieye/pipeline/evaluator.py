@@ -100,10 +100,10 @@ class _Run:
         deadline = loop.call_later(self._options.timeout, self._expire)
         try:
             self._flow.start(root)
-            self._work()
+            has_more = self._work()
             while self._flow.ended is None and not root.is_settled(result):
-                await self._pause()
-                self._work()
+                await (asyncio.sleep(0) if has_more else self._wait())
+                has_more = self._work()
         finally:
             deadline.cancel()
             await self._calls.stop()
@@ -125,33 +125,25 @@ class _Run:
 
     # --- The loop
 
-    def _work(self) -> None:
-        """All that takes no time, for a while."""
-        flow, ready = self._flow, self._flow.ready
+    def _work(self) -> bool:
+        """What takes no time, for a while; true if there is more of it."""
+        flow, ready, turns = self._flow, self._flow.ready, self._turns
         end = time.monotonic() + _SLICE_SECONDS
         self._calls.collect()
-        while flow.ended is None and time.monotonic() < end:
-            if not ready and self._turns is not None:
-                self._turns.advance()
+        while flow.ended is None:
+            if not ready and turns is not None:
+                turns.advance()
             if not ready:
-                return
+                break
             frame, index = ready.popleft()
-            if frame.is_dropped:
-                continue
-            state = frame.states[index]
-            if state == READY:
-                if index in frame.failures:
-                    flow.meet_failure(frame, index)
-                else:
-                    self._step(frame, index, frame.plan.steps[index])
-            elif state == RUNNING:
+            if not frame.is_dropped:
                 self._go_on(frame, index)
+            if time.monotonic() >= end:
+                return True
+        return False
 
-    async def _pause(self) -> None:
-        """Let others run; where nothing is ready, until something has happened."""
-        if self._flow.ready:
-            await asyncio.sleep(0)
-            return
+    async def _wait(self) -> None:
+        """Until something has happened."""
         self._waiter = asyncio.get_running_loop().create_future()
         await self._waiter
 
@@ -165,6 +157,15 @@ class _Run:
         self._wake()
 
     # --- Steps
+
+    def _go_on(self, frame: Frame, index: int) -> None:
+        state = frame.states[index]
+        if state == RUNNING:
+            self._look_at(frame, index)
+        elif state == READY and index in frame.failures:
+            self._flow.meet_failure(frame, index)
+        elif state == READY:
+            self._step(frame, index, frame.plan.steps[index])
 
     def _step(self, frame: Frame, index: int, step: Step) -> None:
         match step:
@@ -292,7 +293,8 @@ class _Run:
         frame.running[index] = work
         work.start()
 
-    def _go_on(self, frame: Frame, index: int) -> None:
+    def _look_at(self, frame: Frame, index: int) -> None:
+        """A step with a plan of its own, of which something has ended."""
         work = frame.running[index]
         if not isinstance(work, Application):
             return
