@@ -229,6 +229,16 @@ async def test_a_pipeline_has_a_time_as_a_whole() -> None:
     assert error.diagnostic.message == "'inner': took longer than 0.01 s"
 
 
+async def test_no_timer_is_left_when_a_run_has_ended() -> None:
+    loop = asyncio.get_running_loop()
+    text = "[slow(1) @(timeout=50), inner(1) @(timeout=60), inner(fail(1)) @(timeout=70)]"
+    pipelines = {"inner": "same(other(s))"}
+    await run("[slow(1) @(timeout=50), inner(1) @(timeout=60)]", pipelines=pipelines)
+    await failure(text, pipelines=pipelines)
+    timers = loop._scheduled  # type: ignore[attr-defined]  # asyncio tells of them in no other way
+    assert [timer for timer in timers if not timer.cancelled()] == []
+
+
 async def test_a_run_has_a_time_and_try_does_not_help() -> None:
     steps = Steps()
     steps.hanging.add("slow")
@@ -317,6 +327,31 @@ async def test_a_call_that_takes_its_time_to_stop_is_waited_for() -> None:
             RunOptions(timeout=0.01),
         )  # fmt: skip
     assert ended.is_set()
+
+
+async def test_a_run_that_is_cancelled_again_while_it_ends_still_waits_for_its_calls() -> None:
+    stopping = asyncio.Event()
+
+    class Slow(Steps):
+        async def run(self, *arguments: object) -> StepResult:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                stopping.set()
+                for _ in range(20):
+                    await asyncio.sleep(0)
+                self.log.append("ended")
+            raise AssertionError
+
+    steps = Slow()
+    task = asyncio.create_task(run("slow(1)", steps))
+    await asyncio.sleep(0)
+    task.cancel()
+    await stopping.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert steps.log == ["ended"]
 
 
 # --- Cache modes

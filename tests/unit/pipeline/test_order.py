@@ -106,7 +106,7 @@ async def test_a_branch_that_is_given_up_passes_its_turn_on() -> None:
 
 async def test_turns_do_not_take_long_in_a_graph_of_shared_lets() -> None:
     lets = "let t0 = slow(first(1));" + "".join(
-        f"let t{n} = slow(pick(t{n - 1}, t{n - 1}, {n}).c);" for n in range(1, 41)
+        f"let t{n} = slow(pick(t{n - 1}, same(t{n - 1}), {n}).c);" for n in range(1, 41)
     )
     steps = Steps()
     await run(f"{lets} pick(t40, second(2))", steps)

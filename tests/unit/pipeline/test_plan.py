@@ -9,7 +9,7 @@ from aieye.pipeline.language.errors import InvalidPipeline
 from aieye.pipeline.language.parser import parse
 from aieye.pipeline.limits import MAX_STEPS
 from aieye.pipeline.plan import lower
-from aieye.pipeline.steps import Apply, Block, CallStep, Constant, Plan, Scope
+from aieye.pipeline.steps import Apply, Block, Body, CallStep, Constant, Plan, Scope
 from tests.unit.pipeline.pipelines import define
 from tests.unit.pipeline.runs import Definitions, refused
 
@@ -113,6 +113,18 @@ def test_a_callee_that_is_gone_is_named_at_its_place() -> None:
     assert found.message == "the function 'gone' is no longer there"
 
 
+def test_a_pipeline_that_can_no_longer_run_is_named_with_what_is_wrong_with_it() -> None:
+    definitions = Definitions(pipelines={"p": "upper(s)"})
+    pipeline = parse("lenght(s)")
+    definitions.callees["p"] = Body(pipeline, analyse(pipeline, definitions.catalogue, "p"))
+    with pytest.raises(InvalidPipeline) as caught:
+        definitions.plan("same(p('a'))")
+    here, inside, *_ = caught.value.diagnostics
+    assert (here.code, here.offset, here.length) == ("E201", 5, 1)
+    assert here.message == "the pipeline 'p' can no longer run"
+    assert inside.message.endswith("did you mean 'length'?")
+
+
 def test_more_steps_than_two_thousand_are_refused_before_anything_is_expanded() -> None:
     pipelines = {"p0": "upper(s)"}
     for level in range(1, 8):
@@ -153,3 +165,11 @@ def test_lowering_does_not_recurse_over_what_is_nested() -> None:
     for level in range(1, 8):
         pipelines[f"p{level}"] = "upper(" * 99 + f"p{level - 1}(s)" + ")" * 99
     assert len(_plan("p7(x)", **pipelines).calls) == 793
+
+
+def test_the_calls_that_give_the_value_are_found_in_time_where_branches_meet_again() -> None:
+    lets = "let t0 = model(s);" + "".join(
+        f"let t{n} = if(x, t{n - 1}, t{n - 1});" for n in range(1, 61)
+    )
+    plan = _plan(f"{lets} t60")
+    assert [plan.steps[index] for index in plan.finals] == list(plan.calls)
