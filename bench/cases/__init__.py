@@ -15,6 +15,7 @@ from bench.cases.common import (
     UNIQUE_STREAM,
 )
 from bench.cases.conditions import ledger, on_postgresql, relaxed, sizes, start
+from bench.cases.pipelines import language, pipelines
 from bench.cases.streams import paced, streaming
 from bench.load import Bodies
 from bench.report import Result
@@ -36,6 +37,8 @@ CASES: Mapping[str, Case] = MappingProxyType(
         "relaxed": relaxed,
         "postgresql": on_postgresql,
         "sizes": sizes,
+        "language": language,
+        "pipelines": pipelines,
     }
 )
 # The load of those that can be profiled.
