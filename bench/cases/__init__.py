@@ -16,6 +16,7 @@ from bench.cases.common import (
 )
 from bench.cases.conditions import ledger, on_postgresql, relaxed, sizes, start
 from bench.cases.functions import functions
+from bench.cases.pipelines import language, pipelines
 from bench.cases.streams import paced, streaming
 from bench.load import Bodies
 from bench.report import Result
@@ -38,6 +39,8 @@ CASES: Mapping[str, Case] = MappingProxyType(
         "postgresql": on_postgresql,
         "sizes": sizes,
         "functions": functions,
+        "language": language,
+        "pipelines": pipelines,
     }
 )
 # The load of those that can be profiled.

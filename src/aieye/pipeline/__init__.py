@@ -1,1 +1,5 @@
-"""Pipelines: prompts, functions, presets and other pipelines, composed, checked and run."""
+"""Pipelines: a language, plans, and what runs them.
+
+plan = lower(pipeline, analysis, resolve)                   # aieye.pipeline.plan; InvalidPipeline
+outcome = await evaluate(plan, arguments, steps, options)   # aieye.pipeline.evaluator; RunFailed
+"""

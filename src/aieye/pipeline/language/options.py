@@ -11,16 +11,30 @@ from aieye.pipeline.language.suggest import did_you_mean
 
 CACHE_MODES: Final = ("use", "refresh", "off", "only")
 MAX_RETRIES: Final = 5
+_WITHOUT: Final = ("if", "try")
 
 
 def check_options(call: Call) -> Iterator[Finding]:
-    """E206 for each unknown option, E401 for each value that its option does not take."""
+    """E206 for each unknown option, E401 for each value that its option does not take.
+
+    `if` and `try` make no call that an option could say anything of.
+    """
     for option in call.options:
         name = option.name
-        if name not in _RULES:
+        if call.name in _WITHOUT:
+            yield _useless(option, call.name)
+        elif name not in _RULES:
             yield _unknown(option)
         elif not _RULES[name][0](option):
             yield _wrong(option)
+
+
+def _useless(option: Option, callee: str) -> Finding:
+    return Finding(
+        *("E206", option.start, option.start + len(option.name)),
+        lambda: f"'{callee}' takes no option '{option.name}'",
+        hint="give it to a call inside",
+    )
 
 
 def _unknown(option: Option) -> Finding:

@@ -1,0 +1,1 @@
+"""The parts of a run. `aieye.pipeline.evaluator` is what others use."""

@@ -1,0 +1,356 @@
+"""The calls of a run: identical ones made once, attempts, times, and the end of what nobody needs."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Task, TimerHandle
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from aieye.pipeline.evaluation.clock import Clock
+from aieye.pipeline.evaluation.frames import RUNNING, Flow, Frame
+from aieye.pipeline.failures import Failure
+from aieye.pipeline.language.values import Json
+from aieye.pipeline.limits import MAX_RUN_BYTES, MAX_VALUE_BYTES
+from aieye.pipeline.options import RunOptions
+from aieye.pipeline.sizes import Unmeasurable, canonical, size_of
+from aieye.pipeline.step_runner import Attempt, StepFailed, StepResult, StepRunner
+from aieye.pipeline.steps import CallOptions, CallStep, Place
+from aieye.pipeline.trace import Status, StepTrace
+
+_Key: TypeAlias = tuple[str, str, int | str | None, CallOptions, bytes]
+
+
+class Operation:
+    """One call with its attempts. `cells` are the steps that wait for it.
+
+    At its end it has a `failure`, or a `value` and `size`.
+    """
+
+    __slots__ = (
+        *("arguments", "calls", "cells", "failure", "is_ended", "is_late", "items", "key"),
+        *("size", "step", "task", "timer", "trace", "value"),
+    )
+
+    def __init__(
+        self,
+        calls: Calls,
+        step: CallStep,
+        arguments: Mapping[str, Json],
+        trace: StepTrace,
+        cell: tuple[Frame, int],
+        key: _Key | None,
+    ) -> None:
+        self.calls = calls
+        self.step = step
+        self.arguments = arguments
+        self.trace = trace
+        self.cells = [cell]
+        self.items = cell[0].items
+        self.key = key
+        self.task: Task[StepResult] | None = None
+        self.timer: TimerHandle | None = None
+        self.is_late = False
+        self.is_ended = False
+        self.value: Json = None
+        self.size = 0
+        self.failure: Failure | None = None
+
+    def leave(self, frame: Frame, index: int) -> None:
+        """A step needs it no longer; when none does it is broken off."""
+        if self.is_ended:
+            return
+        self.cells.remove((frame, index))
+        if not self.cells:
+            self.calls.abandon(self)
+
+
+class Calls:
+    """All calls of one run. `arrived` are those whose attempt has ended."""
+
+    __slots__ = (
+        *("_arrived", "_bytes", "_clock", "_count", "_flow", "_in_flight", "_loop", "_memo"),
+        *("_options", "_queue", "_runner", "_wake", "trace"),
+    )
+
+    def __init__(
+        self,
+        runner: StepRunner,
+        options: RunOptions,
+        flow: Flow,
+        clock: Clock,
+        wake: Callable[[], None],
+    ) -> None:
+        self.trace: list[StepTrace] = []
+        self._runner = runner
+        self._options = options
+        self._flow = flow
+        self._clock = clock
+        self._wake = wake
+        self._loop = asyncio.get_running_loop()
+        self._memo: dict[_Key, Operation] = {}
+        self._arrived: deque[Operation] = deque()
+        self._queue: deque[Operation] = deque()
+        self._in_flight: set[Operation] = set()
+        self._count = 0
+        self._bytes = 0
+
+    def begin(self, frame: Frame, index: int, step: CallStep, arguments: dict[str, Json]) -> None:
+        """Make a call, or wait for an identical one."""
+        callee = step.callee
+        key = None
+        if callee.is_memoised:
+            key = self._key(step, arguments)
+            if key is not None and (known := self._memo.get(key)) is not None:
+                known.trace.also_at.append(frame.prefix + step.path)
+                self._join(known, frame, index)
+                return
+        self._count += 1
+        if self._count > self._options.max_calls:
+            message = f"the run makes more than {self._options.max_calls:,} calls"
+            self._flow.fail(frame, index, Failure("E508", message, step.place, ends_run=True))
+            return
+        trace = StepTrace(
+            *(frame.prefix + step.path, callee.definition.name, callee.definition.kind),
+            *(step.place, arguments, self._clock.now()),
+        )
+        self.trace.append(trace)
+        operation = Operation(self, step, arguments, trace, (frame, index), key)
+        if key is not None:
+            self._memo[key] = operation
+        if callee.is_inline:
+            self._run_inline(operation)
+            return
+        frame.states[index] = RUNNING
+        frame.running[index] = operation
+        if len(self._in_flight) < self._options.max_in_flight:
+            self._launch(operation)
+        else:
+            self._queue.append(operation)
+            self._tell(trace)
+
+    def open(self, path: str, name: str, place: Place, arguments: Mapping[str, Json]) -> StepTrace:
+        """Note that a `map` or `reduce` has begun."""
+        now = self._clock.now()
+        trace = StepTrace(path, name, "form", place, arguments, now, "running", 1, now)
+        self.trace.append(trace)
+        self._tell(trace)
+        return trace
+
+    def collect(self) -> None:
+        """Look at the attempts that have ended."""
+        while self._arrived:
+            operation = self._arrived.popleft()
+            self._in_flight.discard(operation)
+            if operation.timer is not None:
+                operation.timer.cancel()
+            self._finish(operation)
+            while self._queue and len(self._in_flight) < self._options.max_in_flight:
+                queued = self._queue.popleft()
+                if not queued.is_ended:
+                    self._launch(queued)
+
+    def abandon(self, operation: Operation) -> None:
+        """Break off a call. Its task, if there is one, is waited for at the end of the run."""
+        operation.is_ended = True
+        if operation.key is not None:
+            self._memo.pop(operation.key, None)
+        if operation.task is None:
+            self.close(operation.trace, "cancelled")
+        else:
+            operation.task.cancel()
+
+    def forget_failures(self) -> None:
+        """Let identical calls that failed be made again, for a further attempt."""
+        self._memo = {key: known for key, known in self._memo.items() if known.failure is None}
+
+    async def stop(self) -> None:
+        """Break off all calls and wait until the last of them has ended."""
+        for operation in [*self._queue, *self._in_flight]:
+            if not operation.is_ended:
+                self.abandon(operation)
+        cancelled = None
+        while tasks := [
+            o.task for o in self._in_flight if o.task is not None and not o.task.done()
+        ]:
+            try:
+                await asyncio.wait(tasks)
+            except asyncio.CancelledError as error:
+                # Whoever cancels the run while it ends waits for its calls all the same.
+                cancelled = error
+        for operation in self._in_flight:
+            if operation.timer is not None:
+                operation.timer.cancel()
+            if operation.task is not None and not operation.task.cancelled():
+                operation.task.exception()
+        for trace in self.trace:
+            if not trace.is_ended:
+                self.close(trace, "cancelled")
+        if cancelled is not None:
+            raise cancelled
+
+    # --- Attempts
+
+    def _attempt(self, operation: Operation) -> Attempt:
+        """The next attempt, which starts now."""
+        step, trace = operation.step, operation.trace
+        options = step.options
+        trace.attempts += 1
+        if trace.started_at is None:
+            trace.status = "running"
+            trace.started_at = self._clock.now()
+        return Attempt(
+            trace.attempts,
+            self._options.timeout_of(step.callee, options.timeout),
+            self._options.cache_of(options.cache),
+            options.model,
+            trace.path,
+        )
+
+    def _run_inline(self, operation: Operation) -> None:
+        step, arguments = operation.step, operation.arguments
+        while not operation.is_ended:
+            attempt = self._attempt(operation)
+            try:
+                result = self._runner.run_inline(step, arguments, attempt)
+            except StepFailed as failed:
+                if not self._is_tried_again(operation, failed):
+                    self._fail(operation, failed)
+            else:
+                self._succeed(operation, result)
+
+    def _launch(self, operation: Operation) -> None:
+        attempt = self._attempt(operation)
+        if attempt.number == 1:
+            self._tell(operation.trace)
+        operation.is_late = False
+        work = self._runner.run(operation.step, operation.arguments, attempt)
+        operation.task = self._loop.create_task(work)
+        operation.task.add_done_callback(lambda _: self._arrive(operation))
+        operation.timer = self._loop.call_later(attempt.timeout, self._expire, operation)
+        self._in_flight.add(operation)
+
+    def _arrive(self, operation: Operation) -> None:
+        self._arrived.append(operation)
+        self._wake()
+
+    def _expire(self, operation: Operation) -> None:
+        operation.is_late = True
+        if operation.task is not None:
+            operation.task.cancel()
+
+    def _finish(self, operation: Operation) -> None:
+        """The end of an attempt that had a task. What is no `StepFailed` is raised as it is."""
+        task = operation.task
+        assert task is not None
+        failed: StepFailed | None = None
+        try:
+            result = task.result()
+        except StepFailed as error:
+            failed = error
+        except asyncio.CancelledError:
+            failed = StepFailed("cancelled", code="E503")
+        if operation.is_ended:
+            self.close(operation.trace, "cancelled")
+        elif failed is None:
+            self._succeed(operation, result)
+        else:
+            if operation.is_late:
+                seconds = self._options.timeout_of(
+                    operation.step.callee, operation.step.options.timeout
+                )
+                failed = StepFailed(
+                    f"took longer than {seconds:g} s", code="E502", used=failed.used
+                )
+            if self._is_tried_again(operation, failed):
+                self._launch(operation)
+            else:
+                self._fail(operation, failed)
+
+    def _is_tried_again(self, operation: Operation, failed: StepFailed) -> bool:
+        if failed.used is not None:
+            operation.trace.count(failed.used)
+        return failed.is_repeatable and operation.trace.attempts <= operation.step.options.retries
+
+    # --- Ends
+
+    def _succeed(self, operation: Operation, result: StepResult) -> None:
+        operation.trace.count(result)
+        try:
+            size = size_of(result.value)
+        except Unmeasurable:
+            self._fail(operation, StepFailed("the value is nested too deep", code="E510"))
+            return
+        if size > MAX_VALUE_BYTES:
+            message = f"the value is larger than {MAX_VALUE_BYTES:,} bytes"
+            self._fail(operation, StepFailed(message, code="E510"))
+            return
+        self._bytes += size
+        if self._bytes > MAX_RUN_BYTES:
+            message = f"the results of the run are larger than {MAX_RUN_BYTES:,} bytes"
+            self._end(operation, Failure("E510", message, operation.step.place, ends_run=True))
+            return
+        operation.value, operation.size = result.value, size
+        operation.trace.value = result.value
+        self._end(operation, None)
+
+    def _fail(self, operation: Operation, failed: StepFailed) -> None:
+        step, trace = operation.step, operation.trace
+        verb = " failed:" if failed.code == "E501" else ":"
+        message = f"'{step.name}'{verb} {failed.reason}"
+        if operation.items:
+            message += f" (item {', '.join(map(str, operation.items))})"
+        if trace.attempts > 1:
+            message += f" (after {trace.attempts} attempts)"
+        failure = Failure(
+            *(failed.code, message, step.place, trace.path, failed.hint, failed, failed.ends_run)
+        )
+        self._end(operation, failure)
+
+    def _end(self, operation: Operation, failure: Failure | None) -> None:
+        """A call has its value or has failed: so have all steps that wait for it."""
+        operation.is_ended = True
+        operation.failure = failure
+        if failure is not None:
+            operation.trace.error_code, operation.trace.error = failure.code, failure.message
+        self.close(operation.trace, "done" if failure is None else "failed")
+        for frame, index in operation.cells:
+            frame.running.pop(index, None)
+            if not frame.is_settled(index):
+                self._settle(operation, frame, index)
+
+    def _settle(self, operation: Operation, frame: Frame, index: int) -> None:
+        if operation.failure is None:
+            self._flow.settle(frame, index, operation.value, operation.size)
+        else:
+            self._flow.fail(frame, index, operation.failure)
+
+    def close(self, trace: StepTrace, status: Status) -> None:
+        """Note that a step has ended."""
+        trace.status = status
+        trace.ended_at = self._clock.now()
+        self._tell(trace)
+
+    def _tell(self, trace: StepTrace) -> None:
+        if self._options.on_step is not None:
+            self._options.on_step(trace)
+
+    # --- Identical calls
+
+    def _key(self, step: CallStep, arguments: Mapping[str, Json]) -> _Key | None:
+        """What identical calls have in common; None if the arguments cannot be written."""
+        definition = step.callee.definition
+        try:
+            written = canonical(arguments)
+        except Unmeasurable:
+            return None
+        return definition.kind, definition.name, definition.id, step.options, written
+
+    def _join(self, known: Operation, frame: Frame, index: int) -> None:
+        if known.is_ended:
+            self._settle(known, frame, index)
+            return
+        frame.states[index] = RUNNING
+        frame.running[index] = known
+        known.cells.append((frame, index))

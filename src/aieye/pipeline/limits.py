@@ -1,0 +1,23 @@
+"""How large a run may be: section 7 of the language, as far as evaluation is concerned."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_STEPS: Final = 2_000
+"""Calls in a plan with the pipelines that it calls; what `map` and `reduce` call counts once."""
+
+MAX_OPERANDS: Final = 100_000
+"""Values that the steps of a plan take: a pipeline of 20,000 tokens may be called 2,000 times."""
+
+MAX_CALLS: Final = 100_000
+"""Calls that a run makes: a `map` of a pipeline with a `map` could be a million."""
+
+MAX_ITEMS: Final = 1_000
+MAX_VALUE_BYTES: Final = 1 << 20
+MAX_RUN_BYTES: Final = 64 << 20
+RUN_SECONDS: Final = 900.0
+MODEL_STEP_SECONDS: Final = 60.0
+FUNCTION_STEP_SECONDS: Final = 30.0
+MAX_IN_FLIGHT: Final = 64
+"""Calls of one run that are waited for at a time; further ones queue."""

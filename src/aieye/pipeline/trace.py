@@ -1,0 +1,90 @@
+"""What happened to each step of a run: section 8, rule 7 of the language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from aieye.pipeline.language.catalogue import Kind
+from aieye.pipeline.language.values import Json
+from aieye.pipeline.sizes import Unmeasurable, canonical
+from aieye.pipeline.step_runner import CacheState, StepResult
+from aieye.pipeline.steps import Place
+
+Status = Literal["queued", "running", "done", "failed", "cancelled"]
+
+PREVIEW_CHARACTERS: Final = 500
+
+
+@dataclass(slots=True, eq=False)
+class StepTrace:
+    """One call of a run, or a `map` or `reduce` (of the kind `form`), which costs nothing itself.
+
+    Times are seconds since the epoch. `place` is in the text that the step stands in, which `path`
+    names. `also_at` are the paths of identical calls, which this one was made for too. Tokens and
+    costs are of all attempts; `cost_nano` is None where it is not known. Steps that never were asked
+    for have no trace.
+    """
+
+    path: str
+    name: str
+    kind: Kind
+    place: Place
+    arguments: Mapping[str, Json]
+    queued_at: float
+    status: Status = "queued"
+    attempts: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+    value: Json = None
+    error: str | None = None
+    error_code: str | None = None
+    model: str | None = None
+    cache: CacheState | None = None
+    tokens_input: int = 0
+    tokens_output: int = 0
+    cost_nano: int | None = 0
+    saved_nano: int = 0
+    also_at: list[str] = field(default_factory=list)
+
+    @property
+    def is_ended(self) -> bool:
+        return self.ended_at is not None
+
+    @property
+    def input_preview(self) -> str:
+        """The arguments as JSON, cut off."""
+        return preview(dict(self.arguments))
+
+    @property
+    def output_preview(self) -> str | None:
+        """The value as JSON, a text as it is; cut off. None if there is none."""
+        return preview(self.value) if self.status == "done" else None
+
+    def count(self, result: StepResult) -> None:
+        """Add what an attempt used, and note which model and cache it met."""
+        self.model = result.model
+        self.cache = result.cache
+        self.tokens_input += result.tokens_input
+        self.tokens_output += result.tokens_output
+        self.saved_nano += result.saved_nano
+        if self.cost_nano is None or result.cost_nano is None:
+            self.cost_nano = None
+        else:
+            self.cost_nano += result.cost_nano
+
+
+def preview(value: Json) -> str:
+    """A value as people see it in a list of steps: at most 500 characters."""
+    if isinstance(value, str):
+        text = value
+    else:
+        try:
+            # Four bytes a character at most.
+            text = canonical(value)[: 4 * PREVIEW_CHARACTERS].decode(errors="ignore")
+        except Unmeasurable:
+            text = "(nested too deep to be shown)"
+    if len(text) <= PREVIEW_CHARACTERS:
+        return text
+    return text[: PREVIEW_CHARACTERS - 1] + "…"
