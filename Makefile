@@ -10,7 +10,7 @@ COMPOSE ?= docker compose
 NODE_SDK := tests/node/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint up down logs psql backup restore create-admin bench lock clean
+.PHONY: help install run test lint up down logs psql backup restore create-admin bench soak lock clean
 .PHONY: node-sdk named-file compose-there
 .DELETE_ON_ERROR:
 
@@ -75,6 +75,9 @@ create-admin: ## make an administrator; asks for the e-mail
 
 bench: $(VENV)/.installed-test ## measure speed against the floors of the same machine
 	@$(BIN)/python -m bench $(args)
+
+soak: $(VENV)/.installed-test ## call for minutes, then check memory, sockets and money: args="--minutes 60"
+	@$(BIN)/python -m tests.soak $(args)
 
 lock: ## resolve the dependencies anew and write constraints.txt
 	rm -rf $(VENV)-lock

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -41,10 +43,12 @@ from aieye.gateway.service import Gateway
 from aieye.headers import BodyLimit, ClientAddress, SecurityHeaders, TrustedProxies
 from aieye.ledger.book import Book
 from aieye.ledger.interrupted import keep_beating, mark_interrupted
+from aieye.ledger.redact import hide_imported
 from aieye.ledger.retention import keep_pruning
 from aieye.settings import Settings, load_settings
 from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
+from aieye.telemetry.colleagues import VARIABLE, Colleagues
 from aieye.telemetry.lag import LoopLag
 from aieye.telemetry.metrics import Metrics
 from aieye.ui import auth, home, pages, static
@@ -61,23 +65,43 @@ def worker_app() -> Any:
     """The application of one of several workers, its settings read from the environment."""
     configure_logs()
     rest_while_starting()
-    return create_app(load_settings(), announce=lambda _first, _default: watch_what_comes())
+    shared = os.environ.get(VARIABLE)
+    return create_app(
+        load_settings(),
+        announce=lambda _first, _default: watch_what_comes(),
+        workers_at=None if shared is None else Path(shared),
+    )
 
 
-def create_app(settings: Settings, *, demo: bool = False, announce: Announce | None = None) -> Any:
+def create_app(
+    settings: Settings,
+    *,
+    demo: bool = False,
+    announce: Announce | None = None,
+    workers_at: Path | None = None,
+) -> Any:
     """The whole service as an ASGI application.
 
     `demo` forces the simulated provider. `announce` is told, once the service can answer, what the
-    first start made and which provider serves models that name none.
+    first start made and which provider serves models that name none. `workers_at` is a directory
+    that the workers of one server share.
     """
-    return _Service(settings, demo=demo, announce=announce)
+    return _Service(settings, demo=demo, announce=announce, workers_at=workers_at)
 
 
 class _Service:
     """Sends `/v1` to the gateway and the rest to FastAPI."""
 
-    def __init__(self, settings: Settings, *, demo: bool, announce: Announce | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        demo: bool,
+        announce: Announce | None,
+        workers_at: Path | None,
+    ) -> None:
         self._settings = settings
+        self._workers_at = workers_at
         self._demo = demo
         self._announce = announce
         self._openai: OpenAIEndpoint | None = None
@@ -119,7 +143,8 @@ class _Service:
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        async with running(self._settings, demo=self._demo) as (state, first):
+        started = running(self._settings, demo=self._demo, workers_at=self._workers_at)
+        async with started as (state, first):
             app.state.aieye = state
             self._openai = OpenAIEndpoint(
                 self._settings,
@@ -163,7 +188,7 @@ async def _until_over(metrics: Metrics) -> None:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, *, demo: bool = False
+    settings: Settings, *, demo: bool = False, workers_at: Path | None = None
 ) -> AsyncIterator[tuple[State, FirstStart]]:
     """Everything that lives as long as the process, started in order and stopped in reverse."""
     async with AsyncExitStack() as stack:
@@ -176,6 +201,7 @@ async def running(
         directory.on_change(
             lambda snapshot: hide_secrets(key.hidden.decode() for key in snapshot.keys.values())
         )
+        directory.on_change(lambda snapshot: hide_imported(snapshot.old_tokens))
         first = await first_start(database, cipher, directory, settings)
         await directory.refresh()
         if demo or directory.is_keyless:
@@ -215,6 +241,10 @@ async def running(
         background = Background()
         state.ready_checks.append(background.find_fault)
         _watch(state)
+        if workers_at is not None:
+            state.colleagues = Colleagues(workers_at, settings.workers, metrics)
+            await state.colleagues.start()
+            stack.push_async_callback(state.colleagues.close)
         await stack.enter_async_context(
             background.running(
                 {

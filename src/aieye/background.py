@@ -48,7 +48,8 @@ class Background:
             try:
                 await loop()
                 log.error("background_task_ended", task=name)
-            except Exception:  # a worker loop: whatever it is, the next round may go well
+            except Exception:
+                # A worker loop: whatever it is, the next round may go well.
                 log.exception("background_task_ended", task=name)
             self._ended_at[name] = time.monotonic()
             await asyncio.sleep(PAUSE_SECONDS)

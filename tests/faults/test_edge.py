@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 from structlog.testing import capture_logs
 
 from aieye.app import MOST_FORM_BYTES
+from aieye.db.group_writer import NotRecorded
 from aieye.db.tables import Call, LatencyRollup, UsageDimension, UsageRollup
-from aieye.errors import AieyeError
 from tests.fakes.upstream import FakeUpstream, chat_answer, held
 from tests.faults.harness import (
     CHAT,
@@ -271,12 +271,8 @@ async def test_a_refusal_that_cannot_be_recorded_is_answered_all_the_same(
 async def test_a_refusal_that_takes_too_long_to_record_is_503(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Unrecorded(AieyeError):
-        status = 503
-        code = "ledger_unavailable"
-
     async def fail() -> None:
-        raise Unrecorded("Not now.")
+        raise NotRecorded("Not now.")
 
     monkeypatch.setattr(gateway.state.gateway.accounts, "durable", fail)
 

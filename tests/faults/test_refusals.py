@@ -20,9 +20,11 @@ from tests.fakes.upstream import (
     by_model,
     chat_answer,
     json_answer,
+    refused_port,
     sse,
 )
 from tests.faults.harness import (
+    MODEL,
     PROVIDER_KEY,
     Gateway,
     StartGateway,
@@ -232,6 +234,29 @@ async def test_a_call_that_fails_at_first_succeeds_in_one_row(
         assert row.cost_state == "exact"
     assert upstream.fired["status-503"] == 1 + 2
     assert len(await gateway.rows()) == 2
+
+
+@both_forms
+async def test_a_client_is_told_not_to_make_the_retries_once_more(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, form: str
+) -> None:
+    retry = {"x-should-retry": "true"}
+    for status in (500, 429, 409, 401):
+        upstream.default = json_answer(status, chat.error_body(), retry)
+        answer = await gateway.ask(asked(f"Well, {status}?", form))
+        assert answer.status_code == (502 if status == 401 else status)
+        assert answer.headers.get_list("x-should-retry") == ["false"], status
+    with refused_port() as port:
+        await gateway.add_provider("down", f"http://127.0.0.1:{port}/v1", "sk-down-0123456789")
+        for _ in range(3):
+            answer = await gateway.ask(asked("Hello?", form, model=f"down/{MODEL}"))
+            assert (answer.status_code, answer.headers["x-should-retry"]) == (502, "false")
+    assert error_code(answer) == "upstream_unavailable"
+    # What the gateway does not try again is the provider's to say; so is an upload, sent once only.
+    for status, path in ((400, "/v1/chat/completions"), (503, "/v1/files")):
+        upstream.default = json_answer(status, chat.error_body(), retry)
+        answer = await gateway.ask(asked(f"Well, {status}?", form), path=path)
+        assert (answer.status_code, answer.headers["x-should-retry"]) == (status, "true")
 
 
 async def test_retries_wait_a_random_time_that_grows(

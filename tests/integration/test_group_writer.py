@@ -8,18 +8,19 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
+from aieye.cache.store import Store
 from aieye.db import group_writer
 from aieye.db.batches import Groups
 from aieye.db.engine import Database
 from aieye.db.group_writer import NotRecorded
 from aieye.db.postgresql_backend import PostgresBackend
 from aieye.db.sqlite_backend import SqliteBackend
-from aieye.db.tables import Call, CallBody, UsageRollup
-from aieye.ledger.book import BODIES
+from aieye.db.tables import CacheEntry, Call, CallBody, UsageRollup
+from aieye.ledger.book import BODIES, ROLLUPS
 from aieye.ledger.rollups import DAY
-from tests.integration.ledger_api import Ledger, call, running_ledger
+from tests.integration.ledger_api import Ledger, call, entry, request, running_ledger
 
 Faults = dict[int, Exception]
 
@@ -104,3 +105,65 @@ async def test_a_writer_that_ends_is_known_before_anybody_waits_for_it(
     async with asyncio.timeout(20):
         while ledger.writer.is_healthy:
             await asyncio.sleep(0.01)
+
+
+# -- on PostgreSQL, where several processes write at once ------------------------------------------
+
+only_postgresql = pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+STOPPED = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+AND application_name = 'aieye ledger' AND wait_event_type = 'Lock'
+"""
+
+
+async def until_it_waits_for_a_lock(ledger: Ledger) -> None:
+    async with asyncio.timeout(4):
+        while await scalar(ledger, text(STOPPED)) == 0:
+            await asyncio.sleep(0.01)
+
+
+@only_postgresql
+async def test_rows_are_locked_in_the_order_of_their_tables_and_keys(ledger: Ledger) -> None:
+    store = Store(ledger.database, ledger.writer)
+    first, last = sorted((entry("one"), entry("two")), key=lambda stored: stored.key)
+
+    def put_in_another_order() -> None:
+        ledger.writer.add(ROLLUPS, (DAY, 0, 2), [1] * 9)
+        ledger.writer.add(ROLLUPS, (DAY, 0, 1), [1] * 9)
+        store.put(last, request(), is_kept=False)
+        store.put(first, request(), is_kept=False)
+
+    put_in_another_order()
+    await ledger.writer.durable()
+    async with ledger.database.write() as session:
+        locked = select(CacheEntry.id).where(CacheEntry.key == first.key).with_for_update()
+        await session.execute(locked)
+        put_in_another_order()
+        durable = ledger.writer.durable()
+        await until_it_waits_for_a_lock(ledger)
+        # It has none of the others yet: whoever holds the first may take them.
+        for free in (select(CacheEntry.id).where(CacheEntry.key == last.key), select(UsageRollup)):
+            await session.execute(free.with_for_update(nowait=True))
+    await durable
+
+
+@only_postgresql
+@pytest.mark.parametrize("code", ["40P01", "40001"], ids=["deadlock", "serialisation failure"])
+async def test_a_batch_that_gives_way_to_another_is_written_at_once_and_is_no_fault(
+    ledger: Ledger, code: str
+) -> None:
+    async with ledger.database.write() as session:
+        for statement in (
+            "CREATE SEQUENCE gave_way",
+            "CREATE FUNCTION give_way() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            f"IF nextval('gave_way') <= 3 THEN RAISE EXCEPTION USING ERRCODE = '{code}'; END IF; "
+            "RETURN NULL; END $$",
+            "CREATE TRIGGER give_way AFTER INSERT ON calls EXECUTE FUNCTION give_way()",
+        ):
+            await session.execute(text(statement))
+    await ledger.settle(call())
+    assert await scalar(ledger, text("SELECT last_value FROM gave_way")) == 4
+    assert ledger.writer.stats.failures == 0
+    assert await scalar(ledger, select(func.count(Call.id))) == 1
+    counted = select(func.sum(UsageRollup.calls)).where(UsageRollup.grain == DAY)
+    assert await scalar(ledger, counted) == 1

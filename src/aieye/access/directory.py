@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.addresses import origin
 from aieye.access.cipher import Cipher, SealError, provider_key_place
-from aieye.access.secrets import digest
+from aieye.access.secrets import digest, ends_of_old_token
 from aieye.access.snapshot import (
     ADMINISTRATOR,
     DEMO_ID,
@@ -166,6 +166,7 @@ class Directory:
                 }
                 for price in prices
             ),
+            old_tokens=await _load_old_tokens(session),
         )
 
     async def _load_providers(
@@ -271,6 +272,11 @@ async def _load_tokens(session: AsyncSession) -> Mapping[str, Grant]:
             for token, email, role in rows
         }
     )
+
+
+async def _load_old_tokens(session: AsyncSession) -> tuple[tuple[str, str], ...]:
+    prefixes = await session.scalars(select(Token.prefix).where(Token.deleted_at.is_(None)))
+    return tuple(ends for prefix in prefixes if (ends := ends_of_old_token(prefix)) is not None)
 
 
 async def _load_routes(session: AsyncSession) -> Mapping[str, RouteInfo]:

@@ -121,6 +121,8 @@ class Snapshot:
     routes: Mapping[str, RouteInfo]
     default: ProviderInfo | None
     prices: tuple[Mapping[str, Any], ...]
+    # How the imported tokens begin and end, of which no more is known; disabled ones too.
+    old_tokens: tuple[tuple[str, str], ...] = ()
 
 
 EMPTY = Snapshot(-1, 0, {}, {}, {}, {}, {}, None, ())

@@ -20,8 +20,7 @@ class Provenance:
     """Of the call that made an entry: what a hit shows as its own, and what it saved.
 
     Tokens are counts, money is nano-dollars (None: unknown). `usage_span` is where the usage-only
-    frame lies in a stored stream, to be left out for clients that did not ask for it;
-    `asked_usage` says whether a stored stream has one at all.
+    frame lies in a stored stream (None: it has none), to be left out for clients that did not ask for it.
     """
 
     model: str | None = None

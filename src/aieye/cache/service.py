@@ -156,7 +156,8 @@ class Cache:
             .where(CacheEntry.key == bindparam("of"))
             .values(hits=CacheEntry.hits + bindparam("more"), last_used_at=bindparam("at"))
         )
-        rows = [{"of": key, "more": hits, "at": moment} for key, hits in touched.items()]
+        # In the order in which writers lock entries (`aieye.db.batches.in_lock_order`).
+        rows = [{"of": key, "more": hits, "at": moment} for key, hits in sorted(touched.items())]
         for start in range(0, min(len(rows), _MOST_TOUCHED), _CHUNK):
             async with self._database.write() as session:
                 await session.execute(statement, rows[start : start + _CHUNK])

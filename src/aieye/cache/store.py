@@ -16,7 +16,7 @@ from aieye.cache.entry import Entry, Provenance, headers_as_json, headers_from_j
 from aieye.cache.texts import given
 from aieye.db.batches import Target
 from aieye.db.engine import Database
-from aieye.db.group_writer import GroupWriter
+from aieye.db.group_writer import GroupWriter, NotRecorded
 from aieye.db.tables import CacheEntry
 
 log = structlog.get_logger()
@@ -62,7 +62,7 @@ class Store:
 
     def __init__(self, database: Database, writer: GroupWriter) -> None:
         self._lookup: Lookup = (
-            _SqliteLookup(database) if database.is_sqlite else _PostgresLookup(database)
+            _SqliteLookup(database, writer) if database.is_sqlite else _PostgresLookup(database)
         )
         self._writer = writer
 
@@ -159,8 +159,9 @@ class _SqliteLookup:
     surely not there: most of what is asked for. Others may only take entries away.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, writer: GroupWriter) -> None:
         self._database = database
+        self._writer = writer
         self._connection: sqlite3.Connection | None = None
         self._present: KeyFilter | None = None
         # Keys added while those of the database are read.
@@ -186,8 +187,11 @@ class _SqliteLookup:
 
     async def _read_keys(self) -> None:
         try:
+            if self._present is not None:
+                # What was put before this began is then among those that are read.
+                await self._writer.durable()
             present = await asyncio.to_thread(self._keys)
-        except sqlite3.Error as error:
+        except (NotRecorded, sqlite3.Error) as error:
             log.warning("cache_keys_not_read", reason=f"{type(error).__name__}: {error}")
         else:
             for key in self._added:
@@ -233,6 +237,8 @@ class _PostgresLookup:
         self._pool: Any = None
         # Look-ups that nobody waits for any more.
         self._overdue: set[asyncio.Task[Any]] = set()
+        # The last look-up was passed by: said once and not for each.
+        self._is_slow = False
 
     async def start(self) -> None:
         import asyncpg  # noqa: PLC0415 - installations on SQLite never load it
@@ -245,6 +251,8 @@ class _PostgresLookup:
             timeout=2,
             command_timeout=GIVE_UP_SECONDS,
             init=_prepare,
+            # Nothing but one statement is ever done with them: no round trip to make them as new.
+            reset=_as_it_is,
         )
 
     def added(self, key: bytes) -> None:
@@ -259,12 +267,15 @@ class _PostgresLookup:
             for _ in range(_SLICES):
                 await asyncio.wait({looking}, timeout=LOOKUP_SECONDS / _SLICES)
                 if looking.done():
+                    self._is_slow = False
                     return looking.result()
         finally:
             if not looking.done():
                 self._overdue.add(looking)
                 looking.add_done_callback(self._overdue.discard)
-        log.warning("cache_passed_by", reason=f"no answer within {LOOKUP_SECONDS:g} s")
+        if not self._is_slow:
+            self._is_slow = True
+            log.warning("cache_passed_by", reason=f"no answer within {LOOKUP_SECONDS:g} s")
         return None
 
     async def _read(self, key: bytes) -> Any:
@@ -287,3 +298,7 @@ class _PostgresLookup:
 async def _prepare(connection: Any) -> None:
     """Let a new connection read once: it keeps the statement."""
     await connection.fetchrow(f"{_READ} $1", b"")
+
+
+async def _as_it_is(_connection: Any) -> None:
+    return None

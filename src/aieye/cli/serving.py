@@ -134,10 +134,13 @@ def _run_alone(
 def _run_workers(
     settings: Settings, listener: socket.socket, first: FirstStart, default: ProviderInfo | None
 ) -> None:
+    import tempfile
+
     import uvicorn
 
     from aieye.cli.first import announce
     from aieye.cli.workers import Workers
+    from aieye.telemetry.colleagues import VARIABLE
 
     # Workers read the settings themselves; what the command line said is to hold for them too.
     os.environ.update(
@@ -147,7 +150,9 @@ def _run_workers(
         "aieye.app:worker_app", factory=True, workers=settings.workers, **_server_options()
     )
     announce(settings, first, default)
-    Workers(config, sockets=[listener]).run()
+    with tempfile.TemporaryDirectory(prefix="aieye-") as shared:
+        os.environ[VARIABLE] = shared
+        Workers(config, sockets=[listener]).run()
 
 
 def _server_options() -> dict[str, Any]:

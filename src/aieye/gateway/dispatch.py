@@ -140,7 +140,7 @@ class Dispatcher:
                 _discard(last)
                 last = result
                 if may_repeat is not None and not may_repeat():
-                    return _last(last)
+                    return _last(last, is_spent=False)
                 if verdict is not Verdict.RETRY or not min(retries_left, RETRIES_PER_KEY - retry):
                     break
                 retry += 1
@@ -158,7 +158,7 @@ class Dispatcher:
                     break
             if time.monotonic() >= deadline:
                 break
-        return _last(last)
+        return _last(last, is_spent=True)
 
     def _earn(self, provider_id: int) -> RetryBudget:
         """The provider's budget, which a call earns its part for."""
@@ -203,12 +203,21 @@ class Dispatcher:
             circuit.succeeded()
         else:
             attempt["error"] = _reason(outcome)
-            _note_failure(circuit, outcome)
-            rest = rest_seconds(outcome.status, _asked(outcome))
-            if rest is not None:
-                self._circuits.rest(key, candidate.model, rest)
+            self._note_failure(circuit, outcome)
             self._tell(attempt, circuit)
         return outcome, verdict
+
+    def _note_failure(self, circuit: Circuit, outcome: Outcome) -> None:
+        if outcome.status == 429 and _error_code(outcome) in EXHAUSTED_CODES:
+            # A limit is not an outage: only an empty account closes the key's door.
+            circuit.exhausted(time.monotonic())
+        elif is_outage(outcome.status, _stream_error(outcome)):
+            circuit.failed(time.monotonic())
+        else:
+            circuit.abandoned()
+            rest = rest_seconds(outcome.status, _asked(outcome))
+            if rest is not None:
+                self._circuits.rest(outcome.key, outcome.candidate.model, rest)
 
     def _tell(self, attempt: Attempt, circuit: Circuit) -> None:
         """Log why calls fail: a line when it is news, for each key one a second at most.
@@ -232,16 +241,6 @@ class Dispatcher:
             ms=attempt["ms"],
             left_alone=is_left_alone,
         )
-
-
-def _note_failure(circuit: Circuit, outcome: Outcome) -> None:
-    if outcome.status == 429 and _error_code(outcome) in EXHAUSTED_CODES:
-        # A limit is not an outage: only an empty account closes the key's door.
-        circuit.exhausted(time.monotonic())
-    elif is_outage(outcome.status, _stream_error(outcome)):
-        circuit.failed(time.monotonic())
-    else:
-        circuit.abandoned()
 
 
 def _stream_error(outcome: Outcome) -> Mapping[str, Any] | None:
@@ -271,19 +270,28 @@ def _asked(result: Outcome | UpstreamError) -> float | None:
     return retry_after_seconds(texts, now())
 
 
-def _last(last: Outcome | UpstreamError | None) -> Outcome:
+def _last(last: Outcome | UpstreamError | None, *, is_spent: bool) -> Outcome:
+    """What a call comes to that nobody has answered well. Raises what is no answer.
+
+    `is_spent` says that all retries were made that are to be made. Then the client is told so:
+    OpenAI's SDKs would otherwise make each of them three times.
+    """
     if last is None:
-        raise AllCircuitsOpen(
+        last = AllCircuitsOpen(
             "The provider failed several times in a row and is left alone for a moment.",
             headers={"Retry-After": "30"},
         )
-    if isinstance(last, UpstreamError):
-        raise last
-    if last.status in {401, 403}:
-        raise ProviderRefusesKey(
+    elif isinstance(last, Outcome) and last.status in {401, 403}:
+        last = ProviderRefusesKey(
             f"The provider {last.candidate.provider.name} does not accept the key that AI-Eye "
             "holds; an administrator finds in the log which it is, and replaces it at /api/v1/keys."
         )
+    if isinstance(last, UpstreamError):
+        if is_spent:
+            last.headers["x-should-retry"] = "false"
+        raise last
+    if is_spent and last.status >= 400:
+        last.headers = ((b"x-should-retry", b"false"), *last.headers)
     return last
 
 
