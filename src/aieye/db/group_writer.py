@@ -31,6 +31,11 @@ log = structlog.get_logger()
 
 WAIT_SECONDS = 5.0
 LAZY_SECONDS = 0.05
+# How long a batch may wait for more rows while they keep coming, in turns of the loop without any,
+# in all, and in rows.
+QUIET_TURNS = 1
+GATHER_SECONDS = 0.005
+MOST_GATHERED = 512
 RETRY_SECONDS = 0.25
 # Beyond this many rows in waiting, no further call is admitted.
 MOST_ROWS = 20_000
@@ -156,6 +161,7 @@ class GroupWriter:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
+            await self._gather()
             self._wake.clear()
             if self._lazy is not None:
                 self._lazy.cancel()
@@ -170,6 +176,21 @@ class GroupWriter:
             if durable is not None and not durable.done():
                 durable.set_result(None)
             if self._closing and not self._batch:
+                return
+
+    async def _gather(self) -> None:
+        """Let the calls that are at work come to their end, so that they share this batch.
+
+        As long as each turn of the loop brings more rows there is work to do meanwhile; a batch costs
+        a dozen pages and the disk's answer, however few its rows.
+        """
+        until = time.perf_counter() + GATHER_SECONDS
+        rows, quiet = self._rows, 0
+        while quiet < QUIET_TURNS and not self._closing:
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if self._rows == rows else 0
+            rows = self._rows
+            if rows >= MOST_GATHERED or time.perf_counter() >= until:
                 return
 
     async def _write(self, batch: Batch, rows: int) -> None:
