@@ -10,17 +10,18 @@ COMPOSE ?= docker compose
 NODE_SDK := tests/node/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint up down logs psql backup restore create-admin bench lock clean
-.PHONY: node-sdk named-file
+.PHONY: help install run test lint up down logs psql backup restore create-admin bench soak lock clean
+.PHONY: node-sdk named-file compose-there
 .DELETE_ON_ERROR:
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## make .venv with the exact versions of constraints.txt
+	@:
 
 run: install ## install, then start on http://127.0.0.1:8000
-	@$(BIN)/aieye serve $(args)
+	@trap : INT; $(BIN)/aieye serve $(args); code=$$?; [ $$code -eq 130 ] || exit $$code
 
 test: $(VENV)/.installed-test node-sdk ## run every test, on real servers
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(args)
@@ -31,16 +32,16 @@ lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-up: ## build and start app and PostgreSQL in containers
+up: compose-there ## build and start app and PostgreSQL in containers
 	$(COMPOSE) up --build --detach --wait
 
-down: ## stop the containers; the data stays
+down: compose-there ## stop the containers; the data stays
 	$(COMPOSE) down
 
-logs: ## follow what the containers log
+logs: compose-there ## follow what the containers log
 	$(COMPOSE) logs --follow --tail 200
 
-psql: ## a prompt on the containers' database
+psql: compose-there ## a prompt on the containers' database
 	$(COMPOSE) exec db psql --username aieye aieye
 
 # The next three work on the containers' data where there are containers, else on this clone's own.
@@ -51,7 +52,7 @@ ASKING = $$([ -t 0 ] || echo -T)
 
 backup: ## write a backup under backups/
 	@if [ -z "$(CONTAINERS)" ]; then \
-	$(MAKE) --no-print-directory install && exec $(BIN)/aieye backup $(args); fi; \
+	$(MAKE) --no-print-directory install || exit; exec $(BIN)/aieye backup $(args); fi; \
 	umask 077; mkdir -p backups; file=backups/aieye-$$(date -u +%Y%m%d-%H%M%S).zip; \
 	if $(COMPOSE) run --rm -T app sh -c \
 	'file=$$(aieye backup --directory /data/backups) && cat "$$file" && rm "$$file"' >"$$file"; \
@@ -59,7 +60,7 @@ backup: ## write a backup under backups/
 
 restore: named-file ## bring back a backup: make restore file=backups/…
 	@if [ -z "$(CONTAINERS)" ]; then \
-	$(MAKE) --no-print-directory install && exec $(BIN)/aieye restore "$$file" $(args); fi; \
+	$(MAKE) --no-print-directory install || exit; exec $(BIN)/aieye restore "$$file" $(args); fi; \
 	$(COMPOSE) run --rm -T app sh -c 'umask 077; cat >/data/restore.zip' <"$$file" || exit 3; \
 	$(COMPOSE) stop app; \
 	$(COMPOSE) run --rm $(ASKING) app sh -c \
@@ -74,6 +75,9 @@ create-admin: ## make an administrator; asks for the e-mail
 
 bench: $(VENV)/.installed-test ## measure speed against the floors of the same machine
 	@$(BIN)/python -m bench $(args)
+
+soak: $(VENV)/.installed-test ## call for minutes, then check memory, sockets and money: args="--minutes 60"
+	@$(BIN)/python -m tests.soak $(args)
 
 lock: ## resolve the dependencies anew and write constraints.txt
 	rm -rf $(VENV)-lock
@@ -125,6 +129,11 @@ node-sdk:
 	elif ! $(MAKE) --no-print-directory $(NODE_SDK); then reason='npm could not fetch the SDK'; fi; \
 	if [ -n "$$reason" ]; then echo "NOT RUN: the tests with OpenAI's Node SDK ($$reason)" >&2; \
 	test -z "$$CI"; fi
+
+compose-there:
+	@$(COMPOSE) version >/dev/null 2>&1 || \
+	{ echo "'$(COMPOSE)' does not work here: install Docker with its compose plugin, or name what" \
+	"does: make COMPOSE=…" >&2; exit 2; }
 
 named-file:
 	@test -n "$$file" || \

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.live import LiveServers
@@ -18,6 +19,9 @@ NODE_DIRECTORY = Path(__file__).parent / "node"
 
 
 def pytest_configure() -> None:
+    # How long an example takes is the machine's business; what hangs is ended by pytest's timeout.
+    hypothesis.settings.register_profile("any machine", deadline=None)
+    hypothesis.settings.load_profile("any machine")
     # A run that is told to end stops its servers, as one that is interrupted does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 

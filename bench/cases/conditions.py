@@ -16,7 +16,9 @@ from bench.cases.common import (
     FORWARD_CONNECTIONS,
     HIT_CONNECTIONS,
     SAME,
+    STREAM_CONNECTIONS,
     UNIQUE,
+    UNIQUE_STREAM,
     added_latency,
     connections,
     forward_rates,
@@ -25,8 +27,10 @@ from bench.cases.common import (
 from bench.fill import fill
 from bench.gateway import Cache, Gateway, Site, prepare, serving
 from bench.load import Bodies
+from bench.messages import EVENTS
 from bench.report import Line, Result, Row, Target
 from bench.servers import Servers
+from bench.upstream import Upstream
 
 _LOST = Target(30, 15, is_ceiling=True)
 _START = Target(1.5, 0.8, is_ceiling=True)
@@ -115,6 +119,15 @@ def sizes(servers: Servers) -> Iterator[Result]:
             )
             for size, site in sites.items()
         }
+        yield _compared(
+            "start to ready", {str(size): one.start_seconds for size, one in gateways.items()},
+            "s", _START,
+        )  # fmt: skip
+        time.sleep(_IDLE_SECONDS)
+        yield _compared(
+            "idle memory", {str(size): one.child.memory_mb() for size, one in gateways.items()},
+            "MB", _MEMORY,
+        )  # fmt: skip
         bodies = {size: replace(SAME, kind="stored", count=size) for size in sites}
         measures = {
             str(size): servers.rate(gateway, bodies[size], HIT_CONNECTIONS)
@@ -126,10 +139,17 @@ def sizes(servers: Servers) -> Iterator[Result]:
             "/s",
             _AS_FAST,
         )
+    sites = {size: _filled(servers, size, servers.events) for size in (_FEW, _MANY)}
+    os.sync()
+    with ExitStack() as stack:
+        gateways = {size: stack.enter_context(serving(site)) for size, site in sites.items()}
+        name = f"streams of {EVENTS} events"
+        yield _rates(servers, gateways, name, UNIQUE_STREAM, STREAM_CONNECTIONS)
 
 
-def _filled(servers: Servers, size: int) -> Site:
-    site = prepare(servers.setup(f"filled-{size}"), servers.new_directory("filled"))
+def _filled(servers: Servers, size: int, upstream: Upstream | None = None) -> Site:
+    setup = servers.setup(f"filled-{size}", upstream)
+    site = prepare(setup, servers.new_directory("filled"))
     fill(site.database_file, calls=size, entries=size, template=SAME.template)
     return site
 

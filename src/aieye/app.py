@@ -6,93 +6,111 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
-from fastapi import FastAPI
-from sqlalchemy import delete, update
+from fastapi import FastAPI, Request
 
 from aieye import __version__
 from aieye.access.cipher import Cipher
 from aieye.access.directory import Directory
 from aieye.access.setup import FirstStart, first_start
-from aieye.access.snapshot import Snapshot
+from aieye.access.snapshot import ProviderInfo, Snapshot
 from aieye.api import admin, health, originals
 from aieye.api.deps import assert_every_route_has_a_policy
 from aieye.api.idempotency import Idempotency
 from aieye.api.openai import STOP_SECONDS, OpenAIEndpoint
 from aieye.api.openapi import install as install_openapi
-from aieye.api.rendering import add_error_handlers
+from aieye.api.rendering import add_error_handlers, render_error
+from aieye.background import Background
 from aieye.cache.service import Cache, CacheLimits
 from aieye.collector import rest_while_starting, watch_what_comes
 from aieye.db.engine import Database
 from aieye.db.group_writer import GroupWriter
 from aieye.db.migrate import migrate
 from aieye.db.presence import Presence
-from aieye.db.tables import Call, Instance
+from aieye.errors import PayloadTooLarge
 from aieye.functions.service import Functions
 from aieye.gateway.admission import LedgerAdmission
 from aieye.gateway.owned import Owned
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.headers import BodyLimit, ClientAddress, SecurityHeaders, TrustedProxies
-from aieye.ledger.book import INTERRUPTED, OPEN, Book
+from aieye.ledger.book import Book
+from aieye.ledger.interrupted import keep_beating, mark_interrupted
+from aieye.ledger.redact import hide_imported
 from aieye.ledger.retention import keep_pruning
 from aieye.settings import Settings, load_settings
 from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
+from aieye.telemetry.colleagues import VARIABLE, Colleagues
 from aieye.telemetry.lag import LoopLag
 from aieye.telemetry.metrics import Metrics
-from aieye.ui import auth, home, static
+from aieye.ui import auth, home, pages, static
 
 log = structlog.get_logger()
 
 MOST_FORM_BYTES = 2**20
-HEARTBEAT_SECONDS = 5.0
 LONGEST_LAG_SECONDS = 1.0
 
-Announce = Callable[[FirstStart, bool], None]
+Announce = Callable[[FirstStart, ProviderInfo | None], None]
 
 
 def worker_app() -> Any:
     """The application of one of several workers, its settings read from the environment."""
     configure_logs()
     rest_while_starting()
-    return create_app(load_settings(), announce=lambda _first, _is_demo: watch_what_comes())
+    shared = os.environ.get(VARIABLE)
+    return create_app(
+        load_settings(),
+        announce=lambda _first, _default: watch_what_comes(),
+        workers_at=None if shared is None else Path(shared),
+    )
 
 
-def create_app(settings: Settings, *, demo: bool = False, announce: Announce | None = None) -> Any:
+def create_app(
+    settings: Settings,
+    *,
+    demo: bool = False,
+    announce: Announce | None = None,
+    workers_at: Path | None = None,
+) -> Any:
     """The whole service as an ASGI application.
 
     `demo` forces the simulated provider. `announce` is told, once the service can answer, what the
-    first start made and whether the simulated provider serves.
+    first start made and which provider serves models that name none. `workers_at` is a directory
+    that the workers of one server share.
     """
-    return _Service(settings, demo=demo, announce=announce)
+    return _Service(settings, demo=demo, announce=announce, workers_at=workers_at)
 
 
 class _Service:
     """Sends `/v1` to the gateway and the rest to FastAPI."""
 
-    def __init__(self, settings: Settings, *, demo: bool, announce: Announce | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        demo: bool,
+        announce: Announce | None,
+        workers_at: Path | None,
+    ) -> None:
         self._settings = settings
+        self._workers_at = workers_at
         self._demo = demo
         self._announce = announce
         self._openai: OpenAIEndpoint | None = None
         self.fastapi = self._make_fastapi()
         self._rest = ClientAddress(
-            SecurityHeaders(
-                BodyLimit(self.fastapi, self._longest_body),
-                is_https=settings.base_url.startswith("https://"),
-            ),
+            SecurityHeaders(self.fastapi, is_https=settings.base_url.startswith("https://")),
             TrustedProxies(settings.trusted_proxies),
         )
-
-    def _longest_body(self, path: str) -> int | None:
-        """Forms and administrators' JSON are small; the originals' routes count for themselves."""
-        return None if path.startswith(("/api/openai/", "/api/cache/")) else MOST_FORM_BYTES
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if (
@@ -117,6 +135,8 @@ class _Service:
         for module in (originals, admin, health, auth, home):
             app.include_router(module.router)
         static.mount(app)
+        # The request's id, which the handlers of errors add around it, is in its refusals too.
+        app.add_middleware(BodyLimit, longest=_longest_body, render=_render_too_large)
         add_error_handlers(app)
         install_openapi(app)
         assert_every_route_has_a_policy(app)
@@ -124,7 +144,8 @@ class _Service:
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        async with running(self._settings, demo=self._demo) as (state, first):
+        started = running(self._settings, demo=self._demo, workers_at=self._workers_at)
+        async with started as (state, first):
             app.state.aieye = state
             self._openai = OpenAIEndpoint(
                 self._settings,
@@ -138,10 +159,23 @@ class _Service:
                 state.metrics,
             )  # fmt: skip
             if self._announce is not None:
-                self._announce(first, state.directory.is_demo)
+                self._announce(first, state.directory.current.default)
             yield
             await _until_over(state.metrics)
             self._openai = None
+
+
+def _longest_body(path: str) -> int | None:
+    """Forms and administrators' JSON are small; the originals' routes count for themselves."""
+    return None if path.startswith(("/api/openai/", "/api/cache/")) else MOST_FORM_BYTES
+
+
+async def _render_too_large(scope: Any, error: PayloadTooLarge) -> Any:
+    """As the path's other errors: for programs below `/api`, elsewhere a page for people."""
+    request = Request(scope)
+    if scope["path"].startswith("/api/"):
+        return await render_error(request, error)
+    return pages.render_error(request, error)
 
 
 async def _until_over(metrics: Metrics) -> None:
@@ -155,7 +189,7 @@ async def _until_over(metrics: Metrics) -> None:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, *, demo: bool = False
+    settings: Settings, *, demo: bool = False, workers_at: Path | None = None
 ) -> AsyncIterator[tuple[State, FirstStart]]:
     """Everything that lives as long as the process, started in order and stopped in reverse."""
     async with AsyncExitStack() as stack:
@@ -166,11 +200,12 @@ async def running(
         directory = Directory(database, cipher)
         await directory.start()
         directory.on_change(
-            lambda snapshot: hide_secrets(key.secret for key in snapshot.keys.values())
+            lambda snapshot: hide_secrets(key.hidden.decode() for key in snapshot.keys.values())
         )
+        directory.on_change(lambda snapshot: hide_imported(snapshot.old_tokens))
         first = await first_start(database, cipher, directory, settings)
         await directory.refresh()
-        if demo or not directory.current.providers:
+        if demo or directory.is_keyless:
             await _start_demo(stack, directory, forced=demo)
 
         writer = GroupWriter(database)
@@ -184,7 +219,7 @@ async def running(
         presence = Presence(database, secrets.token_hex(16))
         await presence.start()
         stack.push_async_callback(presence.close)
-        await _mark_interrupted(database, presence)
+        await mark_interrupted(database, presence)
         metrics = Metrics()
         directory.on_change(lambda snapshot: _name_providers(metrics, snapshot))
         gateway = Gateway(
@@ -209,14 +244,22 @@ async def running(
             functions=functions,
             metrics=metrics,
         )
+        background = Background()
+        state.ready_checks.append(background.find_fault)
         _watch(state)
+        if workers_at is not None:
+            state.colleagues = Colleagues(workers_at, settings.workers, metrics)
+            await state.colleagues.start()
+            stack.push_async_callback(state.colleagues.close)
         await stack.enter_async_context(
-            _background(
-                directory.watch(),
-                cache.maintain(),
-                state.lag.watch(),
-                keep_pruning(database, settings),
-                _beat(database, presence),
+            background.running(
+                {
+                    "directory": directory.watch,
+                    "cache": cache.maintain,
+                    "lag": state.lag.watch,
+                    "pruning": partial(keep_pruning, database, settings),
+                    "heartbeat": partial(keep_beating, database, presence),
+                }
             )
         )
         yield state, first
@@ -283,52 +326,3 @@ def _watch(state: State) -> None:
 
 def _lag_fault(lag: LoopLag) -> str | None:
     return None if lag.seconds < LONGEST_LAG_SECONDS else "the event loop is not keeping up"
-
-
-@asynccontextmanager
-async def _background(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Tasks that run beside the serving, for ever; one that fails is logged, all are cancelled."""
-    tasks = [asyncio.create_task(loop) for loop in loops]
-    for task in tasks:
-        task.add_done_callback(_report)
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError, Exception):
-                await task
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("background_task_ended", task=task.get_coro().__qualname__, exc_info=error)  # type: ignore[union-attr] # it is a coroutine
-
-
-# -- this process among others ----------------------------------------------------------------
-
-
-async def _mark_interrupted(database: Database, presence: Presence) -> None:
-    """Mark what dead processes left open, and forget them."""
-    async with database.write() as session:
-        dead = await presence.dead(session)
-        if not dead:
-            return
-        await session.execute(
-            update(Call)
-            .where(Call.state == OPEN, Call.instance_id.in_(dead))
-            .values(state=INTERRUPTED, error="interrupted: the process ended")
-        )
-        await session.execute(delete(Instance).where(Instance.id.in_(dead)))
-
-
-async def _beat(database: Database, presence: Presence) -> None:
-    while True:
-        await asyncio.sleep(HEARTBEAT_SECONDS)
-        try:
-            await presence.beat()
-            if not database.is_sqlite:
-                await _mark_interrupted(database, presence)
-        except Exception as error:  # noqa: BLE001 - a worker loop: the database may be away
-            log.warning("heartbeat_missed", reason=type(error).__name__)

@@ -10,13 +10,15 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Seque
 from contextlib import suppress
 from typing import Any, TypeAlias
 
-import orjson
+from aieye.errors import PayloadTooLarge
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Makes the answer that says an error.
+Render: TypeAlias = Callable[[Scope, PayloadTooLarge], Awaitable[App]]
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -140,14 +142,15 @@ def _parse(text: str) -> Address | None:
 class BodyLimit:
     """Refuses bodies over a size, as soon as that is known, before anybody holds them.
 
-    `longest` gives the limit in bytes for a path, None where the application counts for itself.
-    What `app` reads in excess of a declared length
-    does not exist; a body without one is counted as it comes.
+    `longest` gives the limit in bytes for a path, None where the application counts for itself;
+    `render` makes the refusal's answer. What `app` reads in excess of a declared length does not
+    exist; a body without one is counted as it comes.
     """
 
-    def __init__(self, app: App, longest: Callable[[str], int | None]) -> None:
+    def __init__(self, app: App, longest: Callable[[str], int | None], render: Render) -> None:
         self._app = app
         self._longest = longest
+        self._render = render
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -159,7 +162,7 @@ class BodyLimit:
             return
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
-            await _refuse(send, limit)
+            await self._refuse(scope, receive, send, limit)
             return
         size = 0
         is_over = is_begun = False
@@ -183,25 +186,16 @@ class BodyLimit:
         with suppress(_TooLargeError):
             await self._app(scope, counted, noted)
         if is_over and not is_begun:
-            await _refuse(send, limit)
+            await self._refuse(scope, receive, send, limit)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        error = PayloadTooLarge(
+            f"The body is larger than the {limit} bytes allowed here.",
+            headers={"Connection": "close"},
+        )
+        answer = await self._render(scope, error)
+        await answer(scope, receive, send)
 
 
 class _TooLargeError(Exception):
     """The body has outgrown the limit."""
-
-
-async def _refuse(send: Send, limit: int) -> None:
-    error = {
-        "message": f"The body is larger than the {limit} bytes allowed here.",
-        "type": "invalid_request_error",
-        "param": None,
-        "code": "request_too_large",
-    }
-    body = orjson.dumps({"error": error})
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

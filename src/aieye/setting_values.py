@@ -1,4 +1,4 @@
-"""The kinds of values that settings have, and what is refused of each. Pure.
+"""The kinds of values that settings have, and what is refused of each. No I/O.
 
 A refusal is a `ValueError` that says what the value should be and never holds it.
 """
@@ -28,6 +28,10 @@ _UNITS = {
     "mb": 10**6,
     "gb": 10**9,
 }
+_SWITCH = {
+    **dict.fromkeys(("on", "true", "yes", "1"), True),
+    **dict.fromkeys(("off", "false", "no", "0"), False),
+}
 
 
 def _parse_bytes(value: object) -> object:
@@ -41,9 +45,22 @@ def _parse_bytes(value: object) -> object:
 
 
 def _parse_switch(value: object) -> object:
-    """The words people write for a switch."""
-    if isinstance(value, str) and value.strip().lower() in {"on", "off"}:
-        return value.strip().lower() == "on"
+    """The words people write for a switch; anything else is left to fail."""
+    if not isinstance(value, str):
+        return value
+    word = value.strip().lower()
+    if word not in _SWITCH:
+        raise ValueError("should be on or off")
+    return _SWITCH[word]
+
+
+def _parse_seconds(value: object) -> object:
+    """Nothing but a number: what looks like a span would be read as something else one day."""
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            raise ValueError("should be a number of seconds, such as 3600") from None
     return value
 
 
@@ -59,8 +76,10 @@ def _refuse_empty(value: object) -> object:
 
 ByteCount = Annotated[int, Field(gt=0, le=MOST_BYTES), BeforeValidator(_parse_bytes)]
 Switch = Annotated[bool, BeforeValidator(_parse_switch)]
-Seconds = Annotated[float, Field(gt=0, le=MOST_SECONDS, allow_inf_nan=False)]
-Lifetime = Annotated[int, Field(gt=0, le=LONGEST_TTL_SECONDS)]
+Seconds = Annotated[
+    float, Field(gt=0, le=MOST_SECONDS, allow_inf_nan=False), BeforeValidator(_parse_seconds)
+]
+Lifetime = Annotated[int, Field(gt=0, le=LONGEST_TTL_SECONDS), BeforeValidator(_parse_seconds)]
 Days = Annotated[int, Field(ge=0, le=MOST_DAYS)]
 Optional_ = BeforeValidator(_empty_is_none)
 Given = BeforeValidator(_refuse_empty)
@@ -99,7 +118,14 @@ def check_database(value: str) -> None:
 def check_secret(key: str) -> None:
     """Refuse a secret key that is empty, short or a well-known sample (`ValueError`)."""
     key = key.strip()
-    if key.lower() in SAMPLE_SECRETS or len(set(key)) < 8:
-        raise ValueError("is empty or a sample value; make one with `openssl rand -hex 32`")
-    if len(key) < SHORTEST_SECRET:
-        raise ValueError(f"is too short: at least {SHORTEST_SECRET} characters")
+    if not key:
+        fault = "is empty"
+    elif key.lower() in SAMPLE_SECRETS:
+        fault = "is a sample value"
+    elif len(key) < SHORTEST_SECRET:
+        fault = f"is too short: at least {SHORTEST_SECRET} characters"
+    elif len(set(key)) < 8:
+        fault = "has too few different characters"
+    else:
+        return
+    raise ValueError(f"{fault}; make one with `openssl rand -hex 32`")

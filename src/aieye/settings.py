@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import (
     Field,
     PositiveInt,
@@ -43,6 +44,18 @@ PREFIX = "AIEYE_"
 # Variables with the prefix that are read elsewhere: the command line as a client, and the tests.
 OTHER_VARIABLES = frozenset(
     {"AIEYE_URL", "AIEYE_TOKEN", "AIEYE_TEST_DATABASE_URL", "AIEYE_TEST_REDIS_URL"}
+)
+
+
+# What is read and checked here and has no effect yet: it comes with what it is for.
+IDLE_VARIABLES = (
+    "AIEYE_CONFIG_FILE",
+    "AIEYE_FUNCS_DIR",
+    "AIEYE_REDIS_URL",
+    "AIEYE_SAGA_OPEN",
+    "AIEYE_SEARCH_MODEL",
+    "AIEYE_TOKEN",
+    "AIEYE_URL",
 )
 
 
@@ -163,7 +176,10 @@ class Settings(BaseSettings):
                 "AIEYE_WORKERS: more than one worker needs PostgreSQL (set AIEYE_DATABASE_URL)"
             )
         if not self.is_loopback and self.public_url is None:
-            raise ValueError("AIEYE_PUBLIC_URL: required when AIEYE_HOST is not a loopback address")
+            raise ValueError(
+                "AIEYE_PUBLIC_URL: required when AIEYE_HOST is not a loopback address such as "
+                "127.0.0.1"
+            )
         if (self.admin_email is None) != (self.admin_password is None):
             raise ValueError("AIEYE_ADMIN_EMAIL and AIEYE_ADMIN_PASSWORD go together")
         return self
@@ -179,12 +195,13 @@ class Settings(BaseSettings):
 
     @property
     def is_loopback(self) -> bool:
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.host)
+
+    @property
+    def is_readable_on_the_way(self) -> bool:
+        """Whether people reach the service over a network without TLS."""
+        parts = urlsplit(self.base_url)
+        return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
 
     @property
     def base_url(self) -> str:
@@ -218,6 +235,15 @@ class Settings(BaseSettings):
         return keys
 
 
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _make_secret_file(path: Path) -> None:
     import secrets  # noqa: PLC0415 - only the very first start needs it
 
@@ -241,11 +267,24 @@ def load_settings(**overrides: Any) -> Settings:
     Raises `SettingsError` with one line a wrong variable, never with a value.
     """
     try:
+        _refuse_unreadable_lines()
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
     except UnicodeDecodeError as error:
         raise SettingsError("The file .env is not UTF-8 text.") from error
+
+
+def _refuse_unreadable_lines() -> None:
+    """Raises `SettingsError` for a line of `.env` that is none; its reader would leave it out."""
+    if not Path(".env").is_file():
+        return
+    with Path(".env").open(encoding="utf-8") as file:
+        wrong = next((line.original for line in parse_stream(file) if line.error), None)
+    if wrong is not None:
+        # What the reader gives begins with the empty lines before it.
+        blank = wrong.string[: -len(wrong.string.lstrip())].count("\n")
+        raise SettingsError(f"The file .env, line {wrong.line + blank}: should be NAME=value.")
 
 
 def _explain(error: ValidationError) -> str:
@@ -261,11 +300,22 @@ def _explain(error: ValidationError) -> str:
 def unknown_variables() -> dict[str, str | None]:
     """`AIEYE_` variables that mean nothing here, each with the name that was probably meant."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
-    given = {*os.environ, *(dotenv_values(".env") if Path(".env").is_file() else ())}
     unknown = sorted(
-        name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known
+        name for name in _given() if name.upper().startswith(PREFIX) and name.upper() not in known
     )
     return {name: _nearest(name.upper(), known) for name in unknown}
+
+
+def idle_variables() -> list[str]:
+    """Those of `IDLE_VARIABLES` that somebody has set."""
+    given = _given()
+    values = {name.upper(): value for name, value in given.items()}
+    return [name for name in IDLE_VARIABLES if values.get(name)]
+
+
+def _given() -> dict[str, str | None]:
+    """Everything in the environment and `.env`."""
+    return {**(dotenv_values(".env") if Path(".env").is_file() else {}), **os.environ}
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:

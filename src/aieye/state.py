@@ -16,6 +16,7 @@ from aieye.functions.service import Functions
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.settings import Settings
+from aieye.telemetry.colleagues import Colleagues
 from aieye.telemetry.lag import LoopLag
 from aieye.telemetry.metrics import Metrics
 
@@ -37,4 +38,6 @@ class State:
     lag: LoopLag = field(default_factory=LoopLag)
     # Each says what keeps the process from serving, or None.
     ready_checks: list[Callable[[], str | None]] = field(default_factory=list)
+    # The other workers of this server, where there are several.
+    colleagues: Colleagues | None = None
     started_at: datetime = field(default_factory=now)

@@ -16,7 +16,7 @@ from tests.crash.ledger import assert_recorded, assert_sums_agree
 from tests.crash.load import chat, fresh
 from tests.crash.proxy import DatabaseProxy
 from tests.fakes.recorded import RecordedDemo
-from tests.installation import Installation, Made, call_id
+from tests.installation import Installation, Made, Row, call_id
 from tests.live import LiveServer, LiveServers
 
 CHAT = "/v1/chat/completions"
@@ -117,12 +117,19 @@ def test_calls_are_refused_while_the_database_is_away_and_recorded_when_it_is_ba
     assert_recorded(service.installation, {call_id(answer.headers)})
     # What was paid for while it was away is in the books as well, once.
     until(lambda: len(_missing(service, refused[:1])) == 0, 5)
+    until(lambda: _said(service, refused[0]) == (503, "ledger_unavailable"), 5)
     assert_sums_agree(service.installation)
 
 
 def _missing(service: Service, answers: list[httpx.Response]) -> set[str]:
     ids = {call_id(answer.headers) for answer in answers}
     return ids - {id_ for (id_,) in service.installation.query("SELECT id FROM calls")}
+
+
+def _said(service: Service, answer: httpx.Response) -> Row:
+    """The status and the error of an answer's row."""
+    statement = "SELECT status, error FROM calls WHERE id = :id"
+    return service.installation.query(statement, id=call_id(answer.headers))[0]
 
 
 def test_a_stream_that_cannot_be_recorded_ends_in_an_error_event(service: Service) -> None:
@@ -140,6 +147,7 @@ def test_a_stream_that_cannot_be_recorded_ends_in_an_error_event(service: Servic
     assert b"ledger_unavailable" in last
     service.proxy.heal()
     until(lambda: not _missing(service, [stream]), 10)
+    until(lambda: _said(service, stream) == (503, "ledger_unavailable"), 5)
 
 
 def test_a_commit_whose_answer_is_lost_counts_once(
@@ -181,20 +189,25 @@ def test_under_load_no_seen_answer_lacks_its_row_after_the_database_was_away(
     threads = [threading.Thread(target=call) for _ in range(6)]
     for thread in threads:
         thread.start()
+    # Calls are finished before the first cut, between all of them and after the last one.
     for _ in range(3):
-        time.sleep(0.4)
+        _until_finished(finished, 12)
         service.proxy.cut()
         time.sleep(0.2)
         service.proxy.heal()
     until(lambda: service.status("/readyz") == 200, 10)
-    time.sleep(0.3)
+    _until_finished(finished, 12)
     stop.set()
     for thread in threads:
         thread.join()
-    assert len(finished) > 50
     assert_recorded(service.installation, finished)
     assert service.server.terminate() == 0
     assert_sums_agree(service.installation)
+
+
+def _until_finished(finished: set[str], more: int) -> None:
+    goal = len(finished) + more
+    until(lambda: len(finished) >= goal, 30)
 
 
 def test_a_revocation_made_while_the_database_was_away_counts_when_it_is_back(

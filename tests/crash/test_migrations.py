@@ -13,12 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from aieye.db import migrate as migrations
 from tests.crash.conftest import Aieye, command_environment
-from tests.installation import query, table_names
+from tests.installation import Installation, query, table_names
 from tests.live import LiveServers
 from tests.servers import DatabaseKind
+
+only_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 
 BROKEN = '''"""{name}"""
 
@@ -144,6 +147,69 @@ def test_a_migration_that_fails_half_way_leaves_what_was_before(
     assert migrations.migrate(database_url)
     assert _version(database_url) == "0902"
     assert {good, bad} <= _columns(database_url, "tokens", database_kind)
+
+
+@only_sqlite
+def test_a_file_with_something_in_it_is_copied_before_it_is_migrated(
+    database_url: str, copied_migrations: Path
+) -> None:
+    installation, before = Installation(database_url), _version(database_url)
+    users = query(database_url, "SELECT * FROM users")
+    added = _add(copied_migrations, "0901", before)
+    assert migrations.migrate(database_url)
+    (copy,) = _copies(installation.file)
+    assert copy.name == f"aieye.db.at-{before}"
+    assert copy.stat().st_mode & 0o777 == 0o600
+    copied = f"sqlite+aiosqlite:///{copy}"
+    assert _version(copied) == before
+    assert query(copied, "SELECT * FROM users") == users
+    assert query(copied, "PRAGMA integrity_check") == [("ok",)]
+    assert added not in table_names(copied)
+    assert _version(database_url) == "0901"
+    # And once only.
+    assert not migrations.migrate(database_url)
+    assert _copies(installation.file) == [copy]
+
+
+@only_sqlite
+def test_a_file_with_nothing_in_it_is_not_copied(
+    database_url: str, copied_migrations: Path
+) -> None:
+    _add(copied_migrations, "0901", _version(database_url))
+    assert migrations.migrate(database_url)
+    assert _copies(Path(database_url.removeprefix("sqlite+aiosqlite:///"))) == []
+
+
+@only_sqlite
+def test_a_file_that_cannot_be_copied_is_not_migrated(
+    database_url: str, copied_migrations: Path
+) -> None:
+    installation, before = Installation(database_url), _version(database_url)
+    _add(copied_migrations, "0901", before)
+    obstacle = installation.file.with_name(f"aieye.db.at-{before}.building")
+    obstacle.mkdir()
+    with pytest.raises(migrations.MigrationError, match="could not be copied"):
+        migrations.migrate(database_url)
+    assert _version(database_url) == before
+    obstacle.rmdir()
+    assert migrations.migrate(database_url)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_on_postgresql_the_log_names_the_backup_that_nobody_made(
+    database_url: str, copied_migrations: Path
+) -> None:
+    before = _version(database_url)
+    _add(copied_migrations, "0901", before)
+    with capture_logs() as logged:
+        assert migrations.migrate(database_url)
+    (told,) = [line for line in logged if line["event"] == "migrated_without_a_copy"]
+    assert told["revision"] == before
+    assert "aieye backup" in told.values()
+
+
+def _copies(database: Path) -> list[Path]:
+    return sorted(database.parent.glob(f"{database.name}.at-*"))
 
 
 def test_a_first_migration_that_fails_leaves_an_empty_database(

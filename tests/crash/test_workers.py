@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from aieye.api.half_open import HEAD_SECONDS
 from tests.crash.ledger import assert_recorded, assert_sums_agree, states
@@ -82,6 +83,51 @@ def test_a_revocation_reaches_every_worker_within_a_second(
         httpx.get(url, headers=token.headers, trust_env=False).status_code for _ in range(20)
     }
     assert statuses == {401}
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_any_worker_tells_the_figures_of_all_also_after_one_was_replaced(
+    installation: Installation, start_server: LiveServers
+) -> None:
+    token = installation.add_token()
+    server = start_server({**installation.environment, "AIEYE_WORKERS": "2"})
+    answered = 0
+
+    def call_until_both_have_answered() -> dict[str, float]:
+        nonlocal answered
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline:
+            # A new connection each time; the kernel gives it to either.
+            answered += _is_answered(server, token)
+            counted = _calls_by_worker(server)
+            if set(counted) == {"0", "1"} and all(counted.values()):
+                return counted
+        raise AssertionError(f"one worker only: {_calls_by_worker(server)}")
+
+    assert sum(call_until_both_have_answered().values()) == answered
+    # Whoever is asked says the same.
+    assert len({tuple(sorted(_calls_by_worker(server).items())) for _ in range(20)}) == 1
+    first = _workers(server)
+    os.kill(first[0], signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while len(now := _workers(server)) < 2 or first[0] in now:
+        assert time.monotonic() < deadline, "the worker was not replaced"
+        time.sleep(0.1)
+    call_until_both_have_answered()
+    assert server.terminate() == 0
+
+
+def _calls_by_worker(server: LiveServer) -> dict[str, float]:
+    """How many calls of `/v1` each worker has counted, as one of them tells it."""
+    text = httpx.get(f"{server.base_url}/metrics", trust_env=False, timeout=5).text
+    counted: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            worker = sample.labels["worker"]
+            counted.setdefault(worker, 0)
+            if sample.name == "aieye_requests_total":
+                counted[worker] += sample.value
+    return counted
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)

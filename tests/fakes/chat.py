@@ -218,7 +218,7 @@ def response_body(
         "instructions": None,
         "metadata": {},
         "model": model,
-        "output": [_message(text, status)],
+        "output": [_message(text, status, id_)],
         "parallel_tool_calls": True,
         "temperature": 1.0,
         "tool_choice": "auto",
@@ -238,7 +238,7 @@ def response_frames(
     """The event sequence of a streamed response; no `[DONE]` follows on this endpoint."""
     whole = response_body(text, usage=usage, model=model, id_=id_)
     begun = {**whole, "status": "in_progress", "output": [], "usage": None}
-    item = _message(text, "completed")
+    item = _message(text, "completed", id_)
     place = {"item_id": item["id"], "output_index": 0, "content_index": 0}
     opened = {**item, "status": "in_progress", "content": []}
     events: list[tuple[str, Json]] = [
@@ -261,8 +261,9 @@ def response_frames(
     ]
 
 
-def _message(text: str, status: str) -> Json:
-    message = {"id": "msg_fake", "type": "message", "status": status, "role": "assistant"}
+def _message(text: str, status: str, response_id: str) -> Json:
+    id_ = "msg_" + response_id.removeprefix("resp_")
+    message = {"id": id_, "type": "message", "status": status, "role": "assistant"}
     return {**message, "content": [_part(text)]}
 
 

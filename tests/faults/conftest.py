@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from aieye import app
-from aieye.gateway import dispatch, retry
+from aieye.gateway import circuits, dispatch, retry
 from aieye.ledger.pricing import PriceBook
 from tests.fakes.upstream import FakeUpstream
 from tests.faults.harness import Gateway, StartGateway, settings_for
@@ -89,7 +89,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_circuit(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key is ever left alone, so that every call reaches the provider."""
-    monkeypatch.setattr(dispatch, "Circuit", partial(retry.Circuit, threshold=10**9))
+    monkeypatch.setattr(circuits, "Circuit", partial(retry.Circuit, threshold=10**9))
 
 
 @pytest.fixture

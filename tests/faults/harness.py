@@ -23,6 +23,7 @@ from aieye.access.audit import SYSTEM
 from aieye.access.providers import add_key, create_provider
 from aieye.access.routes import Target, create_route
 from aieye.access.setup import FirstStart
+from aieye.access.snapshot import ProviderInfo
 from aieye.access.tokens import create_token, disable_token
 from aieye.access.users import create_user, default_owner
 from aieye.api.half_open import Connection
@@ -171,7 +172,7 @@ class Gateway:
         await self.stop()
         await self.start()
 
-    def _announced(self, first: FirstStart, _is_demo: bool) -> None:
+    def _announced(self, first: FirstStart, _default: ProviderInfo | None) -> None:
         self.token = first.token_secret or self.token
 
     # -- clients ----------------------------------------------------------------------------

@@ -70,6 +70,7 @@ async def test_the_provider_hears_within_a_second_that_the_client_left_before_th
     assert row.cost_state == "estimated"
     assert row.cost_nano
     assert (row.provider_id, row.key_id, row.is_stream) == (1, 1, form == "streamed")
+    assert [attempt["error"] for attempt in row.attempts] == ["abandoned"]
 
 
 @both_forms

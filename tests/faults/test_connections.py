@@ -15,13 +15,17 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
+from aieye.access.audit import SYSTEM
+from aieye.access.providers import replace_key
 from tests.fakes import chat
 from tests.fakes.upstream import (
     Behaviour,
     Connection,
     FakeUpstream,
     Received,
+    by_key,
     chat_answer,
     delay,
     gzip_bomb,
@@ -190,10 +194,15 @@ async def test_a_circuit_opens_after_failures_fails_quickly_and_recovers(
 ) -> None:
     with refused_port() as port:
         key_id = await add_down(gateway, f"http://127.0.0.1:{port}/v1")
-        first = [await gateway.ask(to_down(f"{n}?")) for n in range(2)]
-        assert {error_code(answer) for answer in first} == {"upstream_unreachable"}
-        rest = [await gateway.ask(to_down(f"Still {n}?")) for n in range(10)]
+        with capture_logs() as logs:
+            first = [await gateway.ask(to_down(f"{n}?")) for n in range(2)]
+            assert {error_code(answer) for answer in first} == {"upstream_unreachable"}
+            rest = [await gateway.ask(to_down(f"Still {n}?")) for n in range(10)]
 
+    assert all("(provider down)" in answer.text for answer in first)
+    # The log says when the key is left alone, and nothing of the calls that it is spared.
+    told = [one["left_alone"] for one in logs if one["event"] == "upstream_failed"]
+    assert (told[0], told[-1]) == (False, True)
     assert {(answer.status_code, error_code(answer)) for answer in rest} == {
         (502, "upstream_unavailable")
     }
@@ -215,6 +224,27 @@ def let_rest(gateway: Gateway, key_id: int) -> None:
     circuit = gateway.state.gateway.circuits.of(gateway.state.directory.current.keys[key_id])
     assert circuit.is_open(time.monotonic())
     circuit.open_until -= circuit.rest_seconds
+
+
+async def test_another_secret_for_a_key_counts_at_once(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    upstream.default = by_key({PROVIDER_KEY: json_answer(401, chat.error_body())})
+    refused = [await gateway.ask(question(f"Question {n}")) for n in range(6)]
+    assert [error_code(one) for one in refused] == ["provider_auth"] * 5 + ["upstream_unavailable"]
+    circuits = gateway.state.gateway.circuits
+    assert circuits.open_keys() == [(1, 1)]
+
+    async with gateway.state.database.write() as session:
+        await replace_key(
+            session, gateway.state.cipher, key_id=1, secret="sk-another-0123456789", actor=SYSTEM
+        )
+    await gateway.state.directory.refresh()
+    answer = await gateway.ask(question("Well?"))
+
+    assert text_of(answer) == "Well?"
+    assert [request.key for request in upstream.requests][-1] == "sk-another-0123456789"
+    assert circuits.open_keys() == []
 
 
 async def test_one_probe_alone_asks_a_provider_that_rests(

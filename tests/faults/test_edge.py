@@ -7,9 +7,11 @@ import asyncio
 import httpx
 import pytest
 from sqlalchemy import func, select
+from structlog.testing import capture_logs
 
+from aieye.app import MOST_FORM_BYTES
+from aieye.db.group_writer import NotRecorded
 from aieye.db.tables import Call, LatencyRollup, UsageDimension, UsageRollup
-from aieye.errors import AieyeError
 from tests.fakes.upstream import FakeUpstream, chat_answer, held
 from tests.faults.harness import (
     CHAT,
@@ -113,6 +115,53 @@ async def test_a_stranger_leaves_nothing_in_the_ledger(start_gateway: StartGatew
 
     assert await gateway.rows() == []
     assert await counted(gateway) == {}
+
+
+async def test_who_is_not_let_in_is_in_the_log_and_their_token_is_not(gateway: Gateway) -> None:
+    limited = await gateway.add_token(models=["gpt-5"])
+    canary = "canary-of-a-stranger"
+    doors = (CHAT, "/api/openai/v1/chat/completions", "/api/v1/tokens")
+    with capture_logs() as logs:
+        for path in doors:
+            answer = await gateway.ask(question(), path=path, token=canary)
+            assert answer.status_code == 401
+        answer = await gateway.ask(question(), path=doors[2], token=limited)
+        assert answer.status_code == 403
+    denied = [line for line in logs if line["event"] == "access_denied"]
+    assert [(line["path"], line["status"]) for line in denied] == [
+        *((path, 401) for path in doors), (doors[2], 403),
+    ]  # fmt: skip
+    assert {(line["ip"], line["method"], line["log_level"]) for line in denied} == {
+        ("127.0.0.1", "POST", "warning")
+    }
+    assert canary not in str(logs)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "shape", "framing"),
+    [
+        ("/login", "application/x-www-form-urlencoded", b"<html", "declared"),
+        ("/login", "application/json", b'{"detail":', "declared"),
+        ("/api/v1/tokens", "application/json", b'{"error":', "declared"),
+        ("/api/v1/tokens", "application/json", b'{"error":', "chunked"),
+    ],
+)
+async def test_a_form_that_is_too_large_is_refused_as_its_path_refuses(
+    gateway: Gateway, path: str, kind: str, shape: bytes, framing: str
+) -> None:
+    size = MOST_FORM_BYTES + 1
+    head = gateway.head(path, size if framing == "declared" else None)
+    head = head.replace(b"application/json", kind.encode())
+    async with gateway.raw() as client:
+        await client.send(head)
+        if framing == "chunked":
+            await client.send(b"%x\r\n" % size + b"x" * size + b"\r\n")
+        status, headers = await client.read_head()
+        assert status == 413
+        assert headers["x-request-id"].startswith("req_")
+        assert headers["connection"] == "close"
+        assert headers["x-content-type-options"] == "nosniff"
+        await client.read_until(shape)
 
 
 async def test_a_chunked_body_that_grows_too_large_has_one_row(
@@ -222,14 +271,10 @@ async def test_a_refusal_that_cannot_be_recorded_is_answered_all_the_same(
 async def test_a_refusal_that_takes_too_long_to_record_is_503(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Unrecorded(AieyeError):
-        status = 503
-        code = "ledger_unavailable"
-
     async def fail() -> None:
-        raise Unrecorded("Not now.")
+        raise NotRecorded("Not now.")
 
-    monkeypatch.setattr(gateway.state.gateway, "durable", fail)
+    monkeypatch.setattr(gateway.state.gateway.accounts, "durable", fail)
 
     answer = await gateway.get("/v1/nothing")
 

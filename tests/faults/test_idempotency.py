@@ -25,6 +25,7 @@ from tests.faults.harness import (
     CHAT,
     DONE_FRAME,
     MODEL,
+    PATIENCE_SECONDS,
     Gateway,
     Headers,
     StartGateway,
@@ -32,6 +33,7 @@ from tests.faults.harness import (
     both_databases,
     both_forms,
     error_code,
+    eventually,
     question,
     streamed,
     text_of,
@@ -178,6 +180,9 @@ async def test_a_key_counts_for_its_token_and_path_only(
 FAILURES: dict[str, Behaviour] = {
     "500": json_answer(500, chat.error_body()),
     "429": json_answer(429, chat.error_body(), {"Retry-After": "3600"}),
+    "408": json_answer(408, chat.error_body()),
+    "409": json_answer(409, chat.error_body()),
+    "425": json_answer(425, chat.error_body()),
     "401": json_answer(401, chat.error_body()),
     "nothing": cut_after(0),
     "a cut stream": cut_after(600, sse(chat.chat_frames("one two three four"))),
@@ -342,3 +347,76 @@ async def test_a_stream_with_a_key_reaches_the_client_as_it_comes(
         await client.read_until(frames[1])
         assert not gate.is_set()
     assert upstream.fired["silence"] == 1
+
+
+# -- forms and uploads ---------------------------------------------------------------------------
+
+
+async def upload(gateway: Gateway, content: bytes, *, path: str = "/v1/files") -> httpx.Response:
+    """A form, its boundary made up anew as clients do; large enough to come in several pieces."""
+    files = {"file": ("a.jsonl", content * 50_000)}
+    return await gateway.client.post(path, files=files, data={"purpose": "batch"}, headers=KEY)
+
+
+@both_databases
+async def test_an_upload_that_is_sent_twice_is_made_once(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    upstream.default = json_answer(200, {"id": "file-1", "object": "file"})
+
+    answers = [await upload(gateway, b"the same") for _ in range(2)]
+    other = await upload(gateway, b"another")
+
+    assert len(upstream.requests) == 1
+    assert upstream.requests[0].body_complete
+    assert {(answer.status_code, answer.content) for answer in answers} == {
+        (200, answers[0].content)
+    }
+    assert answers[1].headers["idempotency-replayed"] == "true"
+    assert (other.status_code, error_code(other)) == (422, "idempotency_key_reused")
+
+
+async def test_an_upload_whose_key_is_in_use_is_409_whatever_it_holds(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    gate = asyncio.Event()
+    upstream.default = held(gate, json_answer(200, {"id": "file-1", "object": "file"}))
+    first = asyncio.create_task(upload(gateway, b"one"))
+    await upstream.wait_for(1)
+
+    for content in (b"one", b"two"):
+        answer = await upload(gateway, content)
+        assert (answer.status_code, error_code(answer)) == (409, "idempotency_key_in_flight")
+    gate.set()
+
+    assert (await first).status_code == 200
+    assert len(upstream.requests) == 1
+
+
+async def test_an_upload_that_broke_off_does_not_use_its_key_up(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    upstream.default = json_answer(200, {"id": "file-1", "object": "file"})
+    async with gateway.raw() as client:
+        await client.send(gateway.head("/v1/files", 10**6, headers=KEY), b"x" * 100_000)
+        await eventually(lambda: len(upstream.requests) == 1)
+    await gateway.rows(1)
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (answer := await upload(gateway, b"one")).status_code == 409:
+            # The row is there a moment before the key is free.
+            await asyncio.sleep(0.01)
+
+    assert (answer.status_code, len(upstream.requests)) == (200, 2)
+
+
+async def test_a_form_that_is_read_whole_may_have_another_boundary_too(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    upstream.default = json_answer(200, {"text": "Hello"})
+    path = "/v1/images/variations"
+
+    answers = [await upload(gateway, b"the same", path=path) for _ in range(2)]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(upstream.requests) == 1

@@ -7,22 +7,27 @@ from typing import Any
 import httpx
 import pytest
 
+from aieye.db import group_writer
 from aieye.gateway import results, service
 from aieye.gateway.accounts import Accounts
 from aieye.ledger.book import UNKNOWN
+from tests.crash.ledger import assert_sums_agree
 from tests.fakes import chat
-from tests.fakes.upstream import FakeUpstream, sse
+from tests.fakes.upstream import FakeUpstream, chat_answer, sse
 from tests.faults.harness import (
     CHAT,
     DONE_FRAME,
+    SECRET_KEY,
     Gateway,
     asked,
+    both_databases,
     both_forms,
     error_code,
     eventually,
     question,
     streamed,
 )
+from tests.installation import Installation
 
 pytestmark = pytest.mark.live
 
@@ -114,3 +119,40 @@ async def test_calls_that_are_not_let_in_while_the_ledger_is_away_leave_nothing_
     assert (await gateway.ask(question("And now?"))).content.count(DONE_FRAME) == 0
     assert len(await gateway.rows(2)) == 2
     assert len(upstream.requests) == 2
+
+
+@both_databases
+@both_forms
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_a_call_whose_answer_was_withheld_is_booked_so_with_what_it_cost(
+    gateway: Gateway,
+    upstream: FakeUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+    is_stored: bool,
+) -> None:
+    upstream.default = chat_answer("one two three")
+    if is_stored:
+        await gateway.ask(asked("Well?", form))
+        await gateway.rows(1)
+    writer = gateway.state.writer
+    with monkeypatch.context() as patch:
+        failures: list[int] = []
+
+        async def fail(*_: Any) -> None:
+            failures.append(1)
+            raise OSError("no space left on device")
+
+        patch.setattr(writer._backend, "write", fail)
+        patch.setattr(group_writer, "WAIT_SECONDS", 0.2)
+        answer = await gateway.ask(asked("Well?", form))
+        assert failures
+    assert b"ledger_unavailable" in answer.content
+    await eventually(lambda: writer.is_healthy)
+
+    row = (await gateway.rows(1 + is_stored))[-1]
+
+    assert answer.headers["x-request-id"] == f"req_{row.id}"
+    assert (row.status, row.error) == (503, "ledger_unavailable")
+    assert (row.cost_nano, row.saved_nano) == ((0, 5850) if is_stored else (5850, None))
+    assert_sums_agree(Installation(gateway.settings.database, secret_key=SECRET_KEY))

@@ -257,6 +257,109 @@ async def test_a_body_that_names_anothers_object_is_404(world: World) -> None:
     assert own.status_code == 200
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_an_answer_brought_is_named_by_its_owner_alone_and_where_it_was_made(
+    world: World, stream: bool
+) -> None:
+    world.first.is_limited = True
+    body = {"model": MODEL, "input": "x", "stream": stream}
+    made = await world.gateway.ask(body, path="/v1/responses", token=world.ada)
+    world.first.is_limited = False
+    world.gateway.state.gateway.circuits.of(
+        world.gateway.state.directory.current.keys[1]
+    ).succeeded()
+    (response,) = world.second.objects
+    item = response.replace("resp_", "msg_")
+    assert item in made.text
+    seen = len(world.upstream.requests)
+    references: list[chat.Json] = [
+        {"type": "item_reference", "id": item},
+        {"id": item},
+        {"type": None, "id": item},
+        {"type": "reasoning", "id": item, "summary": []},
+        {"type": "image_generation_call", "id": item, "result": "eA=="},
+    ]
+
+    for reference in references:
+        body = {"model": MODEL, "input": ["y", reference]}
+        own = await world.gateway.ask(body, path="/v1/responses", token=world.ada_too)
+        theirs = await world.gateway.ask(body, path="/v1/responses", token=world.ben)
+        assert (own.status_code, theirs.status_code) == (200, 404), reference
+
+    keys = [request.key for request in world.upstream.requests[seen:]]
+    assert keys == [SECOND_KEY] * len(references)
+
+
+async def test_who_got_an_answer_from_the_cache_may_name_what_it_brought(world: World) -> None:
+    for form in (False, True):
+        body = {"model": MODEL, "input": f"in form {form}", "stream": form}
+        answers = [
+            await world.gateway.ask(body, path="/v1/responses", token=token)
+            for token in (world.ada, world.ben)
+        ]
+        assert answers[1].headers["x-aieye-cache"] == "hit"
+        response = list(world.first.objects)[-1]
+        reference = {"type": "item_reference", "id": response.replace("resp_", "msg_")}
+        next_ = await world.gateway.ask(
+            {"model": MODEL, "input": [reference]}, path="/v1/responses", token=world.ben
+        )
+        assert next_.status_code == 200
+
+
+async def test_what_a_response_brought_in_the_background_is_its_owners(world: World) -> None:
+    body = {"model": MODEL, "input": "x", "background": True}
+    begun = chat.response_body(status="queued") | {"output": []}
+    world.upstream.script(json_answer(200, begun))
+    response = await world.make("/v1/responses", world.ada, **body)
+    world.first.objects[response] = chat.response_body()
+    next_ = {"model": MODEL, "input": [{"type": "item_reference", "id": "msg_fake"}]}
+
+    before = await world.gateway.ask(next_, path="/v1/responses", token=world.ada)
+    assert (await world.call("GET", f"/v1/responses/{response}", world.ada)).status_code == 200
+    after = [
+        (await world.gateway.ask(next_, path="/v1/responses", token=token)).status_code
+        for token in (world.ada, world.ben)
+    ]
+
+    assert (before.status_code, after) == (404, [200, 404])
+
+
+async def test_nobody_makes_an_item_theirs_by_sending_it(world: World) -> None:
+    """What a client sends with an id, and a provider may repeat, is not what an answer brought."""
+    said = {"type": "message", "id": "msg_of_ben", "role": "user", "content": "x"}
+    repeated = {"object": "list", "data": [said], "has_more": False}
+    sent = await world.make("/v1/responses", world.ada, model=MODEL, input=[said])
+    world.upstream.script(json_answer(200, repeated))
+    listed = await world.call("GET", f"/v1/responses/{sent}/input_items", world.ada)
+
+    reference = {"type": "item_reference", "id": "msg_of_ben"}
+    answer = await world.gateway.ask(
+        {"model": MODEL, "input": [reference]}, path="/v1/responses", token=world.ada
+    )
+
+    assert listed.json() == repeated
+    assert answer.status_code == 404
+
+
+async def test_a_conversation_that_the_gateway_did_not_see_is_for_administrators(
+    world: World,
+) -> None:
+    seen = len(world.upstream.requests)
+    for field in (
+        {"conversation": "conv_1"},
+        {"conversation": {"id": "conv_1"}},
+        {"tools": [{"type": "code_interpreter", "container": "cntr_1"}]},
+    ):
+        body = {"model": MODEL, "input": "y", **field}
+        answer = await world.gateway.ask(body, path="/v1/responses", token=world.ben)
+        assert answer.status_code == 404, field
+    assert len(world.upstream.requests) == seen
+    own = await world.gateway.ask(
+        {"model": MODEL, "input": "y", "conversation": "conv_1"}, path="/v1/responses"
+    )
+    assert own.status_code == 200
+
+
 async def test_a_body_that_names_anothers_object_in_other_letters_is_404_too(world: World) -> None:
     response = await world.make("/v1/responses", world.ada, model=MODEL, input="x")
     seen = len(world.upstream.requests)
@@ -527,7 +630,8 @@ async def test_what_is_owned_already_is_not_written_again(
     ]
 
     assert [answer.headers["x-aieye-cache"] for answer in answers] == ["miss"] + ["hit"] * 4
-    assert written.count(OWNED) == 2
+    # The response and its message, for each of the two users.
+    assert written.count(OWNED) == 4
 
 
 def _grant(world: World, token: str) -> Grant:

@@ -7,11 +7,13 @@ import gc
 import random
 import re
 import time
+from pathlib import Path
 from types import CoroutineType
 from typing import Any
 
 import pytest
 
+import aieye
 from aieye.telemetry import lag
 from tests.fakes import chat
 from tests.fakes.upstream import (
@@ -27,11 +29,12 @@ from tests.fakes.upstream import (
     sse,
     stream_then_silence,
 )
-from tests.faults.harness import Gateway, StartGateway, asked, eventually, question
+from tests.faults.harness import Gateway, StartGateway, asked, eventually, payloads, question
 
 pytestmark = pytest.mark.live
 
 STALL_SECONDS = 1.5
+PACKAGE = f"{Path(aieye.__file__).parent}/"
 
 
 async def lag_of(gateway: Gateway) -> float:
@@ -129,7 +132,7 @@ def _tasks(before: set[str]) -> list[asyncio.Task[Any]]:
     """Tasks of the service that were not there before."""
     return [
         task for task in asyncio.all_tasks()
-        if task.get_name() not in before and "/aieye/" in _file(task)
+        if task.get_name() not in before and _file(task).startswith(PACKAGE)
     ]  # fmt: skip
 
 
@@ -137,3 +140,23 @@ def _file(task: asyncio.Task[Any]) -> str:
     """Where the code of a task stands."""
     coroutine = task.get_coro()
     return coroutine.cr_code.co_filename if isinstance(coroutine, CoroutineType) else ""
+
+
+async def test_a_stream_of_a_response_that_the_stop_cuts_off_goes_on_counting(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    frames = chat.response_frames("one two three")[:-2]
+    upstream.script(stream_then_silence(frames))
+    body = {"model": chat.MODEL, "input": "Count.", "stream": True}
+    async with (
+        gateway.make_client(gateway.token) as client,
+        client.stream("POST", "/v1/responses", json=body) as answer,
+    ):
+        reading = asyncio.create_task(answer.aread())
+        await eventually(lambda: upstream.fired["silence"] == 1)
+        await gateway.restart()
+        sent = payloads(await reading)
+    *others, last = sent
+    assert len(others) == len(frames)
+    assert (last["type"], last["code"]) == ("error", "shutting_down")
+    assert [one["sequence_number"] for one in sent] == list(range(len(sent)))

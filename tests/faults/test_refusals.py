@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import MutableMapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from tests.fakes import chat
 from tests.fakes.upstream import (
     FakeUpstream,
     by_key,
+    by_model,
     chat_answer,
     json_answer,
+    refused_port,
+    sse,
 )
 from tests.faults.harness import (
+    MODEL,
     PROVIDER_KEY,
     Gateway,
+    StartGateway,
     asked,
     both_forms,
     error_code,
@@ -147,6 +155,46 @@ async def test_a_key_without_money_gives_way_to_the_next(
     assert [request.key for request in upstream.requests] == [PROVIDER_KEY] + [SECOND_KEY] * 3
 
 
+@both_forms
+@pytest.mark.parametrize("status", [429, 403])
+async def test_a_key_that_is_limited_comes_after_others_for_a_while(
+    gateway: Gateway, upstream: FakeUpstream, form: str, status: int
+) -> None:
+    second_id = await gateway.add_key(1, SECOND_KEY)
+    limit = json_answer(status, chat.error_body("Not now."), {"Retry-After": "30"})
+    upstream.default = by_key({PROVIDER_KEY: limit}, chat_answer("Here."))
+    pinned = await gateway.add_token(provider_key_id=1)
+
+    answers = [await gateway.ask(asked(f"Question {n}", form)) for n in range(7)]
+
+    assert {text_of(answer) for answer in answers} == {"Here."}
+    assert [request.key for request in upstream.requests] == [PROVIDER_KEY] + [SECOND_KEY] * 7
+    assert {row.key_id for row in await gateway.rows(7)} == {second_id}
+    # Another model may have a limit of its own, and a key that is the only one is asked at any rate.
+    await gateway.ask(asked("Another?", form, model="gpt-4o"))
+    await gateway.ask(asked("Pinned?", form), token=pinned)
+    keys = [request.key for request in upstream.requests][8:]
+    assert keys == [PROVIDER_KEY, SECOND_KEY, PROVIDER_KEY]
+
+
+async def test_a_key_that_was_limited_comes_first_again_when_the_provider_said_so(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    await gateway.add_key(1, SECOND_KEY)
+    limit = json_answer(429, chat.error_body("Not now."), {"retry-after-ms": "1500"})
+    upstream.script(limit)
+    assert (await gateway.ask(question("One?"))).status_code == 200
+    due_at = upstream.requests[0].arrived_at + 1.5
+
+    asked_at = []
+    while [request.key for request in upstream.requests].count(PROVIDER_KEY) < 2:
+        asked_at.append(time.monotonic())
+        await gateway.ask(question(f"Question {len(asked_at)}"))
+        await asyncio.sleep(0.05)
+
+    assert asked_at[-1] >= due_at - 0.1
+
+
 # -- 5xx, and the few others that are tried again ------------------------------------------------
 
 
@@ -188,6 +236,29 @@ async def test_a_call_that_fails_at_first_succeeds_in_one_row(
     assert len(await gateway.rows()) == 2
 
 
+@both_forms
+async def test_a_client_is_told_not_to_make_the_retries_once_more(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, form: str
+) -> None:
+    retry = {"x-should-retry": "true"}
+    for status in (500, 429, 409, 401):
+        upstream.default = json_answer(status, chat.error_body(), retry)
+        answer = await gateway.ask(asked(f"Well, {status}?", form))
+        assert answer.status_code == (502 if status == 401 else status)
+        assert answer.headers.get_list("x-should-retry") == ["false"], status
+    with refused_port() as port:
+        await gateway.add_provider("down", f"http://127.0.0.1:{port}/v1", "sk-down-0123456789")
+        for _ in range(3):
+            answer = await gateway.ask(asked("Hello?", form, model=f"down/{MODEL}"))
+            assert (answer.status_code, answer.headers["x-should-retry"]) == (502, "false")
+    assert error_code(answer) == "upstream_unavailable"
+    # What the gateway does not try again is the provider's to say; so is an upload, sent once only.
+    for status, path in ((400, "/v1/chat/completions"), (503, "/v1/files")):
+        upstream.default = json_answer(status, chat.error_body(), retry)
+        answer = await gateway.ask(asked(f"Well, {status}?", form), path=path)
+        assert (answer.status_code, answer.headers["x-should-retry"]) == (status, "true")
+
+
 async def test_retries_wait_a_random_time_that_grows(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
@@ -217,6 +288,21 @@ async def test_a_provider_that_always_fails_gets_a_fifth_more_calls_at_most(
     assert calls < len(upstream.requests) <= calls * 1.2 + 10
 
 
+async def test_a_call_earns_its_part_of_a_retry_once_however_many_keys_there_are(
+    gateway: Gateway, upstream: FakeUpstream, no_circuit: None
+) -> None:
+    for number in range(4):
+        await gateway.add_key(1, f"sk-further-{number}-0123456789")
+    upstream.default = json_answer(503, chat.error_body(), {"Retry-After": "0"})
+    calls = 50
+
+    for number in range(calls):
+        assert (await gateway.ask(question(f"Question {number}"))).status_code == 503
+
+    first_attempts = 5 * calls
+    assert first_attempts < len(upstream.requests) <= first_attempts + calls * 0.2 + 10
+
+
 # -- 4xx -----------------------------------------------------------------------------------------
 
 
@@ -242,14 +328,22 @@ async def test_what_the_provider_finds_wrong_is_passed_on_untouched_and_not_trie
 async def test_a_refused_key_is_the_gateways_fault_and_is_not_shown(
     gateway: Gateway, upstream: FakeUpstream, form: str
 ) -> None:
+    told: list[MutableMapping[str, Any]] = []
     for status in (401, 403):
         upstream.default = json_answer(status, REFUSAL)
 
-        answer = await gateway.ask(asked("Well?", form))
+        with capture_logs() as logs:
+            answer = await gateway.ask(asked("Well?", form))
 
         assert upstream.fired[f"status-{status}"] == 1
         assert (answer.status_code, error_code(answer)) == (502, "provider_auth")
         assert "canary" not in answer.text
+        # The client learns which provider, the log which key.
+        assert "The provider openai does not accept the key" in answer.text
+        told.extend(one for one in logs if one["event"] == "upstream_failed")
+        assert "canary" not in repr(logs)
+    assert [(one["provider"], one["key_id"]) for one in told[:1]] == [("openai", 1)]
+    assert told[0]["reason"] == 401
     assert len(upstream.requests) == 2
     rows = [(row.status, row.error) for row in await gateway.rows()]
     assert rows == [(502, "provider_auth")] * 2
@@ -298,6 +392,32 @@ async def test_a_key_that_an_answer_repeats_is_neither_shown_nor_stored(
 
 
 @both_forms
+async def test_a_word_that_a_server_of_ones_own_takes_for_a_key_stays_in_answers(
+    start_gateway: StartGateway, upstream: FakeUpstream, form: str
+) -> None:
+    gateway = await start_gateway(OPENAI_API_KEY="fake")
+    headers = {"openai-model": "fake-7b"}
+    said = chat_answer("Run it with fake.")
+    if form == "streamed":
+        said = sse(chat.chat_frames("Run it with fake."), headers=headers)
+    upstream.script(json_answer(400, chat.error_body("Says fake."), headers), said)
+
+    refused, answer = [await gateway.ask(asked(f"Well {n}?", form)) for n in range(2)]
+    gateway.state.cache.memory.clear()
+    again = await gateway.ask(asked("Well 1?", form))
+
+    assert [request.key for request in upstream.requests] == ["fake"] * 2
+    assert refused.json() == chat.error_body("Says fake.")
+    assert refused.headers["x-aieye-upstream-request-id"] == "req_fake_0"
+    assert refused.headers["openai-model"] == "fake-7b"
+    assert text_of(answer) == text_of(again) == "Run it with fake."
+    assert again.headers["x-aieye-cache"] == "hit"
+    row = (await gateway.rows(3))[0]
+    assert (row.error, row.attempts[0].get("error")) == (None, None)
+    assert b"[redacted]" not in await gateway.stored()
+
+
+@both_forms
 @pytest.mark.parametrize("status", [401, 403])
 async def test_the_next_key_is_tried_when_one_is_refused(
     gateway: Gateway, upstream: FakeUpstream, form: str, status: int
@@ -325,6 +445,21 @@ async def test_a_revoked_key_is_left_alone_after_a_few_refusals(
     assert {answer.status_code for answer in answers} == {200}
     assert 1 <= len(upstream.calls(key=PROVIDER_KEY)) <= 5
     assert len(upstream.calls(key=SECOND_KEY)) == 20
+
+
+@both_forms
+@pytest.mark.parametrize("status", [403, 404, 408, 409, 429])
+async def test_what_one_client_brings_about_does_not_keep_the_others_from_the_provider(
+    gateway: Gateway, upstream: FakeUpstream, quick_retries: None, status: int, form: str
+) -> None:
+    upstream.default = by_model({"theirs": json_answer(status, REFUSAL)}, chat_answer("Here."))
+    theirs = [await gateway.ask(asked(f"Well {n}?", form, model="theirs")) for n in range(6)]
+
+    answer = await gateway.ask(asked("Well?", form))
+
+    assert upstream.fired[f"status-{status}"] >= 6
+    assert {one.status_code for one in theirs} == {502 if status == 403 else status}
+    assert text_of(answer) == "Here."
 
 
 @pytest.mark.parametrize("status", [400, 401, 429, 500])

@@ -306,6 +306,30 @@ async def test_a_streamed_transcription_costs_what_its_last_event_says(
     assert (row.cost_state, (row.cost_nano or 0) > 0) == ("exact", True)
 
 
+@pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "streamed"])
+async def test_a_form_books_what_was_cached_and_what_was_thought(
+    gateway: Gateway, upstream: FakeUpstream, is_stream: bool
+) -> None:
+    usage = {
+        "type": "tokens", "input_tokens": 20, "output_tokens": 10, "total_tokens": 30,
+        "input_token_details": {"cached_tokens": 15},
+        "output_token_details": {"reasoning_tokens": 4},
+    }  # fmt: skip
+    heard = {"type": "transcript.text.done", "text": "One two.", "usage": usage}
+    upstream.default = (
+        sse([chat.frame(heard)], done=False) if is_stream else json_answer(200, heard)
+    )
+
+    answer = await gateway.client.post(
+        "/v1/audio/transcriptions", content=form("gpt-4o-transcribe"), headers=FORM
+    )
+
+    assert answer.status_code == 200
+    row = await gateway.row()
+    counts = row.tokens_input, row.tokens_cached, row.tokens_output, row.tokens_reasoning
+    assert counts == (20, 15, 10, 4)
+
+
 async def test_what_a_transcription_cost_that_was_not_answered_is_unknown(
     start_gateway: StartGateway, upstream: FakeUpstream
 ) -> None:

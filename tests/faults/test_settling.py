@@ -36,6 +36,7 @@ from tests.faults.harness import (
 
 pytestmark = pytest.mark.live
 
+CHOSEN_TOKEN = "OpenSesameOfTheFortyThieves1234567890abc"
 OLD_TOKEN = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678"
 OTHER_KEY = "gsk_abcdefghijklmnopqrstuvwxyz0123456789ABCDEF"
 
@@ -80,7 +81,8 @@ async def test_texts_are_kept_without_the_keys_that_are_held_and_the_originals_t
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
     await gateway.add_provider("another", upstream, OTHER_KEY)
-    said = f"It is:\n{OLD_TOKEN}\nand {OTHER_KEY}."
+    chosen = await gateway.add_token(imported=CHOSEN_TOKEN)
+    said = f"It is:\n{OLD_TOKEN}\nand {OTHER_KEY}, or\t{chosen}."
     upstream.default = chat_answer(said)
 
     await gateway.ask(question(said), headers={"cache-control": "no-store"})
@@ -91,9 +93,10 @@ async def test_texts_are_kept_without_the_keys_that_are_held_and_the_originals_t
         body = (await session.scalars(select(CallBody))).one()
     assert body.request is not None
     assert body.response is not None
-    assert body.request.count(b"[redacted]") == body.response.count(b"[redacted]") == 2
+    assert body.request.count(b"[redacted]") == body.response.count(b"[redacted]") == 3
     stored = await gateway.stored()
     assert OLD_TOKEN.encode() not in stored
+    assert CHOSEN_TOKEN.encode() not in stored
     assert OTHER_KEY.encode() not in stored
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 
 import pytest
 
 from aieye.gateway.exchange import MOST_KEPT_BYTES, Exchange
 from tests.fakes import chat
 from tests.fakes.upstream import FakeUpstream, hang_before_headers, held, sse
+from tests.faults import harness
 from tests.faults.harness import (
     DONE_FRAME,
     Gateway,
+    StartGateway,
     eventually,
     payloads,
     question,
@@ -75,7 +79,8 @@ async def test_a_reader_far_behind_the_others_is_let_go_and_what_is_held_stays_b
         rest = await slow.read_until(b'"client_too_slow"')
 
     assert answer.content == LARGE_PIECE * count + DONE_FRAME
-    assert MOST_KEPT_BYTES - 2**20 < most < MOST_KEPT_BYTES + 2**20
+    # What is looked at now and then: a busy machine sees less than the most.
+    assert MOST_KEPT_BYTES / 2 < most < MOST_KEPT_BYTES + 2**20
     assert DONE_FRAME not in rest
     assert payloads(answer.content)[0] == payloads(LARGE_PIECE)[0]
     rows = await gateway.rows(2)
@@ -98,3 +103,78 @@ async def test_nobody_joins_an_exchange_whose_last_client_has_just_left(
     assert (was_joinable, exchange.is_joinable) == (True, False)
     assert (await asking).status_code == 499
     assert (await gateway.ask(question())).status_code == 200
+
+
+# -- all streams together --------------------------------------------------------------------------
+
+
+def small_socket() -> socket.socket:
+    """Of those that the kernel accepts from it none takes megabytes that nobody reads."""
+    one = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
+    return one
+
+
+async def test_two_hundred_clients_that_do_not_read_hold_a_bounded_part_together(
+    start_gateway: StartGateway, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness, "_tcp_socket", small_socket)
+    gateway = await start_gateway()
+    exchanges = gateway.state.gateway.exchanges
+    exchanges.held.most_bytes = 2**20
+    upstream.default = sse([LARGE_PIECE] * 40)
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(gateway.raw()) for _ in range(200)]
+        for number, client in enumerate(clients):
+            await client.send(gateway.request(streamed(f"Number {number}?")))
+        for client in clients:
+            await client.read_head()
+        await until_it_stands_still(upstream)
+
+        running = [one for forms in exchanges.flights.values() for one in forms.values()]
+        assert exchanges.held.total_bytes <= 2**20
+        # What is not told of yet, and what the one reader needs, is little for each.
+        kept = sum(sum(map(len, one.raw or ())) for one in running)
+        assert kept <= 2**20 + len(running) * 2 * len(LARGE_PIECE)
+        waiting = [sum(map(len, one._chunks)) for one in running if one.raw is None]
+        assert len(waiting) > 100
+        assert max(waiting) < 4 * len(LARGE_PIECE)
+
+        # The answers pass all the same, and whole.
+        for client in clients[:3]:
+            rest = await client.read_until(DONE_FRAME)
+            assert rest.count(b'"content":"xxx') == 40
+    await gateway.rows(200)
+    assert exchanges.held.total_bytes == 0
+
+
+async def test_a_reader_behind_others_is_let_go_when_streams_hold_too_much_together(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    gateway.state.gateway.exchanges.held.most_bytes = 2**20
+    gate = asyncio.Event()
+    count = 200
+    upstream.default = held(gate, sse([LARGE_PIECE] * count))
+    async with gateway.raw() as slow:
+        await slow.send(gateway.request(streamed()))
+        await upstream.wait_for(1)
+        asking = asyncio.create_task(gateway.ask(streamed()))
+        await eventually(lambda: len(under_way(gateway).participants) == 2)
+        gate.set()
+        answer = await asking
+        rest = await slow.read_until(b'"client_too_slow"')
+
+    assert answer.content == LARGE_PIECE * count + DONE_FRAME
+    assert DONE_FRAME not in rest
+    rows = await gateway.rows(2)
+    assert [(row.status, row.error) for row in rows] == [(408, "client_too_slow"), (200, None)]
+    # It was the cache's part that went first.
+    assert await gateway.entries() == 0
+
+
+async def until_it_stands_still(upstream: FakeUpstream) -> None:
+    """Wait until no provider can send any more: its readers hold it back, or have all."""
+    sent = -1
+    async with asyncio.timeout(30):
+        while sent != (sent := sum(len(one.sent) for one in upstream.requests)):
+            await asyncio.sleep(0.5)

@@ -43,6 +43,11 @@ pytestmark = pytest.mark.live
 WORDS = chat.chat_frames("one two three four five six", usage=chat.usage())
 COST = 5850  # nano-dollars: 11 tokens in and 7 out of gpt-4o-mini
 
+NO = chat.error_body("No.")
+# An answer that no stream can say.
+IN_PARTS = chat.chat_body("", usage=chat.usage())
+IN_PARTS["choices"][0]["message"]["content"] = [{"type": "text", "text": "one"}]
+
 
 def payers(rows: list[Call]) -> list[Call]:
     return [row for row in rows if row.cost_nano]
@@ -54,6 +59,12 @@ def assert_paid_once(rows: list[Call], cost: int = COST) -> None:
     assert all(row.cost_nano == 0 for row in rows if row not in payers(rows))
 
 
+def waiting(gateway: Gateway) -> int:
+    """How many clients wait in the exchanges under way."""
+    flights = gateway.state.gateway.exchanges.flights.values()
+    return sum(len(one.participants) for forms in flights for one in forms.values())
+
+
 @both_databases
 @both_forms
 async def test_of_fifty_identical_calls_one_reaches_the_provider_and_one_pays(
@@ -62,8 +73,7 @@ async def test_of_fifty_identical_calls_one_reaches_the_provider_and_one_pays(
     gate = asyncio.Event()
     upstream.default = held(gate, chat_answer("one two three"))
     asking = [asyncio.create_task(gateway.ask(asked("Well?", form))) for _ in range(50)]
-    await upstream.wait_for(1)
-    await asyncio.sleep(0.2)
+    await eventually(lambda: waiting(gateway) == 50)
     gate.set()
 
     answers = await gather(asking)
@@ -172,12 +182,13 @@ async def test_when_the_first_client_leaves_the_others_get_the_answer_and_one_of
         await leader.send(gateway.request(asked("Well?", kind)))
         await upstream.wait_for(1)
         asking = [asyncio.create_task(gateway.ask(asked("Well?", kind))) for _ in range(5)]
-        await asyncio.sleep(0.15)
+        # All have joined before the first one goes, and it is gone before the answer is whole.
+        await eventually(lambda: waiting(gateway) == 6)
         if form == "streamed later":
             gate.set()
             await leader.read_until(WORDS[1])
         leader.abort()
-        await asyncio.sleep(0.1)
+        await eventually(lambda: waiting(gateway) == 5)
         gate.set()
         answers = await gather(asking)
 
@@ -235,12 +246,14 @@ async def test_when_the_first_client_leaves_one_who_asked_in_the_other_form_pays
         assert (rows[1].cost_nano, rows[1].cost_state) == (COST, "exact")
 
 
+@pytest.mark.parametrize("state", ["exact", "estimated"])
 async def test_what_cannot_be_given_in_the_other_form_is_paid_all_the_same(
-    gateway: Gateway, upstream: FakeUpstream
+    gateway: Gateway, upstream: FakeUpstream, state: str
 ) -> None:
     gate = asyncio.Event()
-    parts = chat.chat_body("", usage=chat.usage())
-    parts["choices"][0]["message"]["content"] = [{"type": "text", "text": "one"}]
+    parts = IN_PARTS
+    if state == "estimated":
+        parts = {name: value for name, value in IN_PARTS.items() if name != "usage"}
     upstream.script(held(gate, json_answer(200, parts)))
     async with gateway.raw() as leader:
         await leader.send(gateway.request(asked("Well?", "plain")))
@@ -253,9 +266,72 @@ async def test_what_cannot_be_given_in_the_other_form_is_paid_all_the_same(
         answer = await asking
 
     assert text_of(answer) == "Well?"
-    assert [request.usage for request in upstream.requests] == [chat.usage()] * 2
+    usages = [request.usage for request in upstream.requests]
+    assert usages == [chat.usage() if state == "exact" else None, chat.usage()]
     rows = await gateway.rows(2)
-    assert sum(row.cost_nano or 0 for row in rows) == 2 * COST
+    if state == "exact":
+        assert sum(row.cost_nano or 0 for row in rows) == 2 * COST
+    # An amount is as sure as the least sure part of it.
+    assert rows[1].cost_nano is not None
+    assert rows[1].cost_nano > COST
+    assert rows[1].cost_state == state
+    assert sum(len(row.attempts) for row in rows) == 2
+
+
+@pytest.mark.parametrize("forms", ["streamed plain", "plain streamed"])
+async def test_those_who_waited_in_vain_for_the_other_form_share_one_call_of_their_own(
+    gateway: Gateway, upstream: FakeUpstream, forms: str
+) -> None:
+    first, second = forms.split()
+    gate, later = asyncio.Event(), asyncio.Event()
+    broken = cut_after(900, sse(WORDS)) if first == "streamed" else json_answer(400, NO)
+    upstream.script(held(gate, broken))
+    upstream.default = held(later, chat_answer("one two three"))
+    leader = asyncio.create_task(gateway.ask(asked("Well?", first)))
+    await upstream.wait_for(1)
+    asking = [asyncio.create_task(gateway.ask(asked("Well?", second))) for _ in range(50)]
+    await eventually(lambda: waiting(gateway) == 51)
+    gate.set()
+    await leader
+    await upstream.wait_for(2)
+    later.set()
+    answers = await gather(asking)
+
+    assert upstream.fired["cut" if first == "streamed" else "status-400"] == 1
+    assert len(upstream.requests) == 2
+    assert {text_of(answer) for answer in answers} == {"one two three"}
+    assert len({answer.content for answer in answers}) == 1
+    rows = await gateway.rows(51)
+    assert_paid_once([row for row in rows if row.status == 200 and row.error is None])
+    assert sum(len(row.attempts) for row in rows) == 2
+
+
+async def test_what_somebody_waited_for_in_vain_is_paid_although_they_leave_the_next_call_too(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    gate, later = asyncio.Event(), asyncio.Event()
+    upstream.script(held(gate, json_answer(200, IN_PARTS)))
+    upstream.default = held(later, chat_answer("one two three"))
+    async with gateway.raw() as leader, gateway.raw() as waiter:
+        await leader.send(gateway.request(asked("Well?", "plain")))
+        await upstream.wait_for(1)
+        await waiter.send(gateway.request(asked("Well?", "streamed")))
+        await eventually(lambda: waiting(gateway) == 2)
+        leader.abort()
+        await eventually(lambda: waiting(gateway) == 1)
+        gate.set()
+        await upstream.wait_for(2)
+        asking = asyncio.create_task(gateway.ask(asked("Well?", "streamed")))
+        await eventually(lambda: waiting(gateway) == 2)
+        waiter.abort()
+        await eventually(lambda: waiting(gateway) == 1)
+        later.set()
+        answer = await asking
+
+    assert text_of(answer) == "one two three"
+    rows = await gateway.rows(3)
+    assert [row.status for row in rows] == [499, 499, 200]
+    assert [row.cost_nano for row in rows] == [0, COST, COST]
     assert sum(len(row.attempts) for row in rows) == 2
 
 
@@ -314,7 +390,7 @@ async def test_a_failure_is_shared_too_and_not_repeated_for_each(
     gateway: Gateway, upstream: FakeUpstream, form: str
 ) -> None:
     gate = asyncio.Event()
-    refused = held(gate, json_answer(400, chat.error_body("No.")))
+    refused = held(gate, json_answer(400, NO))
     upstream.default = refused
     asking = [asyncio.create_task(gateway.ask(asked("Well?", form))) for _ in range(20)]
     await upstream.wait_for(1)

@@ -14,7 +14,8 @@ import pytest
 import time_machine
 from sqlalchemy import select, text, update
 
-from aieye.cache import service
+from aieye.access.audit import SYSTEM
+from aieye.cache import removal, service
 from aieye.db.tables import CacheEntry, CallBody
 from tests.fakes import chat
 from tests.fakes.upstream import (
@@ -770,6 +771,17 @@ async def test_the_cache_can_be_off_until_it_is_asked_for(
     assert state_of(again) == "hit"
 
 
+async def test_the_first_token_follows_the_settings_and_does_not_keep_them(
+    start_gateway: StartGateway,
+) -> None:
+    gateway = await start_gateway(cache_default=False)
+    assert state_of(await gateway.ask(question())) == "bypass"
+    assert state_of(await gateway.ask(question(cache={"mode": "use"}))) == "miss"
+    gateway.settings = gateway.settings.model_copy(update={"cache_default": True})
+    await gateway.restart()
+    assert state_of(await gateway.ask(question())) == "hit"
+
+
 @both_databases
 @both_forms
 async def test_a_revoked_token_gets_no_hit(
@@ -942,16 +954,16 @@ async def test_a_purge_removes_what_it_names_at_once(
 
     await fill()
     assert await states() == [200, 200, 200]
-    assert await gateway.state.cache.purge(model="gpt-4o") == 1
+    assert await gateway.state.cache.purge(SYSTEM, model="gpt-4o") == 1
     assert await states() == [200, 504, 200]
-    assert await gateway.state.cache.purge(namespace="alone") == 1
+    assert await gateway.state.cache.purge(SYSTEM, namespace="alone") == 1
     assert await states() == [200, 504, 504]
-    assert await gateway.state.cache.purge(everything=True) == 1
+    assert await gateway.state.cache.purge(SYSTEM, everything=True) == 1
     assert await states() == [504, 504, 504]
     await fill()
     async with gateway.state.database.read() as session:
         first = (await session.scalars(select(CacheEntry.id).order_by(CacheEntry.id))).first()
-    assert await gateway.state.cache.purge(entry_id=first) == 1
+    assert await gateway.state.cache.purge(SYSTEM, entry_id=first) == 1
     assert await states() == [504, 200, 200]
 
 
@@ -961,7 +973,7 @@ async def test_an_answer_that_was_under_way_when_everything_was_purged_is_whole(
     upstream.default = sse(chat.chat_frames("one two three", usage=chat.usage()), delay=0.05)
     asking = asyncio.create_task(gateway.ask(streamed()))
     await upstream.wait_for(1)
-    await gateway.state.cache.purge(everything=True)
+    await gateway.state.cache.purge(SYSTEM, everything=True)
 
     assert text_of(await asking) == "one two three"
 
@@ -970,7 +982,7 @@ async def test_the_oldest_entries_go_when_the_store_is_full(
     start_gateway: StartGateway, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "MAINTENANCE_SECONDS", 0.1)
-    monkeypatch.setattr(service, "_CHUNK", 5)
+    monkeypatch.setattr(removal, "CHUNK_ROWS", 5)
     gateway = await start_gateway(cache_store_bytes=60_000, cache_memory_bytes=20_000)
     for number in range(60):
         await gateway.ask(question(f"Number {number}"))

@@ -240,3 +240,15 @@ async def test_users_learn_which_fields_differ_but_not_what_others_asked(
     assert "canary" not in answer.text
     error_of(await explain(api.ada.client, other.id), 404)
     error_of(await api.ada.client.get(f"{CACHE}/explain"), 422)
+
+
+@pytest.mark.parametrize("body", [b'\xef\xbb\xbf{"all": true}', b'{"all": false, "all": true}'])
+async def test_a_body_that_programs_read_differently_is_refused_and_nothing_purged(
+    ledger: LedgerApi, body: bytes
+) -> None:
+    await keep(ledger, entry("one"))
+    answer = await ledger.api.administrator.client.post(
+        f"{CACHE}/purge", content=body, headers={"content-type": "application/json"}
+    )
+    assert error_of(answer, 400)["code"] == "invalid_json"
+    assert len(await entries(ledger)) == 1

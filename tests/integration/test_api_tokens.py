@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,13 @@ import pytest
 from aieye.access.secrets import is_token
 from aieye.api.paging import encode_cursor
 from aieye.db.types import now
-from tests.integration.admin_api import RESOURCES, AdminApi, error_of, running_admin_api
+from tests.integration.admin_api import (
+    RESOURCES,
+    AdminApi,
+    Person,
+    error_of,
+    running_admin_api,
+)
 
 TOKENS = "/api/v1/tokens"
 LONE_SURROGATE = b'"\\ud800"'
@@ -119,18 +126,20 @@ async def test_a_bad_limit_is_refused(api: AdminApi) -> None:
 
 
 async def test_a_change_leaves_the_rest_and_is_in_effect_at_once(api: AdminApi) -> None:
-    made = await make_token(api.ada.client, models=["gpt-4o"])
+    made = await make_token(api.ada.client)
     answer = await api.ada.client.patch(
-        f"{TOKENS}/{made['id']}", json={"name": " phone ", "models": None, "cache_enabled": False}
+        f"{TOKENS}/{made['id']}",
+        json={"name": " phone ", "models": ["gpt-4o"], "cache_enabled": False},
     )
     assert answer.status_code == 200
     shown = answer.json()
-    assert (shown["name"], shown["models"], shown["cache_enabled"]) == ("phone", None, False)
+    assert (shown["name"], shown["models"], shown["cache_enabled"]) == ("phone", ["gpt-4o"], False)
     assert (shown["scope"], shown["disabled"]) == ("proxy", False)
     assert shown["updated_at"] > made["updated_at"]
     grant = api.state.directory.find_grant(made["token"])
     assert grant is not None
-    assert (grant.token_name, grant.models, grant.cache_enabled) == ("phone", None, False)
+    assert (grant.token_name, grant.cache_enabled) == ("phone", False)
+    assert grant.models == frozenset({"gpt-4o"})
 
 
 async def test_a_disabled_token_stops_and_comes_back(api: AdminApi) -> None:
@@ -201,6 +210,103 @@ async def test_only_administrators_set_or_lift_a_namespace_or_a_pinned_key(api: 
     unchanged = {"name": "new", "cache_namespace": "team", "provider_key_id": key["id"]}
     assert (await api.ada.client.patch(path, json=unchanged)).status_code == 200
     error_of(await api.administrator.client.patch(path, json={"provider_key_id": 987}), 404)
+
+
+@asynccontextmanager
+async def limited(api: AdminApi, owner: Person, **limits: Any) -> AsyncIterator[Person]:
+    """`owner` with a token of the scope `admin` that an administrator has limited."""
+    body = {"user_id": owner.id, "scope": "admin", **limits}
+    made = await make_token(api.administrator.client, **body)
+    async with api.client(authorization=f"Bearer {made['token']}") as client:
+        yield Person(owner.id, owner.email, made["id"], made["token"], client)
+
+
+async def limits_of(api: AdminApi) -> dict[str, Any]:
+    """Every limit that there is, at once."""
+    await api.provider()
+    key = (await api.administrator.client.get("/api/v1/keys")).json()["data"][0]
+    return {
+        "models": ["gpt-4o", "gpt-4o-mini"],
+        "cache_namespace": "team",
+        "provider_key_id": key["id"],
+        "expires_at": (now() + timedelta(days=7)).isoformat(),
+    }
+
+
+def loosened(limits: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """For each limit, values that lie beyond it."""
+    later = (now() + timedelta(days=8)).isoformat()
+    return {
+        "models": (None, ["gpt-5"], [*limits["models"], "gpt-5"]),
+        "cache_namespace": ("default", "other"),
+        "provider_key_id": (None,),
+        "expires_at": (None, later),
+    }
+
+
+@pytest.mark.parametrize("role", ["user", "administrator"])
+async def test_a_limited_token_makes_and_changes_tokens_within_its_limits_only(
+    api: AdminApi, role: str
+) -> None:
+    limits = await limits_of(api)
+    owner = api.ada if role == "user" else api.administrator
+    free = (await make_token(owner.client, scope="admin"))["id"]
+    async with limited(api, owner, **limits) as holder:
+        error_of(await holder.client.post(TOKENS, json={"name": "x"}), 403)
+        for field, values in loosened(limits).items():
+            for value in values:
+                wanted = {**limits, field: value}
+                error_of(await holder.client.post(TOKENS, json={"name": "x", **wanted}), 403)
+                for token_id in (holder.token_id, free):
+                    path = f"{TOKENS}/{token_id}"
+                    await api.administrator.client.patch(path, json={field: limits[field]})
+                    error_of(await holder.client.patch(path, json={field: value}), 403)
+                    assert (await holder.client.get(path)).json()[field] != value
+        narrow = {**limits, "models": ["gpt-4o"]}
+        assert (await make_token(holder.client, **narrow))["models"] == ["gpt-4o"]
+        path = f"{TOKENS}/{holder.token_id}"
+        change = {"name": "new", "models": ["gpt-4o"], "cache_namespace": "team"}
+        assert (await holder.client.patch(path, json=change)).status_code == 200
+
+
+async def test_a_limited_token_gives_no_new_secret_to_a_token_that_reaches_further(
+    api: AdminApi,
+) -> None:
+    free = (await make_token(api.ada.client, scope="admin"))["id"]
+    async with limited(api, api.ada, models=["gpt-4o"]) as holder:
+        error_of(await holder.client.post(f"{TOKENS}/{free}/roll"), 403)
+        assert (await holder.client.patch(f"{TOKENS}/{free}", json={"name": "y"})).is_success
+        assert (await holder.client.post(f"{TOKENS}/{holder.token_id}/roll")).is_success
+
+
+async def test_a_limited_token_opens_no_session_by_setting_a_password(api: AdminApi) -> None:
+    fresh = {"password": "correct horse battery staple"}
+    async with limited(api, api.ada, models=["gpt-4o"]) as ada:
+        error_of(await ada.client.patch("/api/v1/users/me", json=fresh), 403)
+        assert (await ada.client.patch("/api/v1/users/me", json={"name": "Ada"})).is_success
+    async with limited(api, api.administrator, cache_namespace="team") as root:
+        new = {"email": "new@example.org", **fresh}
+        error_of(await root.client.post("/api/v1/users", json=new), 403)
+        error_of(await root.client.patch(f"/api/v1/users/{api.ben.id}", json=fresh), 403)
+    until = (now() + timedelta(days=7)).isoformat()
+    async with limited(api, api.administrator, expires_at=until) as root:
+        assert (await root.client.post("/api/v1/users", json=new)).status_code == 201
+
+
+async def test_only_administrators_take_a_limit_away(api: AdminApi) -> None:
+    limits = await limits_of(api)
+    began = await api.sign_in(api.ada)
+    session = {"cookie": f"sessionid={began.cookie}", "x_csrftoken": began.csrf_token}
+    async with limited(api, api.ada, **limits) as holder, api.client(**session) as signed_in:
+        path = f"{TOKENS}/{holder.token_id}"
+        for client in (api.ada.client, signed_in):
+            for field, values in loosened(limits).items():
+                for value in values:
+                    error_of(await client.patch(path, json={field: value}), 403)
+        for field, values in loosened(limits).items():
+            answer = await api.administrator.client.patch(path, json={field: values[0]})
+            assert answer.json()[field] == values[0]
+        assert (await make_token(holder.client))["models"] is None
 
 
 async def test_fields_that_are_not_offered_are_refused(api: AdminApi) -> None:

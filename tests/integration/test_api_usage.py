@@ -128,3 +128,9 @@ async def test_what_cannot_be_shown_is_refused(
 ) -> None:
     answer = await ledger.api.administrator.client.get(USAGE, params=query)
     assert error_of(answer, status)["param"] == param
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+async def test_a_moment_without_its_time_zone_is_refused_with_an_example(ledger: LedgerApi) -> None:
+    answer = await ledger.api.administrator.client.get(USAGE, params={"since": "2026-11-20"})
+    assert "such as 2026-11-20T00:00:00Z" in error_of(answer, 422)["message"]

@@ -176,7 +176,7 @@ def test_further_administrators_and_users_are_made_beside_the_first(
     [
         ("nobody", PASSWORD, "not an e-mail address"),
         ("root@example.org", "short", "at least 10 characters"),
-        ("root@example.org", "", "at least 10 characters"),
+        ("root@example.org", "", "No password was given"),
     ],
 )
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -233,7 +233,9 @@ def test_a_provider_and_its_key_are_stored_and_the_key_is_never_shown(
         (("token", "create", "t", "--scope", "all"), "", "scope"),
         (("token", "create", "t", "--user", "no@example.org"), "", "aieye user create"),
         (("token", "create", "t", "--expires", "soon"), "", "30d"),
-        (("token", "create", "t", "--expires", "2020-01-01"), "", "future"),
+        (("token", "create", "t", "--expires", "2020-01-01"), "", "--expires should lie"),
+        (("provider", "add", "x", "--base-url", "http://a/v1/chat/completions"), "", "endpoint"),
+        (("demo-upstream", "--port", "99999"), "", "65535"),
         (("token", "create", "t", "--import", "too-short"), "", "40"),
         (("token", "revoke", "nothing"), "", "no token nothing"),
         (("restore", "missing.zip"), "", "missing.zip"),
@@ -276,6 +278,48 @@ def test_an_encrypted_key_is_for_the_configuration_file_alone(aieye: Aieye) -> N
     assert ended.code == 0
     sealed = ended.out.strip().removeprefix("encrypted:")
     assert Cipher([OLD_KEY]).open(sealed, place=CONFIG_KEY_PLACE) == SECRET
+
+
+def test_what_serves_by_default_is_said_and_can_be_changed(aieye: Aieye) -> None:
+    first = aieye("provider", "add", "first", "--base-url", "http://127.0.0.1:9000")
+    assert "go to the simulated provider" in first.err
+    given = aieye("key", "add", "first", stdin=SECRET)
+    assert "now go to first; the simulated provider answers no more" in given.err
+    aieye("provider", "add", "second", "--base-url", "http://127.0.0.1:9001")
+    assert "go to first" in aieye("provider", "default", "second").err
+    listed = json.loads(aieye("provider", "list", "--json").out)
+    assert [(one["name"], one["keys"], one["default"]) for one in listed] == [
+        ("first", 1, True),
+        ("second", 0, False),
+    ]
+    given = aieye("key", "add", "second", stdin=OTHER_SECRET)
+    assert "now go to second, no longer to first" in given.err
+    assert "now go to first" in aieye("provider", "default", "first").err
+    again = aieye("key", "add", "second", "--name", "spare", stdin=SECRET)
+    assert "tried after the provider's other keys: default" in again.err
+    assert "go to first, as before" in again.err
+    assert aieye("provider", "default", "nobody").code == 2
+
+
+def test_lists_are_small_tables_or_json_and_show_no_secret(aieye: Aieye) -> None:
+    aieye("provider", "add", "local", "--base-url", "http://127.0.0.1:9000")
+    aieye("key", "add", "local", stdin=SECRET)
+    secret = aieye("token", "create", "ci", "--expires", "2099-01-01").out.strip()
+    aieye("token", "create", "old")
+    aieye("token", "revoke", "old")
+    table = aieye("token", "list").out.splitlines()
+    assert table[0].split() == ["id", "name", "prefix", "user", "scope", "state", "expires_at"]
+    states = [(line.split()[1], line.split()[-2], line.split()[-1]) for line in table[1:]]
+    assert states == [("ci", "live", "2099-01-01T00:00:00+00:00"), ("old", "revoked", "-")]
+    (key,) = json.loads(aieye("key", "list", "--json").out)
+    assert (key["provider"], key["name"], key["active"]) == ("local", "default", True)
+    shown = [
+        aieye(group, "list", *options)
+        for group in ("token", "key")
+        for options in ((), ("--json",))
+    ]
+    assert secret not in repr(shown)
+    assert SECRET not in repr(shown)
 
 
 # -- tokens -----------------------------------------------------------------------------------
@@ -336,6 +380,18 @@ def test_which_of_several_tokens_is_meant_has_to_be_said(aieye: Aieye, database_
     assert all(_grant(database_url, token["token"]) for token in made)
 
 
+def test_of_several_tokens_of_a_name_the_one_that_lives_is_meant(
+    aieye: Aieye, database_url: str
+) -> None:
+    made = [json.loads(aieye("token", "create", "ci", "--json").out) for _ in range(3)]
+    aieye("token", "revoke", str(made[0]["id"]))
+    ended = aieye("token", "revoke", "ci")
+    assert str(made[0]["id"]) not in ended.err.split("[")[1]
+    aieye("token", "revoke", str(made[1]["id"]))
+    assert aieye("token", "revoke", "ci").code == 0
+    assert _grant(database_url, made[2]["token"]) is None
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -368,6 +424,43 @@ def test_commands_make_the_database_that_is_not_there_yet(
     assert "was brought to revision" in _invoke(bare, capsys, ("migrate",), "").err
     assert "is at revision" in _invoke(bare, capsys, ("migrate",), "").err
     assert _invoke(bare, capsys, ("token", "create", "t"), "").code == 0
+
+
+def test_a_command_that_makes_the_database_says_so_and_which(
+    bare: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], empty_database_url: str
+) -> None:
+    bare.setenv("AIEYE_DATABASE_URL", empty_database_url)
+    place = make_url(empty_database_url).database or "?"
+    made = _invoke(bare, capsys, ("token", "create", "t"), "")
+    assert made.code == 0
+    assert "There is no database yet" in made.err
+    assert place in made.err
+    assert "no database" not in _invoke(bare, capsys, ("token", "create", "t"), "").err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("token", "revoke", "1"),
+        ("token", "list"),
+        ("key", "rotate"),
+        ("key", "list"),
+        ("provider", "list"),
+        ("provider", "default", "openai"),
+        ("backup",),
+    ],
+)
+def test_a_command_about_what_is_there_makes_nothing_where_nothing_is(
+    bare: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    command: tuple[str, ...],
+) -> None:
+    bare.delenv("AIEYE_SECRET_KEY")
+    ended = _invoke(bare, capsys, command, "")
+    assert ended.code == (3 if command == ("backup",) else 2)
+    assert f"no database at {tmp_path}/data/aieye.db" in ended.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_backup_brings_tokens_and_keys_back(
@@ -435,8 +528,11 @@ def test_nothing_is_restored_under_a_running_server(aieye: Aieye, database_url: 
     file = aieye("backup").out.strip()
     with ServeLock(Path(make_url(database_url).database or "")):
         ended = aieye("restore", file, "--yes")
-    assert ended.code == 2
+        asked = aieye("restore", file, stdin="y\n")
+    assert (ended.code, asked.code) == (2, 2)
     assert "stop it first" in ended.err
+    # Nobody is asked for what is refused anyway.
+    assert "Replace EVERYTHING" not in asked.err
 
 
 @pytest.mark.parametrize(
@@ -493,6 +589,28 @@ def test_a_wrong_setting_refuses_to_start_naming_the_variable(
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("url", "is_warned"),
+    [
+        ("http://eye.example.org", True),
+        ("http://10.0.0.7:8000", True),
+        ("https://eye.example.org", False),
+        ("http://localhost:8000", False),
+        ("http://[::1]:8000", False),
+    ],
+)
+def test_a_public_address_without_tls_is_a_warning(
+    aieye: Aieye, bare: pytest.MonkeyPatch, url: str, is_warned: bool
+) -> None:
+    bare.setenv("AIEYE_PUBLIC_URL", url)
+    # Something else stops this start, after the warning.
+    bare.setenv("OPENAI_API_KEY", "sk canary")
+    ended = aieye("serve", "--port", "0")
+    assert ended.code == 2
+    assert ("AIEYE_PUBLIC_URL is plain http" in ended.err) == is_warned
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_an_unknown_variable_is_a_warning_with_what_was_probably_meant(
     aieye: Aieye, bare: pytest.MonkeyPatch
 ) -> None:
@@ -503,6 +621,24 @@ def test_an_unknown_variable_is_a_warning_with_what_was_probably_meant(
     ended = aieye("serve", "--port", "0")
     assert "AIEYE_CACHE_DEFALT is not a setting" in ended.err
     assert "Did you mean AIEYE_CACHE_DEFAULT?" in ended.err
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_setting_that_has_no_effect_yet_is_a_warning(
+    aieye: Aieye, bare: pytest.MonkeyPatch
+) -> None:
+    bare.setenv("AIEYE_REDIS_URL", "redis://localhost")
+    Path(".env").write_text("AIEYE_SAGA_OPEN=true\nAIEYE_URL=\n")
+    bare.setenv("OPENAI_API_KEY", "sk canary")
+    warnings = aieye("serve", "--port", "0").err.splitlines()[:-1]
+    assert [line.split()[1] for line in warnings] == ["AIEYE_REDIS_URL", "AIEYE_SAGA_OPEN"]
+    assert all("no effect" in line for line in warnings)
+
+
+@pytest.mark.parametrize("given", ["version", "--version"])
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_the_version_is_told_either_way(aieye: Aieye, given: str) -> None:
+    assert aieye(given).out == "aieye 0.1.0\n"
 
 
 def test_help_and_version_load_neither_database_nor_framework() -> None:

@@ -31,6 +31,8 @@ from aieye.ledger.queries import (
     usage_sums,
 )
 from aieye.ledger.rollups import DAY, HOUR, MINUTE, latency_bin
+from tests.crash.ledger import assert_sums_agree
+from tests.installation import Installation
 from tests.integration.ledger_api import Ledger, at_noon, call, running_ledger
 
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
@@ -427,6 +429,30 @@ async def test_usage_reads_no_row_of_the_calls_themselves(ledger: Ledger) -> Non
         await totals(session, since=since, owner_id=None)
     assert sum("usage_rollups" in text for text in statements) > 2
     assert not any("FROM calls" in text or "JOIN calls" in text for text in statements)
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+async def test_an_answer_that_was_withheld_counts_once_and_under_its_new_status(
+    ledger: Ledger, database_url: str, is_written: bool
+) -> None:
+    record = call()
+    ledger.book.settle(record)
+    if is_written:
+        await ledger.writer.durable()
+    ledger.book.withhold(record, 503, "ledger_unavailable")
+    await ledger.writer.durable()
+    async with ledger.database.read() as session:
+        found = await usage(
+            session, since=now() - timedelta(hours=1), until=now() + timedelta(minutes=2),
+            group_by=["status"], owner_id=None,
+        )  # fmt: skip
+        row = await session.get_one(Call, record.id)
+    assert [(group, sums.calls, sums.cost_nano) for group, sums in found.groups] == [
+        ((503,), 1, 27_000)
+    ]
+    assert dict(found.totals.bins) == {latency_bin(640_000): 1}
+    assert (row.status, row.error, row.cost_nano) == (503, "ledger_unavailable", 27_000)
+    assert_sums_agree(Installation(database_url))
 
 
 REFUSED: list[dict[str, Any]] = [

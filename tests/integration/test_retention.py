@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import threading
+import zlib
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select, text, update
 
-from aieye.cache.entry import Provenance
+from aieye.cache.entry import Entry, Provenance
+from aieye.cache.store import Store
 from aieye.db.engine import Database
 from aieye.db.tables import (
     CacheEntry,
@@ -26,12 +30,13 @@ from aieye.db.tables import (
     User,
 )
 from aieye.db.types import now, to_micros
-from aieye.ledger import retention
+from aieye.ledger import retention, texts
 from aieye.ledger.queries import totals
 from aieye.ledger.retention import keep_pruning, prune
 from aieye.ledger.rollups import DAY, HOUR, MINUTE
 from aieye.settings import Settings, load_settings
 from tests.integration.ledger_api import Ledger, call, entry, request, running_ledger
+from tests.integration.statements import rows_of, watched
 
 DAYS = timedelta(days=1)
 
@@ -67,7 +72,7 @@ async def test_texts_go_after_their_days_and_rows_stay(ledger: Ledger) -> None:
 
 
 async def test_with_no_days_texts_go_at_the_next_pruning(ledger: Ledger) -> None:
-    record = call()
+    record = call(now() - timedelta(milliseconds=1))
     ledger.keep_body(record, b"asked", None)
     await ledger.settle(record)
     await prune(ledger.database, settings(ledger_retention_days=0))
@@ -77,7 +82,7 @@ async def test_with_no_days_texts_go_at_the_next_pruning(ledger: Ledger) -> None
 async def test_more_rows_than_fit_one_transaction_all_go(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(texts, "CHUNK_ROWS", 3)
     records = [call(now() - 40 * DAYS) for _ in range(10)]
     for record in records:
         ledger.keep_body(record, b"asked", None)
@@ -88,7 +93,7 @@ async def test_more_rows_than_fit_one_transaction_all_go(
 async def test_writers_get_their_turn_between_chunks(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(texts, "CHUNK_ROWS", 2)
     records = [call(now() - 40 * DAYS) for _ in range(60)]
     for record in records:
         ledger.keep_body(record, b"asked", None)
@@ -145,8 +150,6 @@ async def test_a_dead_process_is_remembered_while_calls_of_its_are_open(ledger: 
 
 
 async def test_expired_answers_go_and_the_cache_stays_counted(ledger: Ledger) -> None:
-    from aieye.cache.store import Store  # noqa: PLC0415 - as the cache itself writes
-
     store = Store(ledger.database, ledger.writer)
     past, future = (to_micros(now() + hours * timedelta(hours=1)) for hours in (-1, 1))
     kept = [entry("for ever"), entry("young", expires_at=future)]
@@ -199,8 +202,6 @@ async def test_a_database_that_is_away_is_waited_for(
 async def test_a_text_that_a_stored_answer_gives_goes_from_the_ledger_only(
     ledger: Ledger, size: int
 ) -> None:
-    from aieye.cache.store import Store  # noqa: PLC0415 - as the cache itself writes
-
     record = call(now() - 31 * DAYS)
     answer = b'{"choices":[], "x":"' + b"y" * size + b'"}'
     ledger.keep_body(record, request(), answer)
@@ -218,3 +219,126 @@ async def test_a_text_that_a_stored_answer_gives_goes_from_the_ledger_only(
     assert await store.find(stored.key) == stored
     assert await left(ledger, CacheEntry.request) == [request()]
     await store.close()
+
+
+DELETED = "DELETE FROM call_bodies"
+
+
+async def keep_given(ledger: Ledger, number: int, answer: bytes, *, age: timedelta) -> list[Entry]:
+    """Texts of that age, each given by a stored answer and kept with the ledger alone."""
+    store, stored = Store(ledger.database, ledger.writer), []
+    for one in range(number):
+        record = call(now() - age)
+        ledger.keep_body(record, request(), answer)
+        stored.append(entry(str(one), body=answer, provenance=Provenance(body_id=record.id)))
+        store.put(stored[-1], request(), is_kept=True)
+    await ledger.writer.durable()
+    return stored
+
+
+async def given(ledger: Ledger) -> list[bytes]:
+    """The keys of all answers that the cache can give."""
+    store = Store(ledger.database, ledger.writer)
+    await store.start()
+    try:
+        keys = await left(ledger, CacheEntry.key)
+        return [key for key in keys if await store.find(key) is not None]
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "moved"),
+    [(random.Random(1).randbytes(6_000), [3, 3, 1]), (b"y" * 60_000, [1] * 7)],
+    ids=["as large as it lies there", "far larger than it lies there"],
+)
+async def test_a_transaction_moves_no_more_than_some_bytes(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, answer: bytes, moved: list[int]
+) -> None:
+    stored = await keep_given(ledger, 7, answer, age=31 * DAYS)
+    monkeypatch.setattr(texts, "CHUNK_BYTES", 20_000)
+    with watched(ledger.database) as done:
+        assert (await prune(ledger.database, settings()))["call_bodies"] == 7
+    assert rows_of(done, DELETED) == moved
+    assert await given(ledger) == sorted(one.key for one in stored)
+
+
+async def test_texts_are_unpacked_in_a_thread_while_nobody_is_kept_from_writing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep_given(ledger, 3, b"y" * 20_000, age=31 * DAYS)
+    gate, unpack = ledger.database.gate, zlib.decompress
+    seen: list[bool] = []
+
+    def watch(text: bytes) -> bytes:
+        is_free = gate is None or gate.try_acquire()
+        if gate is not None and is_free:
+            gate.release()
+        seen.append(is_free and threading.current_thread() is not threading.main_thread())
+        return unpack(text)
+
+    monkeypatch.setattr(zlib, "decompress", watch)
+    await prune(ledger.database, settings())
+    assert seen == [True] * 6
+
+
+async def test_of_many_that_prune_at_once_none_loses_an_answer(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "CHUNK_ROWS", 3)
+    stored = await keep_given(ledger, 40, b"answered", age=31 * DAYS)
+    counts = await asyncio.gather(*(prune(ledger.database, settings()) for _ in range(4)))
+    assert sum(count["call_bodies"] for count in counts) == 40
+    assert await given(ledger) == sorted(one.key for one in stored)
+
+
+async def test_a_damaged_text_does_not_hold_the_others_up(ledger: Ledger) -> None:
+    await keep_given(ledger, 3, b"y" * 20_000, age=31 * DAYS)
+    damaged = (await left(ledger, CallBody.id))[1]
+    async with ledger.database.write() as session:
+        statement = update(CallBody).where(CallBody.id == damaged).values(response=b"no zlib")
+        await session.execute(statement)
+    assert (await prune(ledger.database, settings()))["call_bodies"] == 3
+    assert len(await given(ledger)) == 2
+
+
+async def test_large_answers_that_expire_go_a_few_at_a_time(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "CHUNK_BYTES", 25_000)
+    store, past = Store(ledger.database, ledger.writer), to_micros(now()) - 1
+    for number in range(5):
+        one = entry(str(number), body=b"x" * 10_000, expires_at=past)
+        store.put(one, request(), is_kept=False)
+    await ledger.writer.durable()
+    with watched(ledger.database) as done:
+        assert (await prune(ledger.database, settings()))["cache_entries"] == 5
+    assert rows_of(done, "DELETE FROM cache_entries") == [2, 2, 1]
+
+
+async def test_old_texts_are_found_by_their_ids_alone(ledger: Ledger) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if "FROM call_bodies" in statement:
+            asked.append((statement, values))
+
+    await keep_given(ledger, 1, b"answered", age=31 * DAYS)
+    event.listen(ledger.database.engine.sync_engine, "before_cursor_execute", note)
+    await prune(ledger.database, settings())
+    statement, values = asked[0]
+    async with ledger.database.read() as session:
+        if not ledger.database.is_sqlite:
+            # A table this small is read whole, whatever indexes it has.
+            await session.execute(text("SET LOCAL enable_seqscan = off"))
+            await session.execute(text("SET LOCAL enable_bitmapscan = off"))
+        explain = "EXPLAIN QUERY PLAN" if ledger.database.is_sqlite else "EXPLAIN"
+        connection = await session.connection()
+        plan = await connection.exec_driver_sql(f"{explain} {statement}", values)
+        lines = "\n".join(str(row) for row in plan)
+    by_id = (
+        "sqlite_autoindex_call_bodies_1 (id<?)" if ledger.database.is_sqlite else "pk_call_bodies"
+    )
+    assert by_id in lines
+    assert "Sort" not in lines
+    assert "TEMP B-TREE" not in lines

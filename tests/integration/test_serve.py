@@ -103,6 +103,29 @@ def test_a_later_start_prints_no_secret_again_and_keeps_what_was_made(
     assert server.base_url in server.output()
 
 
+def test_a_provider_without_a_key_stops_nothing_and_one_with_a_key_takes_over(
+    start_server: LiveServers,
+) -> None:
+    server = start_server()
+    (token,) = set(_printed(server, r"\baie_\w+"))
+    _aieye(server, "provider", "add", "away", "--base-url", "http://127.0.0.1:1/v1")
+    assert _status(server, token) == 200
+    server.terminate()
+    server.log_file.write_text("")
+    server.start()
+    assert _status(server, token) == 200
+    assert "SIMULATED: no provider holds a key" in server.output()
+    assert "set-up link that was printed before" in server.output()
+    _aieye(server, "key", "add", "away", stdin="sk-0123456789abcdef")
+    _wait_for(server, token, 502)
+    server.terminate()
+    server.log_file.write_text("")
+    server.start()
+    assert "go to away, http://127.0.0.1:1/v1" in server.output()
+    assert str(server.data_dir) in server.output()
+    assert "SIMULATED" not in server.output()
+
+
 def test_a_second_server_on_the_same_file_is_refused(start_server: LiveServers) -> None:
     server = start_server()
     second = _aieye(server, "serve", "--port", "0")

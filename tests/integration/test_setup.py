@@ -102,7 +102,9 @@ async def test_they_are_told_once_and_only_their_digests_are_stored(
     installation: Installation,
 ) -> None:
     first = await installation.start()
-    assert await installation.start() == FirstStart()
+    again = await installation.start()
+    assert (again.setup_url, again.token_secret, again.notices) == (None, None, ())
+    assert again.link_until is not None
     async with installation.database.read() as session:
         stored = (await session.scalars(select(SetupLink.digest))).all()
     assert stored == [installation.directory.digest(_link(first))]
@@ -300,6 +302,23 @@ async def test_a_key_that_somebody_added_under_another_name_is_not_added_again(
     assert [key.name for key in installation.provider().keys] == ["mine"]
     await installation.start(OPENAI_API_KEY=OTHER_KEY)
     assert [key.name for key in installation.provider().keys] == ["mine", "environment"]
+
+
+async def test_a_start_that_changes_who_serves_by_default_says_so(
+    installation: Installation,
+) -> None:
+    await installation.start()
+    async with installation.database.write() as session:
+        made = await providers.create_provider(
+            session, name="lo", base_url="http://127.0.0.1:9000", actor=SYSTEM
+        )
+        await providers.add_key(
+            session, installation.cipher, provider_id=made.id, name="k", secret=KEY, actor=SYSTEM
+        )
+    told = await installation.start(OPENAI_API_KEY=OTHER_KEY)
+    assert "now go to openai, no longer to lo" in told.notices[-1]
+    assert "provider default lo" in told.notices[-1]
+    assert (await installation.start(OPENAI_API_KEY=OTHER_KEY)).notices == ()
 
 
 async def test_another_base_url_moves_the_provider_with_the_environments_key(

@@ -7,8 +7,8 @@ import { test } from "node:test";
 import OpenAI, { toFile } from "openai";
 
 const baseURL = process.env.GATEWAY_URL;
-const client = new OpenAI({ baseURL, apiKey: process.env.GATEWAY_TOKEN, maxRetries: 0 });
-const other = new OpenAI({ baseURL, apiKey: process.env.ANOTHER_TOKEN, maxRetries: 0 });
+const client = new OpenAI({ baseURL, apiKey: process.env.GATEWAY_TOKEN });
+const other = new OpenAI({ baseURL, apiKey: process.env.ANOTHER_TOKEN });
 const model = "gpt-4o-mini";
 const run = process.env.GATEWAY_RUN;
 
@@ -194,7 +194,7 @@ test("the second identical call is a hit with the same bytes", async () => {
 });
 
 test("errors are the SDK's own errors", async () => {
-  const wrong = new OpenAI({ baseURL, apiKey: "sk-wrong", maxRetries: 0 });
+  const wrong = new OpenAI({ baseURL, apiKey: "sk-wrong" });
   const messages = said("error");
   await assert.rejects(
     wrong.chat.completions.create({ model, messages }),
@@ -213,6 +213,10 @@ test("errors are the SDK's own errors", async () => {
     (error) => error instanceof OpenAI.RateLimitError && error.headers.get("retry-after") === "1",
   );
   await assert.rejects(
+    client.chat.completions.create({ model: "sim-error-503", messages }),
+    (error) => error instanceof OpenAI.InternalServerError && error.status === 503,
+  );
+  await assert.rejects(
     client.chat.completions.create({ model: "sim-error-401", messages }),
     (error) => error instanceof OpenAI.InternalServerError && error.status === 502,
   );
@@ -228,6 +232,6 @@ test("a stream that is cut fails and never ends well", async () => {
 });
 
 test("a server that is not there is a connection error", async () => {
-  const nowhere = new OpenAI({ baseURL: process.env.NOWHERE_URL, apiKey: "x", maxRetries: 0 });
+  const nowhere = new OpenAI({ baseURL: process.env.NOWHERE_URL, apiKey: "x" });
   await assert.rejects(nowhere.models.list(), OpenAI.APIConnectionError);
 });

@@ -37,6 +37,13 @@ class Gateway:
         """What came to the provider on a path."""
         return [seen for seen in self.provider.seen if seen.path == path]
 
+    def asked(self, model: str, text: str) -> int:
+        """How often the provider was asked `text` of a model."""
+        return sum(
+            model.encode() in seen.body and text.encode() in seen.body
+            for seen in self.provider.seen
+        )
+
 
 @pytest.fixture(scope="package", params=DATABASE_KINDS)
 def gateway(
@@ -58,8 +65,8 @@ def gateway(
 
 @pytest.fixture(scope="package")
 def client(gateway: Gateway) -> Iterator[OpenAI]:
-    """OpenAI's SDK, unchanged but for base URL and key. Failures show at once: it retries nothing."""
-    with OpenAI(base_url=gateway.base_url, api_key=gateway.token.secret, max_retries=0) as client:
+    """OpenAI's SDK, unchanged but for base URL and key: it would retry failures by itself."""
+    with OpenAI(base_url=gateway.base_url, api_key=gateway.token.secret) as client:
         yield client
 
 

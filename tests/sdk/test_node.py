@@ -31,3 +31,6 @@ def test_the_node_sdk_works_through_the_gateway(gateway: Gateway, node_sdk: Path
     assert result.returncode == 0, "see the output of node"
     assert "fail 0" in result.stdout
     assert "skipped 0" in result.stdout
+    # The gateway's three attempts, or the one that is no use to repeat: none is the SDK's.
+    attempts = {"sim-error-429": 3, "sim-error-503": 3, "sim-error-401": 1}
+    assert {model: gateway.asked(model, "asked from Node") for model in attempts} == attempts

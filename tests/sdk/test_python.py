@@ -104,9 +104,7 @@ def test_a_chat_is_parsed_into_the_model_that_was_asked_for(client: OpenAI, ques
 
 
 async def test_the_asynchronous_client_works_as_well(gateway: Gateway, question: str) -> None:
-    async with AsyncOpenAI(
-        base_url=gateway.base_url, api_key=gateway.token.secret, max_retries=0
-    ) as client:
+    async with AsyncOpenAI(base_url=gateway.base_url, api_key=gateway.token.secret) as client:
         answer = await client.chat.completions.create(model=MODEL, messages=_said(question))
         assert question in (answer.choices[0].message.content or "")
         stream = await client.chat.completions.create(
@@ -245,7 +243,7 @@ def test_a_file_is_made_listed_read_and_deleted(client: OpenAI, question: str) -
 
 def test_a_file_is_nobody_elses(gateway: Gateway, client: OpenAI) -> None:
     made = client.files.create(file=("mine.txt", b"mine"), purpose="user_data")
-    with OpenAI(base_url=gateway.base_url, api_key=gateway.another.secret, max_retries=0) as other:
+    with OpenAI(base_url=gateway.base_url, api_key=gateway.another.secret) as other:
         assert made.id not in [file.id for file in other.files.list()]
         for read in (other.files.retrieve, other.files.content, other.files.delete):
             with pytest.raises(openai.NotFoundError):
@@ -402,7 +400,7 @@ def test_the_cache_is_steered_from_the_body(
 def test_a_wrong_token_is_an_authentication_error(gateway: Gateway, question: str) -> None:
     before = len(gateway.provider.seen)
     for key in ("sk-wrong", gateway.token.secret[:-1] + "!", "aie_" + "x" * 60):
-        with OpenAI(base_url=gateway.base_url, api_key=key, max_retries=0) as client:
+        with OpenAI(base_url=gateway.base_url, api_key=key) as client:
             with pytest.raises(openai.AuthenticationError) as caught:
                 client.chat.completions.create(model=MODEL, messages=_said(question))
             assert caught.value.code == "invalid_api_key"
@@ -433,25 +431,32 @@ def test_a_wrong_cache_field_is_our_own_bad_request(client: OpenAI, question: st
 
 
 def test_the_providers_limit_comes_through_with_its_retry_after(
-    client: OpenAI, question: str
+    gateway: Gateway, client: OpenAI, question: str
 ) -> None:
     with pytest.raises(openai.RateLimitError) as caught:
         client.chat.completions.create(model="sim-error-429", messages=_said(question))
     assert caught.value.code == "rate_limit_exceeded"
     assert caught.value.response.headers["retry-after"] == "1"
+    assert gateway.asked("sim-error-429", question) == 3
 
 
-def test_a_failing_provider_is_a_server_error(client: OpenAI, question: str) -> None:
+def test_a_failing_provider_is_a_server_error_and_is_asked_three_times_in_all(
+    gateway: Gateway, client: OpenAI, question: str
+) -> None:
     with pytest.raises(openai.InternalServerError) as caught:
         client.chat.completions.create(model="sim-error-503", messages=_said(question))
     assert caught.value.status_code == 503
+    assert gateway.asked("sim-error-503", question) == 3
 
 
-def test_the_providers_refusal_of_our_key_is_not_the_clients(client: OpenAI, question: str) -> None:
+def test_the_providers_refusal_of_our_key_is_not_the_clients(
+    gateway: Gateway, client: OpenAI, question: str
+) -> None:
     with pytest.raises(openai.InternalServerError) as caught:
         client.chat.completions.create(model="sim-error-401", messages=_said(question))
     assert caught.value.status_code == 502
     assert caught.value.code == "provider_auth"
+    assert gateway.asked("sim-error-401", question) == 1
 
 
 def test_a_stream_that_is_cut_raises_and_never_ends_well(client: OpenAI, question: str) -> None:
@@ -470,7 +475,7 @@ def test_a_missing_page_is_not_found(client: OpenAI) -> None:
 
 def test_a_server_that_is_not_there_is_a_connection_error() -> None:
     with (
-        OpenAI(base_url=f"http://127.0.0.1:{free_port()}/v1", api_key="x", max_retries=0) as client,
+        OpenAI(base_url=f"http://127.0.0.1:{free_port()}/v1", api_key="x") as client,
         pytest.raises(openai.APIConnectionError),
     ):
         client.models.list()

@@ -61,6 +61,7 @@ def test_a_name_of_a_metadata_service_is_refused_however_it_is_written(host: str
             "http://x/\0",
         ),
         *("http://x/a\r\nHost: y", "http://x /v1", "http://x/\u202e", "http://@x/v1"),
+        *("http://x/v1/chat/completions", "http://x/v1/models/", "http://x/v1/completions"),
         *("http://x/é", "http://a..b/v1", "http://" + "x" * 64 + "/v1", "http://..."),
     ],
 )

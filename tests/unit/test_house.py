@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,22 @@ def test_the_lock_file_for_node_names_no_address() -> None:
     assert [name for name, package in lock["packages"].items() if "resolved" in package] == []
 
 
+def test_every_broad_except_says_why_it_stands_there() -> None:
+    bare = []
+    for path in (PROJECT / "src").rglob("*.py"):
+        lines = path.read_text().splitlines()
+        for number, (line, following) in enumerate(pairwise(lines), 1):
+            is_broad = re.match(r"\s*except (?:Base)?Exception\b", line)
+            if is_broad and "# noqa: BLE001 - " not in line and "# " not in following:
+                block = "\n".join(lines[number : number + 8])
+                # What is only put in order before it goes on is caught by nobody.
+                if not re.search(
+                    rf"^{' ' * (len(line) - len(line.lstrip()) + 4)}raise$", block, re.M
+                ):
+                    bare.append(f"{path.relative_to(PROJECT)}:{number}")
+    assert bare == []
+
+
 def test_the_promised_make_targets_exist() -> None:
     makefile = (PROJECT / "Makefile").read_text()
     assert set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)) >= TARGETS
@@ -76,10 +94,42 @@ def test_restore_asks_for_the_file_before_it_does_anything() -> None:
     assert "pip" not in result.stdout
 
 
+@pytest.mark.parametrize("target", ["up", "down", "logs", "psql"])
+def test_without_compose_the_targets_that_need_it_say_what_to_install(target: str) -> None:
+    made = subprocess.run(
+        ["make", "--file", str(PROJECT / "Makefile"), target, "COMPOSE=false"],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"]},
+        check=False,
+    )
+    assert made.returncode == 2
+    assert "compose plugin" in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "ends_with", "code"),
+    [("install", 0, 0), ("run", 0, 0), ("run", 130, 0), ("run", 3, 2)],
+)
+def test_make_says_nothing_of_its_own_unless_something_failed(
+    tmp_path: Path, target: str, ends_with: int, code: int
+) -> None:
+    (tmp_path / "venv/bin").mkdir(parents=True)
+    for name in ("pyproject.toml", "constraints.txt", "venv/.created", "venv/.installed"):
+        (tmp_path / name).touch()
+    program = tmp_path / "venv/bin/aieye"
+    program.write_text(f"#!/bin/sh\nexit {ends_with}\n")
+    program.chmod(0o755)
+    made = _make(tmp_path, target, "VENV=venv")
+    # Ctrl-C is how a server is ended: 130 is no failure.
+    assert made.returncode == code
+    assert (made.stdout + made.stderr == "") == (code == 0)
+
+
 COMPOSE = """#!/bin/sh
 echo "$*" >>"$LOG"
 case "$*" in
-"ps "*) echo 0123456789ab ;;
+"ps "*) echo "$CONTAINER" ;;
 *"aieye backup"*) printf 'the backup' ;;
 *"cat >"*) cat >"$LOG.sent" ;;
 *"aieye restore"*) exit 2 ;;
@@ -87,7 +137,9 @@ esac
 """
 
 
-def _make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _make(
+    directory: Path, *arguments: str, container: str = "0123456789ab"
+) -> subprocess.CompletedProcess[str]:
     """Make in `directory`, with something in the place of `docker compose` that notes its calls."""
     compose = directory / "compose"
     compose.write_text(COMPOSE)
@@ -98,7 +150,11 @@ def _make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        env={"PATH": os.environ["PATH"], "LOG": str(directory / "log")},
+        env={
+            "PATH": os.environ["PATH"],
+            "LOG": str(directory / "log"),
+            "CONTAINER": container,
+        },
         check=False,
     )
 
@@ -123,10 +179,45 @@ def test_where_there_are_containers_a_backup_is_brought_back_while_the_app_stand
     assert made.returncode == 2
 
 
+@pytest.mark.parametrize("target", ["backup", "restore", "create-admin"])
+def test_where_nothing_can_be_installed_containers_that_are_not_there_are_left_alone(
+    tmp_path: Path, target: str
+) -> None:
+    (tmp_path / "old.zip").write_text("the backup")
+    named = ["file=old.zip", "email=root@example.org"]
+    # Nothing can be: the makefile is not there for the make that installs.
+    made = _make(tmp_path, target, *named, container="")
+    assert made.returncode != 0
+    assert "install" in made.stderr
+    steps = (tmp_path / "log").read_text().splitlines()
+    assert [step.split(" ")[0] for step in steps] == ["ps"]
+
+
 def test_where_there_are_containers_the_administrator_is_made_in_them(tmp_path: Path) -> None:
     made = _make(tmp_path, "create-admin", "email=root@example.org")
     assert made.returncode == 0, made.stderr
     assert "app aieye admin create --email root@example.org" in (tmp_path / "log").read_text()
+
+
+def test_what_calls_itself_pure_is_held_to_it() -> None:
+    """Every such module is in the contract of the imports that keeps it so."""
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    contracts = declared["tool"]["importlinter"]["contracts"]
+    (pure,) = (one["source_modules"] for one in contracts if "pure core" in one["name"])
+    held = tuple(name.replace("*", "aieye") for name in pure)
+    calls_itself_so = []
+    for file in sorted((PROJECT / "src").rglob("*.py")):
+        described = ast.get_docstring(ast.parse(file.read_text())) or ""
+        if re.search(r"\bPure[.:]", described):
+            module = file.relative_to(PROJECT / "src").with_suffix("")
+            calls_itself_so.append(".".join(module.parts).removesuffix(".__init__"))
+    assert len(calls_itself_so) > 30
+    loose = [
+        module
+        for module in calls_itself_so
+        if not f"{module}.".startswith(tuple(f"{n}." for n in held))
+    ]
+    assert loose == []
 
 
 def test_the_example_environment_shows_exactly_the_settings_that_exist() -> None:

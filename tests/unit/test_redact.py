@@ -9,7 +9,7 @@ import pytest
 
 from aieye.access.snapshot import KeyInfo
 from aieye.gateway.dispatch import clean_reason
-from aieye.ledger.redact import redact
+from aieye.ledger.redact import hide_imported, redact
 from aieye.telemetry import hide_secrets
 
 OLD_TOKEN = b"a1b2c3d4e5f60718293a4b5c6d7e8f9012345678"
@@ -40,6 +40,34 @@ def test_an_old_token_is_found_wherever_it_lies(place: int) -> None:
     assert redact(body) == b"." * place + b"[redacted]" + b"." * 7
 
 
+@pytest.fixture
+def imported() -> Iterator[None]:
+    """Tokens that people chose are known by their ends."""
+    hide_imported([("Open", "same"), ("Open", "2026"), ("Quit", "same")])
+    yield
+    hide_imported(())
+
+
+@pytest.mark.usefixtures("imported")
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("end", [b"same", b"2026"])
+def test_imported_tokens_are_not_kept_whatever_letters_they_have(around: str, end: bytes) -> None:
+    token = b"Open" + b"SesameOfTheFortyThieves123456789" + end
+    assert len(token) == 40
+    assert redact(around.encode() % token) == around.encode() % b"[redacted]"
+
+
+@pytest.mark.usefixtures("imported")
+def test_other_long_words_are_no_imported_tokens() -> None:
+    body = b"Open" + b"x" * 32 + b"door Shut" + b"x" * 32 + b"same Open" + b"x" * 31 + b"same"
+    assert redact(body) == body
+
+
+def test_a_token_that_is_known_no_more_is_a_word_like_any_other() -> None:
+    word = b"Open" + b"SesameOfTheFortyThieves123456789" + b"same"
+    assert redact(word) is word
+
+
 @pytest.mark.usefixtures("held")
 @pytest.mark.parametrize("around", AROUND)
 @pytest.mark.parametrize("secret", [KEY, KEY + "-2", "sk-a-held-key"])
@@ -54,8 +82,8 @@ def test_a_key_that_is_held_no_more_is_a_text_like_any_other() -> None:
 
 
 def test_a_reason_is_kept_without_the_key_it_was_given_for_though_it_is_held_no_more() -> None:
-    key = KeyInfo(id=1, provider_id=1, name="a key", secret="plain-words")
-    assert clean_reason("The key plain-words is bad.", key) == "The key [redacted] is bad."
+    key = KeyInfo(id=1, provider_id=1, name="a key", secret="plain-words-as-a-key")
+    assert clean_reason("The key plain-words-as-a-key is bad.", key) == "The key [redacted] is bad."
 
 
 @pytest.mark.usefixtures("held")

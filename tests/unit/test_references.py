@@ -7,7 +7,15 @@ from typing import Any
 import orjson
 import pytest
 
-from aieye.gateway.references import answer_id, brought, may_refer, references
+from aieye.gateway.references import (
+    answer_id,
+    brought,
+    continued,
+    items_made,
+    may_continue,
+    may_refer,
+    references,
+)
 from tests.fakes import chat
 
 SCHEMA = {"type": "object", "examples": [{"file_id": "no"}], "properties": {"file_id": {}}}
@@ -61,6 +69,58 @@ def test_what_clients_write_as_they_like_names_nothing(body: dict[str, Any]) -> 
 )
 def test_a_quick_look_knows_most_bodies_that_name_nothing(body: bytes, expected: bool) -> None:
     assert may_refer(body) is expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"conversation": "yes"},
+        {"conversation": {"id": "yes"}},
+        {"input": [{"type": "item_reference", "id": "yes"}]},
+        {"input": ["x", {"id": "yes"}]},
+        {"input": [{"type": "reasoning", "id": "yes", "encrypted_content": None}]},
+        {"input": [{"type": "message", "id": "yes", "content": []}]},
+        {"input": [{"type": "image_generation_call", "id": "yes", "result": "x"}]},
+        {"input": [{"type": {}, "id": "yes", "content": "x"}]},
+        {"tools": [{"type": "code_interpreter", "container": "yes"}]},
+    ],
+)
+def test_what_a_response_goes_on_from_is_found(body: dict[str, Any]) -> None:
+    assert may_continue(orjson.dumps(body))
+    assert list(continued(body)) == ["yes"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"conversation": None, "input": "text", "tools": None},
+        {"input": [{"type": "message", "id": "no", "content": "x"}]},
+        {"input": [{"role": "assistant", "id": "no", "content": [{"id": "no"}]}]},
+        {"input": [{"type": "function_call", "id": "no", "arguments": "{}"}]},
+        {"input": [{"type": "reasoning", "id": "no", "encrypted_content": "x"}]},
+        {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]},
+        {"metadata": {"conversation": "no", "id": "no"}, "prompt": {"id": "no"}},
+    ],
+)
+def test_what_says_all_that_it_stands_for_is_no_reference(body: dict[str, Any]) -> None:
+    assert list(continued(body)) == []
+
+
+def test_the_items_of_a_response_are_found_in_both_forms() -> None:
+    message = {"id": "msg_1", "type": "message"}
+    code = {"id": "ci_1", "type": "code_interpreter_call", "container_id": "cntr_1"}
+    whole = chat.response_body() | {"output": [message, code, {"id": 7}, "x"]}
+    events = [
+        chat.frame({"type": "response.output_item.added", "item": item}, event="x")
+        for item in (message, code)
+    ]
+    said = {"type": "response.output_text.delta", "delta": '"response.output_item.added" {"id":1}'}
+    stream = b"".join([events[0], chat.frame(said), events[1]])
+
+    assert list(items_made(orjson.dumps(whole))) == ["msg_1", "ci_1", "cntr_1"]
+    assert list(items_made(stream)) == ["msg_1", "ci_1", "cntr_1"]
+    assert list(items_made(stream.replace(b"\n", b"\r"))) == ["msg_1", "ci_1", "cntr_1"]
+    assert list(items_made(orjson.dumps({"input": [message], "data": [message]}))) == []
 
 
 @pytest.mark.parametrize("id_", ["resp_1", "chatcmpl-1", "gen-1234", "0f8e"])

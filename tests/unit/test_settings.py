@@ -39,6 +39,41 @@ def test_unknown_variables_are_looked_for_in_the_dotenv_file_too() -> None:
     assert unknown_variables() == {"AIEYE_PROT": "AIEYE_PORT"}
 
 
+def test_a_line_of_the_dotenv_file_that_says_nothing_is_refused_by_its_number() -> None:
+    Path(".env").write_text("# A remark.\nAIEYE_PORT=1\n\ngarbage line\n")
+    with pytest.raises(SettingsError, match=r"^The file \.env, line 4: should be NAME=value\.$"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CACHE_DEFAULT", "maybe", "should be on or off"),
+        ("CACHE_TTL", "1h", "should be a number of seconds"),
+        ("IDLE_TIMEOUT", "2m", "should be a number of seconds"),
+        ("SECRET_KEY", "short", "is too short"),
+        ("SECRET_KEY", "", "is empty"),
+        ("SECRET_KEY", "changeme", "is a sample"),
+        ("SECRET_KEY", "a" * 40, "has too few different"),
+    ],
+)
+def test_a_wrong_value_is_told_what_it_should_be(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"AIEYE_{name}", value)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert refused.value.message.startswith(f"AIEYE_{name}: {said}")
+
+
+@pytest.mark.parametrize(("word", "meant"), [("On", True), ("1", True), ("no", False)])
+def test_a_switch_takes_the_words_that_people_write(
+    monkeypatch: pytest.MonkeyPatch, word: str, meant: bool
+) -> None:
+    monkeypatch.setenv("AIEYE_CACHE_DEFAULT", word)
+    assert load_settings().cache_default is meant
+
+
 def test_a_dotenv_file_that_is_no_text_is_refused() -> None:
     Path(".env").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match=r"\.env is not UTF-8 text"):

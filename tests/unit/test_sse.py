@@ -23,10 +23,11 @@ from aieye.gateway.sse import (
     StreamMeter,
     error_frame,
     iter_events,
+    number_after,
 )
 from aieye.gateway.sse.observer import StreamObserver
 from aieye.gateway.sse.template import Template
-from aieye.gateway.usage import Usage
+from aieye.gateway.usage import Usage, text_size
 
 CAP = 1 << 20
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
@@ -563,7 +564,7 @@ def test_a_role_or_an_empty_delta_is_no_content(delta: dict[str, Any]) -> None:
 
 def test_an_empty_delta_between_ordinary_ones_is_not_counted() -> None:
     observer, _ = fed("chat", chat_stream(text("a"), text("b"), text(""), text("c"), end()))
-    assert (observer.deltas, observer.text_bytes, observer.events) == (3, 3, 6)
+    assert (observer.deltas, observer.text_size, observer.events) == (3, 3, 6)
 
 
 @pytest.mark.parametrize("done", [b"data: [DONE]\n\n", b"data:[DONE]\r\n\r\n", b"data: [DONE]\r\r"])
@@ -706,6 +707,20 @@ def test_error_frames_have_the_form_that_clients_of_the_dialect_read() -> None:
     assert (read.message, read.code, read.sequence_number) == ("Overloaded", "overloaded", 7)
     for dialect in ("chat", "completions", "responses", "other"):
         assert fed(dialect, meter(dialect).error_frame(ERROR))[0].error is not None
+
+
+@pytest.mark.parametrize(
+    ("frames", "number"),
+    [
+        (b"", 0),
+        (typed("response.created", response={}), 0),
+        (typed("a", sequence_number=3) + typed("b", sequence_number=4), 5),
+        (typed("a", sequence_number=3, delta='"sequence_number": 9'), 4),
+        (b'data: {"sequence_number":' + b"9" * 5000 + b"}\n\n", 10**15),
+    ],
+)
+def test_an_event_of_ours_is_numbered_after_the_last_one_sent(frames: bytes, number: int) -> None:
+    assert number_after(frames) == number
 
 
 # --- Other dialects -------------------------------------------------------------------------------
@@ -907,7 +922,7 @@ def test_a_meter_tells_what_parsing_every_frame_would_tell(
 
 # --- Rows of like frames --------------------------------------------------------------------------
 
-WORDS = ["the", " cat", "\n", " 世界", ' "q"', "100%s", " a\\b", "."]
+WORDS = ["the", " cat", "\n", " 世界", " мир", "ß", ' "q"', "100%s", " a\\b", "."]
 
 
 class EveryFrameParsed(StreamMeter):
@@ -968,7 +983,7 @@ def test_a_long_row_is_read_at_once_and_tells_what_parsing_would_tell(
     raw = raw.replace(b"\n", line_end)
     observer, sent = fed("chat", raw)
     assert state(observer) == parsed("chat", raw)
-    assert observer.text_bytes == sum(len(WORDS[n % len(WORDS)].encode()) for n in range(80))
+    assert observer.text_size == sum(text_size(WORDS[n % len(WORDS)]) for n in range(80))
     assert max(found for _, found in rows) > 60
     assert whole(observer, sent, raw) == raw
     for place in range(0, len(raw), 97):
@@ -1018,7 +1033,7 @@ def test_one_frame_of_another_meaning_is_noticed_in_a_long_row(
     raw = data(role()) + b"".join(frames) + chat_stream(end(), usage_only())
     observer, sent = fed("chat", raw)
     told, known = state(observer), parsed("chat", raw)
-    assert told.pop("text_bytes") == pytest.approx(known.pop("text_bytes"), abs=2)
+    assert told.pop("text_size") == pytest.approx(known.pop("text_size"), abs=2)
     assert told == known
     assert observer._open == ({0, 1} if instead == b'"index":1' else {0})
     assert (sent + observer.tail if observer.error else whole(observer, sent, raw)) == raw
@@ -1049,5 +1064,5 @@ def test_rows_of_any_frames_cut_anywhere_tell_what_parsing_would_tell(
     frames = [b"data: " + dumps(one) + b"\n\n" for one, count in repeated for _ in range(count)]
     raw = b"".join([*frames, data(end()), b"data: [DONE]\n\n"])
     told, known = state(fed("chat", *cut(raw, places))[0]), parsed("chat", raw)
-    assert told.pop("text_bytes") <= 3 * known.pop("text_bytes")
+    assert told.pop("text_size") <= 3 * known.pop("text_size")
     assert told == known

@@ -111,10 +111,10 @@ def test_a_hostile_text_takes_no_longer_than_its_length(piece: str) -> None:
 
 
 def test_secrets_that_the_process_holds_are_known_whatever_their_form() -> None:
-    hide_secrets(["plain-words-as-a-key", "plain-words-as-a-key-2", "short"])
+    hide_secrets(["plain-words-as-a-key", "plain-words-as-a-key-2", ""])
     try:
         assert redact("(plain-words-as-a-key-2)") == "([redacted])"
-        assert redact("short") == "short"
+        assert redact("words") == "words"
     finally:
         hide_secrets(())
     assert redact("plain-words-as-a-key") == "plain-words-as-a-key"

@@ -28,6 +28,7 @@ from aieye.gateway.usage import (
     is_error_body,
     latest_usage,
     normalise_usage,
+    text_size,
     usage_of_body,
 )
 from aieye.gateway.usage import tokens as tokens_module
@@ -599,13 +600,29 @@ def no_tokenizer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("size", "tokens"), [(-1, 0), (0, 0), (1, 1), (4, 1), (5, 2)])
-def test_four_bytes_are_a_token(size: int, tokens: int) -> None:
+def test_four_characters_are_a_token(size: int, tokens: int) -> None:
     assert estimate_tokens(size) == tokens
 
 
 def test_a_script_with_long_letters_has_more_tokens_than_latin() -> None:
     assert count_tokens("a" * 8) == 2
     assert count_tokens("漢" * 8) == 6
+
+
+@pytest.mark.parametrize(
+    "text", ["длинный текст на русском", "ένα μεγάλο κείμενο", "größeres Übel"]
+)
+def test_in_an_alphabet_four_letters_are_a_token_however_many_bytes_they_take(text: str) -> None:
+    assert count_tokens(text) == estimate_tokens(len(text))
+    request = {"tools": [{"description": text}]}
+    latin = {"tools": [{"description": "x" * len(text)}]}
+    assert estimate_usage(request, deltas=0, output_size=0) == estimate_usage(
+        latin, deltas=0, output_size=0
+    )
+
+
+def test_half_a_surrogate_pair_has_a_size() -> None:
+    assert text_size("a\ud800") == 4
 
 
 def test_with_the_optional_tokenizer_texts_are_counted_exactly(
@@ -635,7 +652,7 @@ def test_a_chat_is_estimated_from_its_texts_and_three_tokens_a_message() -> None
             {"role": "assistant", "tool_calls": [{"function": {"arguments": "c" * 8}}]},
         ],
     }
-    usage = estimate_usage(request, deltas=0, output_chars=0)
+    usage = estimate_usage(request, deltas=0, output_size=0)
     assert usage == Usage(input=10 + 5 + 2 + 3 * 3, estimated=True)
 
 
@@ -656,11 +673,11 @@ def test_a_chat_is_estimated_from_its_texts_and_three_tokens_a_message() -> None
     ],
 )
 def test_each_kind_of_prompt_is_estimated(request_body: dict[str, Any], tokens: int) -> None:
-    assert estimate_usage(request_body, deltas=0, output_chars=0).input == tokens
+    assert estimate_usage(request_body, deltas=0, output_size=0).input == tokens
 
 
 @pytest.mark.parametrize(
-    ("deltas", "output_chars", "tokens"),
+    ("deltas", "output_size", "tokens"),
     [
         (100, 420, 100),  # a token at a time
         (100, 130, 100),  # a token at a time, in a script of long letters
@@ -670,14 +687,14 @@ def test_each_kind_of_prompt_is_estimated(request_body: dict[str, Any], tokens: 
     ],
 )
 def test_output_is_the_deltas_if_they_came_a_token_at_a_time_else_four_characters_a_token(
-    deltas: int, output_chars: int, tokens: int
+    deltas: int, output_size: int, tokens: int
 ) -> None:
-    usage = estimate_usage({}, deltas=deltas, output_chars=output_chars)
+    usage = estimate_usage({}, deltas=deltas, output_size=output_size)
     assert usage == Usage(output=tokens, estimated=True)
 
 
 def test_a_request_for_speech_states_the_characters_it_is_billed_by() -> None:
-    usage = estimate_usage({"input": "Hello.", "voice": "alloy"}, deltas=0, output_chars=0)
+    usage = estimate_usage({"input": "Hello.", "voice": "alloy"}, deltas=0, output_size=0)
     assert usage.extras == UsageExtras(characters=6)
 
 
@@ -685,9 +702,9 @@ def test_a_request_nested_beyond_all_measure_is_estimated() -> None:
     nested: Any = "abcd"
     for _ in range(100_000):
         nested = [nested]
-    assert estimate_usage({"prompt": nested}, deltas=0, output_chars=0).input == 1
+    assert estimate_usage({"prompt": nested}, deltas=0, output_size=0).input == 1
 
 
 @given(st.dictionaries(st.sampled_from(["messages", "input", "prompt", "tools", "voice"]), JSON))
 def test_no_request_raises(request_body: dict[str, Any]) -> None:
-    assert_consistent(estimate_usage(request_body, deltas=1, output_chars=10))
+    assert_consistent(estimate_usage(request_body, deltas=1, output_size=10))

@@ -18,6 +18,8 @@ _METADATA_ADDRESSES = frozenset(
 )
 # An IPv4 address in the last 32 bits: what a translator (NAT64, RFC 6052) and old stacks send on.
 _HOLDS_IPV4 = tuple(ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "::/96"))
+# What people paste with the base URL: no provider has its API below one of these.
+_ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/embeddings", "/models")
 
 
 class ForbiddenAddress(InvalidRequest):
@@ -50,6 +52,11 @@ def normal_base_url(text: str) -> str:
         raise InvalidRequest("The base URL contains a control character.", param="base_url")
     if not parts.path.isascii():
         raise InvalidRequest("The base URL's path should be percent-encoded.", param="base_url")
+    if parts.path.rstrip("/").endswith(_ENDPOINTS):
+        raise InvalidRequest(
+            "The base URL ends before the endpoint, such as https://api.openai.com/v1.",
+            param="base_url",
+        )
     host = _ascii_host(name)
     check_host(host)
     shown = f"[{host}]" if ":" in host else host

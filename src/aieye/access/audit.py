@@ -7,19 +7,24 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from aieye.access.bounds import UNLIMITED, Bounds
 from aieye.access.directory import ADMINISTRATOR
 from aieye.db.tables import AuditEntry
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: a signed-in user, a token's user, or the command line (`user_id` None)."""
+    """Who acts: a signed-in user, a token's user, or the command line (`user_id` None).
+
+    `bounds` are the limits of the token that they act with: what they hand out lies within.
+    """
 
     user_id: int | None
     label: str
     role: str
     ip: str = ""
     request_id: str = ""
+    bounds: Bounds = UNLIMITED
 
     @property
     def is_administrator(self) -> bool:

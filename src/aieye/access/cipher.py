@@ -51,7 +51,8 @@ class Cipher:
         if key_id not in self._ring:
             raise SealError(
                 f"A stored secret was sealed under the secret key {key_id}, which is not among "
-                "those of AIEYE_SECRET_KEY or AIEYE_SECRET_KEY_FILE."
+                "those of AIEYE_SECRET_KEY or AIEYE_SECRET_KEY_FILE. Bring back the key that was "
+                "in use then (data/secret.key, unless set otherwise)."
             )
         try:
             raw = base64.b64decode(payload, validate=True)

@@ -18,12 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.addresses import origin
 from aieye.access.cipher import Cipher, SealError, provider_key_place
-from aieye.access.secrets import digest
+from aieye.access.secrets import digest, ends_of_old_token
 from aieye.access.snapshot import (
     ADMINISTRATOR,
     DEMO_ID,
     DEMO_PROVIDER,
     EMPTY,
+    OPENAI_PROVIDER,
     SCOPES,
     USER,
     Grant,
@@ -78,13 +79,20 @@ class Directory:
         listener(self.current)
 
     def set_demo(self, base_url: str, *, forced: bool) -> None:
-        """Offer the simulated provider at `base_url`, while there is no other or when `forced`."""
+        """Offer the simulated provider at `base_url`, while no other holds a key or when `forced`."""
         # Random: a key is taken out of all that its provider answers, so it may be no word of it.
         key = KeyInfo(DEMO_ID, DEMO_ID, "simulated", secrets.token_urlsafe(24))
         self._demo = ProviderInfo(
             DEMO_ID, DEMO_PROVIDER, base_url, origin(base_url), (key,), is_simulated=True
         )
         self._demo_forced = forced
+
+    @property
+    def is_keyless(self) -> bool:
+        """Whether no provider holds a key, so that only the simulated one could answer."""
+        return not any(
+            one.holds_key for one in self.current.providers.values() if not one.is_simulated
+        )
 
     @property
     def is_demo(self) -> bool:
@@ -158,6 +166,7 @@ class Directory:
                 }
                 for price in prices
             ),
+            old_tokens=await _load_old_tokens(session),
         )
 
     async def _load_providers(
@@ -171,14 +180,26 @@ class Directory:
         keys = await self._load_keys(session, {row.id: row.base_url for row in rows})
         found = [
             ProviderInfo(
-                row.id, row.name, row.base_url, origin(row.base_url), tuple(keys.get(row.id, ()))
+                row.id,
+                row.name,
+                row.base_url,
+                origin(row.base_url),
+                tuple(keys.get(row.id, ())),
+                holds_key=row.id in keys,
             )
             for row in rows
         ]
-        marked = next((info for info, row in zip(found, rows, strict=True) if row.is_default), None)
-        named = next((info for info in found if info.name == "openai"), None)
-        default = marked or named or next(iter(found), None)
-        if self._demo is not None and (self._demo_forced or not found):
+        marked = {row.id for row in rows if row.is_default}
+        # As `aieye.access.defaults.find_default` has it.
+        default = max(
+            found,
+            key=lambda one: (
+                one.holds_key, one.id in marked, one.name == OPENAI_PROVIDER, -one.id
+            ),
+            default=None,
+        )  # fmt: skip
+        is_keyless = not any(one.holds_key for one in found)
+        if self._demo is not None and (self._demo_forced or is_keyless):
             found.append(self._demo)
             default = self._demo
         return found, default
@@ -186,14 +207,16 @@ class Directory:
     async def _load_keys(
         self, session: AsyncSession, base_urls: Mapping[int, str]
     ) -> dict[int, list[KeyInfo]]:
+        """The usable keys of each provider that holds any, usable or not."""
         rows = await session.scalars(
-            select(ProviderKey)
-            .where(ProviderKey.deleted_at.is_(None), ProviderKey.is_active)
-            .order_by(ProviderKey.id)
+            select(ProviderKey).where(ProviderKey.deleted_at.is_(None)).order_by(ProviderKey.id)
         )
         keys: dict[int, list[KeyInfo]] = {}
         for row in rows:
             if row.sealed is None or row.provider_id not in base_urls:
+                continue
+            usable = keys.setdefault(row.provider_id, [])
+            if not row.is_active:
                 continue
             place = provider_key_place(row.id, base_urls[row.provider_id])
             try:
@@ -201,9 +224,7 @@ class Directory:
             except SealError as error:
                 log.error("provider_key_sealed", key_id=row.id, reason=error.message)
                 continue
-            keys.setdefault(row.provider_id, []).append(
-                KeyInfo(row.id, row.provider_id, row.name, secret)
-            )
+            usable.append(KeyInfo(row.id, row.provider_id, row.name, secret))
         return keys
 
 
@@ -251,6 +272,11 @@ async def _load_tokens(session: AsyncSession) -> Mapping[str, Grant]:
             for token, email, role in rows
         }
     )
+
+
+async def _load_old_tokens(session: AsyncSession) -> tuple[tuple[str, str], ...]:
+    prefixes = await session.scalars(select(Token.prefix).where(Token.deleted_at.is_(None)))
+    return tuple(ends for prefix in prefixes if (ends := ends_of_old_token(prefix)) is not None)
 
 
 async def _load_routes(session: AsyncSession) -> Mapping[str, RouteInfo]:

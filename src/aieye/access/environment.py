@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.access.addresses import normal_base_url
 from aieye.access.audit import SYSTEM
 from aieye.access.cipher import Cipher, SealError, provider_key_place
+from aieye.access.defaults import change_of_default, find_serving
 from aieye.access.providers import (
-    OPENAI_PROVIDER,
     add_key,
     change_base_url,
     create_provider,
@@ -21,9 +21,11 @@ from aieye.access.providers import (
     replace_key,
     update_key,
 )
+from aieye.access.snapshot import OPENAI_PROVIDER
 from aieye.access.texts import check_provider_secret
 from aieye.db.tables import Provider, ProviderKey
 from aieye.errors import AieyeError
+from aieye.program import program
 from aieye.settings import Settings, SettingsError
 
 KEY_NAME = "environment"
@@ -42,14 +44,23 @@ async def keep_environment_provider(
         if base_url is None:
             return ()
         return ("OPENAI_BASE_URL has no effect without OPENAI_API_KEY.",)
+    before = await find_serving(session)
     provider = await find_provider(session, OPENAI_PROVIDER)
     if provider is None:
         provider = await create_provider(
             session, name=OPENAI_PROVIDER, base_url=base_url or OPENAI_BASE_URL, actor=SYSTEM
         )
     if base_url is not None and base_url != provider.base_url:
-        return await _move(session, cipher, provider, base_url, secret)
-    return await _keep_key(session, cipher, provider, secret)
+        told = await _move(session, cipher, provider, base_url, secret)
+    else:
+        told = await _keep_key(session, cipher, provider, secret)
+    # What served before there was a provider was the simulated one, if anything: no news.
+    change = change_of_default(before, await find_serving(session)) if before else None
+    return (
+        told
+        if change is None
+        else (*told, f"{change} `{program()} provider default {before}` changes that.")
+    )
 
 
 def _checked(settings: Settings) -> tuple[str | None, str | None]:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.access.addresses import normal_base_url
 from aieye.access.audit import Actor, record
 from aieye.access.cipher import Cipher
+from aieye.access.defaults import find_default
 from aieye.access.provider_keys import (
     add_key,
     delete_key,
@@ -48,7 +49,6 @@ __all__ = [
     "update_key",
 ]
 
-OPENAI_PROVIDER = "openai"
 LONGEST_BASE_URL = 500
 
 
@@ -83,18 +83,6 @@ async def find_provider(session: AsyncSession, name: str) -> Provider | None:
         return None
     living = select(Provider).where(Provider.deleted_at.is_(None))
     return await session.scalar(living.where(Provider.name == name))
-
-
-async def find_default(session: AsyncSession) -> Provider | None:
-    """The effective default: the marked one, else `openai`, else the first made."""
-    return await session.scalar(
-        select(Provider)
-        .where(Provider.deleted_at.is_(None))
-        .order_by(
-            Provider.is_default.desc(), (Provider.name == OPENAI_PROVIDER).desc(), Provider.id
-        )
-        .limit(1)
-    )
 
 
 async def create_provider(

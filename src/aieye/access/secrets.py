@@ -19,6 +19,7 @@ PREFIX = "aie"
 _ID_LENGTH, _SECRET_LENGTH, _CHECK_LENGTH = 8, 43, 6
 _FORM = re.compile(rf"{PREFIX}_([0-9A-Za-z]{{8}})_([0-9A-Za-z]{{43}})_([0-9A-Za-z]{{6}})", re.ASCII)
 # The older system's tokens: 40 characters, generated as hex, but a person could type any.
+_ELLIPSIS = "…"
 _OLD_FORM = re.compile(r"[0-9A-Za-z]{40}", re.ASCII)
 
 
@@ -50,7 +51,13 @@ def is_old_token(text: str) -> bool:
 
 def old_token_prefix(text: str) -> str:
     """What of an imported token may be shown."""
-    return f"{text[:4]}…{text[-4:]}"
+    return f"{text[:4]}{_ELLIPSIS}{text[-4:]}"
+
+
+def ends_of_old_token(prefix: str) -> tuple[str, str] | None:
+    """How the imported token begins and ends that is shown so; None for a token of our own form."""
+    beginning, found, end = prefix.partition(_ELLIPSIS)
+    return (beginning, end) if found else None
 
 
 def digest(pepper: bytes, secret: str | bytes) -> str:

@@ -36,8 +36,8 @@ log = structlog.get_logger()
 
 SESSION_COOKIE = "sessionid"
 CSRF_COOKIE = "csrftoken"
-IDLE = timedelta(hours=12)
-ABSOLUTE = timedelta(days=14)
+IDLE = timedelta(minutes=30)
+ABSOLUTE = timedelta(hours=12)
 # How exactly `last_seen_at` is kept: writing it with every request would cost a commit each.
 SEEN_EVERY = timedelta(minutes=1)
 

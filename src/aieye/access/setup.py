@@ -7,7 +7,7 @@ one transaction that one process at a time passes through, so that many may star
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import select, update
@@ -27,6 +27,7 @@ from aieye.db.engine import Database
 from aieye.db.tables import SetupLink, Token, User
 from aieye.db.types import now
 from aieye.errors import AieyeError, NotFound
+from aieye.program import program
 from aieye.settings import Settings, SettingsError
 
 log = structlog.get_logger()
@@ -44,7 +45,7 @@ class InvalidSetupLink(NotFound):
     def __init__(self) -> None:
         super().__init__(
             "This set-up link is not valid: it was used, or is older than 24 hours. "
-            "Restart the server for a new one, or run `aieye admin create` where it runs."
+            f"Restart the server for a new one, or run `{program()} admin create` where it runs."
         )
 
 
@@ -55,6 +56,8 @@ class FirstStart:
     setup_url: str | None = field(default=None, repr=False)
     token_secret: str | None = field(default=None, repr=False)
     notices: tuple[str, ...] = ()
+    # Until when a link that was told before can be used.
+    link_until: datetime | None = None
 
 
 async def first_start(
@@ -71,11 +74,11 @@ async def first_start(
         notices = await keep_environment_provider(session, cipher, settings)
         if password_hash is not None:
             notices += await _make_administrator(session, settings, password_hash)
-        secret = await _make_link(session, directory.digest)
-        token = await _make_first_token(session, directory.digest, settings)
+        secret, link_until = await _make_link(session, directory.digest)
+        token = await _make_first_token(session, directory.digest)
     await directory.refresh()
     url = None if secret is None else f"{settings.base_url}/setup?token={secret}"
-    return FirstStart(url, token, notices)
+    return FirstStart(url, token, notices, link_until)
 
 
 async def check_setup_link(session: AsyncSession, make_digest: MakeDigest, secret: str) -> None:
@@ -146,21 +149,22 @@ async def _make_administrator(
     return (f"The first administrator is {user.email} (AIEYE_ADMIN_EMAIL).",)
 
 
-async def _make_link(session: AsyncSession, make_digest: MakeDigest) -> str | None:
-    """A new link's secret; None when nobody needs one or a former one can still be used."""
+async def _make_link(
+    session: AsyncSession, make_digest: MakeDigest
+) -> tuple[str | None, datetime | None]:
+    """A new link's secret, or until when a former one can be used; neither when nobody needs one."""
     if await has_administrator(session):
-        return None
+        return None, None
     usable = select(SetupLink).where(SetupLink.used_at.is_(None), SetupLink.expires_at > now())
-    if await session.scalar(usable.limit(1)) is not None:
-        return None
+    former = await session.scalar(usable.limit(1))
+    if former is not None:
+        return None, former.expires_at
     secret = make_secret()
     session.add(SetupLink(digest=make_digest(secret), expires_at=now() + LINK_LIFE))
-    return secret
+    return secret, None
 
 
-async def _make_first_token(
-    session: AsyncSession, make_digest: MakeDigest, settings: Settings
-) -> str | None:
+async def _make_first_token(session: AsyncSession, make_digest: MakeDigest) -> str | None:
     """A first token's secret; None when there has ever been a token."""
     if await session.scalar(select(Token.id).limit(1)) is not None:
         return None
@@ -172,6 +176,5 @@ async def _make_first_token(
         name="first token",
         scope="proxy",
         actor=SYSTEM,
-        cache_enabled=settings.cache_default,
     )
     return secret

@@ -14,7 +14,14 @@ from typing import Any
 SCOPES = MappingProxyType({"proxy": 1, "runs": 2, "admin": 3})
 ADMINISTRATOR = "administrator"
 USER = "user"
+# The cache namespace that all tokens share which have none of their own.
+DEFAULT_NAMESPACE = "default"
 DEMO_PROVIDER = "demo"
+# The provider of OPENAI_API_KEY, and the default until an administrator marks another.
+OPENAI_PROVIDER = "openai"
+# Servers of one's own take any word for a key, such as `ollama` or `EMPTY`: that is no secret, and
+# taking it out of an answer would spoil the answer.
+_SHORTEST_SECRET = 16
 # The demo provider has no row; no stored provider or key has this id.
 DEMO_ID = 0
 
@@ -43,12 +50,29 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """A provider's key, opened. `secret` never reaches a log: it is left out of `repr`."""
+    """A provider's key, opened. `secret` never reaches a log: it is left out of `repr`.
+
+    `hidden` is what has to be taken out of answers, logs and the ledger: the secret, or nothing
+    where it is too short to be one.
+    """
 
     id: int
     provider_id: int
     name: str
     secret: str = field(repr=False)
+    hidden: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        is_secret = len(self.secret) >= _SHORTEST_SECRET
+        object.__setattr__(self, "hidden", self.secret.encode() if is_secret else b"")
+
+    def is_in(self, data: bytes) -> bool:
+        """Whether `data` holds what has to be hidden."""
+        return self.hidden != b"" and self.hidden in data
+
+    def taken_out_of(self, data: bytes) -> bytes:
+        """`data` without what has to be hidden: some providers repeat the key in errors."""
+        return data.replace(self.hidden, b"[redacted]") if self.is_in(data) else data
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +85,8 @@ class ProviderInfo:
     origin: str
     keys: tuple[KeyInfo, ...]
     is_simulated: bool = False
+    # Whether there is a key at all, usable or not (`aieye.access.defaults`).
+    holds_key: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +121,8 @@ class Snapshot:
     routes: Mapping[str, RouteInfo]
     default: ProviderInfo | None
     prices: tuple[Mapping[str, Any], ...]
+    # How the imported tokens begin and end, of which no more is known; disabled ones too.
+    old_tokens: tuple[tuple[str, str], ...] = ()
 
 
 EMPTY = Snapshot(-1, 0, {}, {}, {}, {}, {}, None, ())

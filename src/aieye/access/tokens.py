@@ -1,7 +1,8 @@
 """Public tokens, as their owners and administrators change them.
 
 A token belongs to a user and never exceeds that user's role: a plain user's token may have the
-scope `admin` and then reaches that user's own objects only.
+scope `admin` and then reaches that user's own objects only. Who acts with a token makes and changes
+tokens within its own limits, and only administrators take a limit away (`aieye.access.bounds`).
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.audit import Actor, record
+from aieye.access.bounds import Bounds, limiting_namespace
 from aieye.access.secrets import is_old_token, make_token, old_token_prefix
-from aieye.access.snapshot import SCOPES
+from aieye.access.snapshot import DEFAULT_NAMESPACE, SCOPES
 from aieye.access.texts import check_label, check_models, check_moment
 from aieye.db.engine import bump_revision
 from aieye.db.rows import get_living, insert_unique, keyset
 from aieye.db.tables import ProviderKey, Token, User
-from aieye.db.types import now
+from aieye.db.types import now, to_micros
 from aieye.errors import Forbidden, NotFound, Unprocessable
 
-DEFAULT_NAMESPACE = "default"
 # `aieye.access.directory.Directory.digest`: the stored form of a secret.
 MakeDigest = Callable[[str], str]
 
@@ -107,6 +108,7 @@ async def create_token(
         models=models,
     )
     await _apply(session, token, changes, actor)
+    _check_reach(None, _bounds(token), actor)
     await insert_unique(session, token, clash="This token exists already.", param="import")
     record(
         session, actor, "token.create", "token", token.id,
@@ -121,7 +123,9 @@ async def update_token(
 ) -> Token:
     """Change what `changes` names. Raises `Forbidden`, `NotFound`, `Unprocessable`."""
     token = await get_token(session, token_id, actor=actor)
+    before = _bounds(token)
     await _apply(session, token, changes, actor)
+    _check_reach(before, _bounds(token), actor)
     details = {key: str(value) if key == "expires_at" else value for key, value in changes.items()}
     record(session, actor, "token.update", "token", token.id, **{"name": token.name, **details})
     await bump_revision(session)
@@ -136,8 +140,12 @@ async def disable_token(session: AsyncSession, token_id: int, *, actor: Actor) -
 async def roll_token(
     session: AsyncSession, make_digest: MakeDigest, token_id: int, *, actor: Actor
 ) -> tuple[Token, str]:
-    """Give a token a new secret (the second value); the old one ends at once. Raises `NotFound`."""
+    """Give a token a new secret (the second value); the old one ends at once.
+
+    Raises `Forbidden`, `NotFound`.
+    """
     token = await get_token(session, token_id, actor=actor)
+    _check_reach(None, _bounds(token), actor)
     new = make_token()
     token.digest, token.prefix = make_digest(new.secret), new.prefix
     record(session, actor, "token.roll", "token", token.id, name=token.name)
@@ -182,17 +190,47 @@ async def _apply(session: AsyncSession, token: Token, changes: TokenChanges, act
 async def _apply_restrictions(
     session: AsyncSession, token: Token, changes: TokenChanges, actor: Actor
 ) -> None:
-    """What only an administrator sets, and so only an administrator takes away."""
+    """What only an administrator sets; others at most set what their own token has."""
     namespace = changes.get("cache_namespace", token.cache_namespace)
     key_id = changes.get("provider_key_id", token.provider_key_id)
     if (namespace, key_id) == (token.cache_namespace, token.provider_key_id):
         return
-    if not actor.is_administrator:
+    allowed = {
+        (name, key)
+        for name in (token.cache_namespace, actor.bounds.cache_namespace)
+        for key in (token.provider_key_id, actor.bounds.provider_key_id)
+    }
+    if not actor.is_administrator and (namespace, key_id) not in allowed:
         raise Forbidden("Only an administrator sets a token's cache namespace or provider key.")
     if key_id is not None and key_id != token.provider_key_id:
         await get_living(session, ProviderKey, key_id)
     token.cache_namespace = check_label(namespace, longest=64, param="cache_namespace")
     token.provider_key_id = key_id
+
+
+def _bounds(token: Token) -> Bounds:
+    return Bounds(
+        None if token.models is None else frozenset(token.models),
+        limiting_namespace(token.cache_namespace),
+        token.provider_key_id,
+        None if token.expires_at is None else to_micros(token.expires_at),
+    )
+
+
+def _check_reach(before: Bounds | None, after: Bounds, actor: Actor) -> None:
+    """Raises `Forbidden` for a token that `actor` may not hand out, or not change like this.
+
+    `before` are its limits until now; None where the token is new in the actor's hands.
+    """
+    beyond = after.beyond(actor.bounds)
+    if before is not None:
+        beyond &= after.unlike(before)
+    if beyond:
+        raise Forbidden(
+            "A token makes and changes tokens within its own limits only.", param=min(beyond)
+        )
+    if before is not None and not actor.is_administrator and (lifted := after.beyond(before)):
+        raise Forbidden("Only an administrator takes a token's limit away.", param=min(lifted))
 
 
 def _checked_scope(scope: str) -> str:

@@ -120,6 +120,8 @@ async def create_user(
     Raises `UserExists`, `Forbidden`, `Unprocessable`.
     """
     _require_administrator(actor)
+    if password_hash is not None:
+        _require_no_limits(actor)
     address = check_email(email)
     user = User(
         email=address, name=_checked_name(name), role=_checked_role(role),
@@ -167,6 +169,8 @@ async def update_user(
     _refuse_builtin(user)
     if changes.keys() - _OWN_CHANGES:
         _require_administrator(actor)
+    if "password_hash" in changes:
+        _require_no_limits(actor)
     if "name" in changes:
         user.name = _checked_name(changes["name"])
     role = _checked_role(changes.get("role", user.role))
@@ -213,6 +217,13 @@ async def _keep_an_administrator(session: AsyncSession, user: User) -> None:
 def _require_administrator(actor: Actor) -> None:
     if not actor.is_administrator:
         raise Forbidden("Only an administrator does this.")
+
+
+def _require_no_limits(actor: Actor) -> None:
+    """With a password one signs in, and no session has a token's limits. An end is none here:
+    tokens that do an administrator's work should have one."""
+    if actor.bounds.limited() - {"expires_at"}:
+        raise Forbidden("A token that has limits sets no password.", param="password")
 
 
 def _refuse_builtin(user: User) -> None:

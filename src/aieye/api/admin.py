@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from aieye.api import (
     audit,
@@ -18,11 +18,15 @@ from aieye.api import (
     usage,
     users,
 )
-from aieye.api.deps import PREFIX
+from aieye.api.deps import PREFIX, strict_json
 from aieye.api.schemas import error_answers
 
 # On every one of these routes: no JSON, nobody known, not allowed, or a wrong field.
-router = APIRouter(prefix=PREFIX, responses=error_answers(400, 401, 403, 422))
+router = APIRouter(
+    prefix=PREFIX,
+    responses=error_answers(400, 401, 403, 422),
+    dependencies=[Depends(strict_json)],
+)
 for resource in (
     users,
     tokens,

@@ -14,7 +14,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, model_validator
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from aieye.access.audit import Actor, record
 from aieye.api.cache_views import (
     EXAMPLE,
     EXPLANATION_EXAMPLE,
@@ -29,7 +28,7 @@ from aieye.api.cache_views import (
     shown_explanation,
 )
 from aieye.api.calls import ID_EXAMPLE, owner_of, usd
-from aieye.api.deps import CurrentActor, CurrentAdministrator, CurrentState, Reading, change
+from aieye.api.deps import CurrentActor, CurrentAdministrator, CurrentState, Reading
 from aieye.api.paging import LARGEST_NUMBER, CurrentPaging, Paging
 from aieye.api.schemas import Label, WriteModel, answers, page_example
 from aieye.cache.texts import given, hashed
@@ -153,8 +152,7 @@ async def delete_entry(
     """The next call like it goes to the provider."""
     async with state.database.read() as session:
         await _row(session, _select(), entry_id)
-    await _note(state, caller, entry_id)
-    return Purged(purged=await state.cache.purge(entry_id=entry_id))
+    return Purged(purged=await state.cache.purge(caller, entry_id=entry_id))
 
 
 @router.post(
@@ -165,10 +163,8 @@ async def purge_cache(
     body: PurgeRequest, caller: CurrentAdministrator, state: CurrentState
 ) -> Purged:
     """Gone when this answers; other processes follow within a second."""
-    given = body.model_dump(exclude_none=True)
-    await _note(state, caller, "*", **given)
     purged = await state.cache.purge(
-        model=body.model, namespace=body.namespace, everything=body.all is True
+        caller, model=body.model, namespace=body.namespace, everything=body.all is True
     )
     return Purged(purged=purged)
 
@@ -187,12 +183,6 @@ async def explain_call(
         found = await queries.get_call(session, call_id, owner_id=owner_of(caller))
     explanation = await state.cache.explain(found.call.id)
     return shown_explanation(explanation, caller)
-
-
-async def _note(state: State, caller: Actor, entry: object, **details: Any) -> None:
-    """Write the act down before it is done: the cache purges in transactions of its own."""
-    async with change(state) as session:
-        record(session, caller, "cache.purge", "cache_entry", entry, **details)
 
 
 def _stats(state: State, totals: CacheTotals, since: datetime, found: queries.Usage) -> CacheStats:

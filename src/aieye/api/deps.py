@@ -20,8 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import csrf
 from aieye.access.audit import Actor
+from aieye.access.bounds import bounds_of
 from aieye.access.sessions import SESSION_COOKIE, find_session
 from aieye.access.snapshot import SCOPES
+from aieye.cache.key import read_object
 from aieye.db.engine import DatabaseUnavailable
 from aieye.db.types import now, to_micros
 from aieye.errors import Forbidden, Unauthenticated
@@ -98,7 +100,9 @@ async def actor(
         return _by_token(request, state, bearer.credentials if bearer else "")
     if cookie:
         return await _by_session(request, state, cookie)
-    raise Unauthenticated("This needs a token: Authorization: Bearer <token>.")
+    raise Unauthenticated(
+        "No token was given: send it as the header `Authorization: Bearer <token>`."
+    )
 
 
 CurrentActor = Annotated[Actor, Depends(actor)]
@@ -114,6 +118,14 @@ async def administrator(caller: CurrentActor) -> Actor:
 CurrentAdministrator = Annotated[Actor, Depends(administrator)]
 
 
+async def strict_json(request: Request) -> None:
+    """Refuse a body that programs read differently, as `/v1` does; the framework's reader takes a byte
+    order mark and a key that stands twice. Raises `NotJson`."""
+    takes_body = getattr(request.scope.get("route"), "body_field", None) is not None
+    if takes_body and (body := await request.body()):
+        read_object(body)
+
+
 def own_id(caller: Actor) -> int:
     """The id of the user who calls: a request always has one, unlike the command line."""
     assert caller.user_id is not None
@@ -123,12 +135,15 @@ def own_id(caller: Actor) -> int:
 def _by_token(request: Request, state: State, secret: str) -> Actor:
     grant = state.directory.find_grant(secret)
     if grant is None:
-        raise Unauthenticated("The token is unknown, disabled or deleted.")
+        raise Unauthenticated("The token is not valid, or not any more.")
     if grant.expires_at is not None and grant.expires_at <= to_micros(now()):
         raise Unauthenticated("The token has expired.")
     if grant.scope < SCOPES["admin"]:
         raise Forbidden("This needs a token of the scope admin.")
-    return Actor(grant.user_id, grant.user, grant.role, _address(request), request_id.get())
+    return Actor(
+        grant.user_id, grant.user, grant.role, _address(request), request_id.get(),
+        bounds_of(grant),
+    )  # fmt: skip
 
 
 async def _by_session(request: Request, state: State, cookie: str) -> Actor:

@@ -153,14 +153,14 @@ class Cycle(RequestResponseCycle):
 
     async def send(self, message: Any) -> None:
         held, self._held = self._held, None
-        if held is None:
-            if self._can_hold(message):
-                self._held = message
-                return
-        elif not self._send_whole(held, message):
-            await super().send(held)
-        else:
+        if self._can_hold(message):
+            # Another beginning takes its place: the server's own, where the application failed.
+            self._held = message
             return
+        if held is not None:
+            if self._send_whole(held, message):
+                return
+            await super().send(held)
         await super().send(message)
 
     def _can_hold(self, message: Any) -> bool:

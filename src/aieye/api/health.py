@@ -94,8 +94,14 @@ async def scraper(
     responses={200: {"content": {"text/plain": {"example": METRICS_EXAMPLE}}}},
 )  # fmt: skip
 async def get_metrics(state: CurrentState) -> Response:
-    """Asks for an administrator's token unless the service is bound to a loopback address."""
-    body, media_type = state.metrics.render()
+    """Asks for an administrator's token unless the service is bound to a loopback address.
+
+    With several workers the figures are those of all, by the label `worker`.
+    """
+    if state.colleagues is None:
+        body, media_type = state.metrics.render()
+    else:
+        body, media_type = await state.colleagues.render()
     return Response(body, media_type=media_type)
 
 

@@ -1,8 +1,9 @@
 """`Idempotency-Key`: a POST that is sent twice is done once, and answered twice with the same bytes.
 
 The key counts for one token and path, for 24 hours. What is stored is the answer as it went out, a
-stream included; a failure of the provider or of AI-Eye (429, 5xx) is not stored, so that the client
-may try again with the same key.
+stream included; a failure that passes (408, 409, 425, 429, 5xx) is not stored, so that the client may
+try again with the same key. An upload is hashed while it goes up, so what its key stands for is only
+known at its end: until then any other one with the key is told that it is under way.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import orjson
 from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from aieye.api.body_digest import BodyDigest
 from aieye.db.batches import Target
 from aieye.db.engine import Database
 from aieye.db.group_writer import GroupWriter
@@ -25,6 +27,7 @@ from aieye.errors import Conflict, InvalidRequest, Unprocessable
 from aieye.gateway.calls import Call
 from aieye.gateway.replay import HIT, usd
 from aieye.gateway.service import Gateway
+from aieye.gateway.wire import header
 from aieye.ledger.book import EXACT, CallRecord
 
 LIFETIME_SECONDS = 24 * 3600
@@ -39,6 +42,8 @@ _REPEATED = (
     "model_asked", "model", "is_stream", "error", "provider_id", "key_id", "price_id", "body_id",
     "tags", "tokens_input", "tokens_cached", "tokens_output", "tokens_reasoning",
 )  # fmt: skip
+# Besides 5xx: what may well be otherwise the next time.
+_PASSING = frozenset({408, 409, 425, 429})
 _LONGEST_KEY = 255
 _LONGEST_PATH = 200
 _COLUMNS = (
@@ -85,13 +90,24 @@ class Idempotency:
         Raises `KeyReused`, `KeyInFlight`, and whatever `answer` does.
         """
         place = (call.grant.token_id, _short(path.removesuffix("/")), _checked(key))
-        digest = sha256(call.body).hexdigest()
-        stored = await self._claim(place, digest, call.record.id)
+        digest = BodyDigest(header(call.headers, b"content-type") or b"")
+        if (upload := call.upload) is not None:
+            call.upload = lambda: digest.over(upload())
+        else:
+            digest.update(call.body)
+            digest.is_whole = True
+        known = digest.finish() if upload is None else None
+        stored = await self._claim(place, known, call.record.id)
         if stored is not None:
+            if upload is not None:
+                async for _ in digest.over(upload()):
+                    pass
+            if stored.body_digest != digest.finish():
+                raise _reused()
             await self._replay(call, stored, send)
             return
         self._own.add(place)
-        recorder = _Recorder(send, self._store(place, digest, call), call)
+        recorder = _Recorder(send, self._store(place, digest, call), call, digest)
         try:
             await answer(call, recorder.send)
         finally:
@@ -99,13 +115,16 @@ class Idempotency:
             if not recorder.is_stored:
                 await self._release(place)
 
-    async def _claim(self, place: Place, digest: str, call_id: str) -> IdempotentCall | None:
-        """Make the key this call's, or find the answer that it already has."""
+    async def _claim(self, place: Place, digest: str | None, call_id: str) -> IdempotentCall | None:
+        """Make the key this call's, or find the answer that it already has.
+
+        `digest` is None where the body is still to come.
+        """
         values = dict(zip(("token_id", "path", "key"), place, strict=True))
         insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
         statement = (
             insert(IdempotentCall)
-            .values(**values, body_digest=digest, call_id=call_id, created_at=now())
+            .values(**values, body_digest=digest or "", call_id=call_id, created_at=now())
             .on_conflict_do_nothing()
         )
         async with self._database.write() as session:
@@ -120,11 +139,9 @@ class Idempotency:
                     return None
                 row = await session.scalar(select(IdempotentCall).filter_by(**values))
         if row is None or row.status is None:
-            if row is not None and row.body_digest != digest:
+            if row is not None and digest is not None and row.body_digest != digest:
                 raise _reused()
             raise KeyInFlight("The call with this Idempotency-Key is still under way.")
-        if row.body_digest != digest:
-            raise _reused()
         return row
 
     def _is_stale(self, row: IdempotentCall, place: Place) -> bool:
@@ -137,12 +154,12 @@ class Idempotency:
         return self._database.is_sqlite or age > self._most_seconds
 
     def _store(
-        self, place: Place, digest: str, call: Call
+        self, place: Place, digest: BodyDigest, call: Call
     ) -> Callable[[int, list[tuple[bytes, bytes]], bytes], Awaitable[None]]:
         async def store(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
             texts = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in headers]
             row = (
-                *place, digest, call.record.id, status, orjson.dumps(texts).decode(), body,
+                *place, digest.finish(), call.record.id, status, orjson.dumps(texts).decode(), body,
                 to_micros(now()),
             )  # fmt: skip
             self._writer.put(ANSWERS, place, row)
@@ -164,7 +181,7 @@ class Idempotency:
         record.token_id, record.user_id = call.grant.token_id, call.grant.user_id
         record.cache, record.status = "hit", stored.status
         self._gateway.settle(call)
-        await self._gateway.durable()
+        await self._gateway.durable(call)
         body = stored.body or b""
         headers = [
             (name.encode("latin-1"), value.encode("latin-1"))
@@ -195,8 +212,11 @@ def _fill(record: CallRecord, first: CallRow | None) -> None:
 class _Recorder:
     """Passes an answer on and stores it before its last message."""
 
-    def __init__(self, send: Any, store: Callable[..., Awaitable[None]], call: Call) -> None:
+    def __init__(
+        self, send: Any, store: Callable[..., Awaitable[None]], call: Call, digest: BodyDigest
+    ) -> None:
         self._call = call
+        self._digest = digest
         self._send = send
         self._store = store
         self._status = 500
@@ -222,7 +242,11 @@ class _Recorder:
         if self._status < 300 and self._call.record.error is not None:
             # A stream that broke off after its beginning.
             return False
-        return self._status < 500 and self._status != 429 and self._size <= MOST_STORED_BYTES
+        if not self._digest.is_whole:
+            # Answered before all of the upload was there: nobody knows what it was.
+            return False
+        is_passing = self._status >= 500 or self._status in _PASSING
+        return not is_passing and self._size <= MOST_STORED_BYTES
 
 
 def _short(path: str) -> str:

@@ -23,10 +23,12 @@ from aieye.errors import AieyeError, Unauthenticated, Unavailable
 from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
-from aieye.gateway.sse import error_frame
+from aieye.gateway.sse import error_frame, number_after
 from aieye.gateway.wire import INFER, MULTIPART, UPLOAD, Header, beta_of, header, match
+from aieye.headers import TrustedProxies, client_ip
 from aieye.ledger.book import EXACT, CallRecord
 from aieye.settings import Settings
+from aieye.telemetry.denials import DENIED, denials
 from aieye.telemetry.logs import request_id
 from aieye.telemetry.metrics import Metrics
 
@@ -37,7 +39,7 @@ log = structlog.get_logger()
 SLOW_SECONDS = 0.05
 # How long the end of a call that the server's stop cuts off may take.
 STOP_SECONDS = 2.0
-_STOPPING = "AI-Eye is being stopped; try again shortly."
+STOPPING = "AI-Eye is being stopped; try again shortly."
 _BEARER = b"bearer "
 _LONGEST_TOKEN = 200
 
@@ -55,6 +57,7 @@ class OpenAIEndpoint:
         metrics: Metrics,
     ) -> None:
         self._settings = settings
+        self._proxies = TrustedProxies(settings.trusted_proxies)
         self._directory = directory
         self._gateway = gateway
         self._relay = relay
@@ -72,9 +75,11 @@ class OpenAIEndpoint:
             # The status is out and there is no event to say it with: the connection just ends.
             log.info("answer_broken_off", request_id=record.request_id, error=record.error)
         except AieyeError as error:
+            if error.status in DENIED:
+                self._note_denial(scope, error)
             if record.status is None and connection.grant is not None:
                 record.cost_nano, record.cost_state = 0, EXACT
-                error = await self._book(connection.grant, record, error)
+                error = await self._gateway.accounts.settle_refused(connection.grant, record, error)
             await _send_error(send, error, record)
             record.status = record.status or error.status
         except asyncio.CancelledError:
@@ -82,10 +87,11 @@ class OpenAIEndpoint:
             if not connection.client_left:
                 await self._say_stopped(connection, record, send)
         except Exception as error:
+            # The last resort, before the server would just close the connection.
             log.exception("call_crashed", request_id=record.request_id, error=type(error).__name__)
             fault = AieyeError("Something went wrong in AI-Eye itself; its log says what.")
             if record.status is None and connection.grant is not None:
-                fault = await self._book(connection.grant, record, fault)
+                fault = await self._gateway.accounts.settle_refused(connection.grant, record, fault)
             # The server refuses a second beginning where an answer has begun already.
             with suppress(RuntimeError):
                 await _send_error(send, fault, record)
@@ -129,10 +135,6 @@ class OpenAIEndpoint:
             cancelled_as=STOPPED,
         )
         connection.call = call
-        key = headers.get(b"idempotency-key")
-        if key is not None and scope["method"] == "POST" and kind != UPLOAD:
-            await self._idempotency.answer(call, scope["path"], key, send, self._respond)
-            return
         if kind == UPLOAD:
             limit = self._settings.max_upload_bytes
             check_head(headers, limit)
@@ -140,6 +142,10 @@ class OpenAIEndpoint:
             call.upload = lambda: stream_body(
                 scope, connection.receive, call, limit, connection.watch
             )
+        key = headers.get(b"idempotency-key")
+        if key is not None and scope["method"] == "POST":
+            await self._idempotency.answer(call, scope["path"], key, send, self._respond)
+            return
         await self._respond(call, send)
 
     async def _respond(self, call: Call, send: Any) -> None:
@@ -154,12 +160,13 @@ class OpenAIEndpoint:
                 raise
             _go_on()
             with suppress(AieyeError, TimeoutError):
-                await self._end_events(call, send)
+                await self._end_events(call, reply, send)
 
-    async def _end_events(self, call: Call, send: Any) -> None:
-        error = ShuttingDown(_STOPPING)
+    async def _end_events(self, call: Call, reply: Reply, send: Any) -> None:
+        error = ShuttingDown(STOPPING)
         object_ = {"message": error.message, "type": error.type, "code": error.code, "param": None}
-        frame = error_frame(call.match.endpoint.dialect, object_)
+        number = number_after(reply.last_sent)
+        frame = error_frame(call.match.endpoint.dialect, object_, sequence_number=number)
         async with asyncio.timeout(STOP_SECONDS):
             await self._gateway.durable()
             await send({"type": "http.response.body", "body": frame, "more_body": True})
@@ -167,30 +174,20 @@ class OpenAIEndpoint:
 
     async def _say_stopped(self, connection: _Connection, record: CallRecord, send: Any) -> None:
         """Answer a call that the server's stop has cut off, if its answer has not begun yet."""
-        error: AieyeError = ShuttingDown(_STOPPING)
+        error: AieyeError = ShuttingDown(STOPPING)
         # The server refuses a second beginning where an answer has begun already.
         with suppress(RuntimeError, TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
                 if record.status is None and connection.grant is not None:
                     record.cost_nano, record.cost_state = 0, EXACT
-                    error = await self._book(connection.grant, record, error)
+                    error = await self._gateway.accounts.settle_refused(
+                        connection.grant, record, error
+                    )
                 await _send_error(send, error, record)
 
-    async def _book(self, grant: Grant, record: CallRecord, error: AieyeError) -> AieyeError:
-        """Record a call that ended before the gateway booked it; gives what to answer with.
-
-        Only callers that are known get here: strangers must not be able to fill the ledger.
-        """
-        record.token_id, record.user_id = grant.token_id, grant.user_id
-        record.status, record.error = error.status, error.code
-        self._gateway.book.settle(record)
-        self._gateway.admission.settle(grant, record)
-        try:
-            if self._gateway.writer.is_healthy:
-                await self._gateway.durable()
-        except AieyeError as unrecorded:
-            return unrecorded
-        return error
+    def _note_denial(self, scope: Scope, error: AieyeError) -> None:
+        method, path, ip = scope["method"], scope["path"], client_ip(scope, self._proxies)
+        denials.note(error.status, error.code, method=method, path=path, ip=ip)
 
     def _grant(self, headers: dict[bytes, bytes]) -> Grant:
         """Whose call it is. Raises `Unauthenticated`."""
@@ -306,6 +303,7 @@ async def send_reply(send: Any, reply: Reply) -> None:
     try:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         async for chunk in chunks:
+            reply.last_sent = chunk
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except AieyeError as error:
         raise _Aborted from error

@@ -284,6 +284,10 @@ def _original(
     operation_id: str, summary: str, schema: dict[str, Any], shown: object
 ) -> dict[str, Any]:
     detail = {"type": "object", "properties": {"detail": {"type": "string"}}}
+    fields = {
+        "type": "object",
+        "additionalProperties": {"type": "array", "items": {"type": "string"}},
+    }
     return {
         "tags": ["original"],
         "operationId": operation_id,
@@ -316,10 +320,19 @@ def _original(
                 "description": "The text.",
                 "content": {"application/json": {"schema": schema, "example": shown}},
             },
+            "400": {
+                "description": "What is wrong, a field's fault under its name.",
+                "content": {
+                    "application/json": {
+                        "schema": {"anyOf": [detail, fields]},
+                        "example": {"model": ["This field is required."]},
+                    }
+                },
+            },
             "default": {
                 "description": "What is wrong.",
                 "content": {
-                    "application/json": {"schema": detail, "example": {"detail": "Invalid data"}}
+                    "application/json": {"schema": detail, "example": {"detail": "Invalid token."}}
                 },
             },
         },

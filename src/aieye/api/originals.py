@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
 from aieye.access.snapshot import SCOPES, Grant
-from aieye.api.openai import SLOW_SECONDS
+from aieye.api.bodies import ClientGone, read_body
+from aieye.api.openai import SLOW_SECONDS, STOPPED, STOPPING, ShuttingDown
+from aieye.api.rendering import note_denial
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.key import read_object, write_json
-from aieye.errors import AieyeError, InvalidRequest, PayloadTooLarge, Unauthenticated
-from aieye.gateway.calls import Call
+from aieye.errors import AieyeError, InvalidRequest, Unauthenticated
+from aieye.gateway.calls import LEFT, Call, Reply
+from aieye.gateway.faults import UpstreamError
 from aieye.gateway.service import CacheMiss
 from aieye.gateway.wire import CHAT, COMPLETIONS, EDITS, Header, Match, header
-from aieye.ledger.book import CallRecord
+from aieye.ledger.book import EXACT, CallRecord
 from aieye.state import State
 from aieye.telemetry import request_id
 
@@ -55,52 +60,100 @@ async def _answer(request: Request, endpoint: str, *, only_cached: bool) -> Resp
     record = CallRecord("unknown")
     request_id.set(record.request_id)
     own = {"x-request-id": record.request_id}
+    grant: Grant | None = None
     state.metrics.began()
     try:
         grant = _grant(state, request.headers.get("authorization", ""))
-        name = endpoint.strip("/")
-        body = await _body(request, state.settings.max_json_bytes)
-        known = _ENDPOINTS.get(name)
-        if known is None:
-            if only_cached and read_object(body):
-                return _json(200, [], own)
-            raise InvalidData
-        record.endpoint = known.name
-        match = Match(known, f"/{known.name}")
-        call = Call(match, grant, body, record, controls=_ONLY if only_cached else DEFAULT)
-        content = await _call(request, state, call, only_cached=only_cached)
-        return _json(200, content, own)
+        call = await _read(request, state, endpoint, grant, record, only_cached=only_cached)
+        return _json(200, await _ask(request, state, call, only_cached=only_cached), own)
     except AieyeError as error:
-        return _json(error.status, {"detail": error.message}, {**error.headers, **own})
+        note_denial(request, error)
+        if grant is not None and record.status is None:
+            record.cost_nano, record.cost_state = 0, EXACT
+            error = await state.gateway.accounts.settle_refused(grant, record, error)
+        record.status = record.status or error.status
+        return _json(error.status, _said(error), {**error.headers, **own})
+    except Exception:
+        # Our own fault, told where all of them are: here it only gets its row.
+        if grant is not None and record.status is None:
+            await state.gateway.accounts.settle_refused(grant, record, AieyeError(""))
+        raise
     finally:
         state.metrics.ended(record)
 
 
-async def _call(
-    request: Request, state: State, call: Call, *, only_cached: bool
-) -> dict[str, Any] | list[dict[str, Any]]:
-    document = read_object(call.body)
+async def _read(
+    request: Request,
+    state: State,
+    endpoint: str,
+    grant: Grant,
+    record: CallRecord,
+    *,
+    only_cached: bool,
+) -> Call:
+    """The call that is meant. Raises `AieyeError` for what cannot be asked here."""
+    scope = dict(request.scope)
+    limit = state.settings.max_json_bytes
+    body = await read_body(scope, dict(scope["headers"]), request.receive, limit)
+    known = _ENDPOINTS.get(endpoint.strip("/"))
+    if known is None or not body.strip():
+        raise InvalidData
+    record.endpoint = known.name
+    document = read_object(body)
     if not document:
         raise InvalidData
     if document.get("stream"):
         raise InvalidRequest("This route does not stream; use /v1/chat/completions.")
+    if document.get("model") is None:
+        raise InvalidRequest("This field is required.", param="model")
     if only_cached and isinstance(document.get("cache"), dict):
         # Whatever else the body asks of the cache, this route never calls a provider.
-        call.body = write_json({**document, "cache": {**document["cache"], "mode": "only"}})
+        body = write_json({**document, "cache": {**document["cache"], "mode": "only"}})
+    return Call(
+        Match(known, f"/{known.name}"),
+        grant,
+        body,
+        record,
+        controls=_ONLY if only_cached else DEFAULT,
+        cancelled_as=STOPPED,
+        restate=partial(_restate, record, only_cached),
+    )
+
+
+async def _ask(
+    request: Request, state: State, call: Call, *, only_cached: bool
+) -> dict[str, Any] | list[dict[str, Any]]:
     noting = asyncio.get_running_loop().call_later(SLOW_SECONDS, _note_open, state, call.record)
     try:
-        reply = await _unless_gone(request, state.relay.infer(call))
+        reply = await _unless_gone(request, call, state.relay.infer(call))
     except CacheMiss:
         if only_cached:
             return []
         raise
     finally:
         noting.cancel()
-    body = reply.body or b""
-    if reply.status >= 400:
-        raise ProviderRefused(reply.status, body, reply.headers)
-    found = {"response": _text(body), "cache_hit": call.record.cache == "hit"}
+    text = _read_reply(reply.status, reply.body or b"", reply.headers)
+    found = {"response": text, "cache_hit": call.record.cache == "hit"}
     return [found] if only_cached else found
+
+
+def _restate(record: CallRecord, only_cached: bool, body: bytes | None) -> None:
+    """Book what is answered here, where `/v1` would answer something else."""
+    if body is None:
+        if only_cached and record.error == CacheMiss.code:
+            record.status, record.error = 200, None
+        return
+    try:
+        _read_reply(record.status or 0, body)
+    except AieyeError as error:
+        record.status, record.error = error.status, record.error or error.code
+
+
+def _read_reply(status: int, body: bytes, headers: list[Header] | None = None) -> str:
+    """The text of the provider's answer. Raises `ProviderRefused`, `Unreadable`."""
+    if status >= 400:
+        raise ProviderRefused(status, body, headers)
+    return _text(body)
 
 
 def _note_open(state: State, record: CallRecord) -> None:
@@ -112,6 +165,9 @@ def _note_open(state: State, record: CallRecord) -> None:
 class ProviderRefused(AieyeError):
     """The provider's 4xx keep their status and say when to try again; its own troubles are 502."""
 
+    type = "upstream_error"
+    code = "upstream_error"
+
     def __init__(self, status: int, body: bytes, headers: list[Header] | None = None) -> None:
         later = header(headers or [], b"retry-after")
         super().__init__(
@@ -121,18 +177,38 @@ class ProviderRefused(AieyeError):
         self.status = status if status < 500 else 502  # type: ignore[misc] # per answer here
 
 
-async def _unless_gone(request: Request, work: Any) -> Any:
-    """Await `work`, and cancel it when the client leaves."""
+class Unreadable(UpstreamError):
+    """The provider's answer has no text where this route looks for it."""
+
+    code = "unreadable_answer"
+
+
+async def _unless_gone(request: Request, call: Call, work: Coroutine[Any, Any, Reply]) -> Reply:
+    """Await `work`, and cancel it when the client leaves.
+
+    Raises `ClientGone` then, and `ShuttingDown` at the server's stop.
+    """
     task = asyncio.ensure_future(work)
     watcher = asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-        return await task
-    except asyncio.CancelledError:
+        if task.done():
+            return await task
+        call.cancelled_as = LEFT
         task.cancel()
-        raise
+        await asyncio.gather(task, return_exceptions=True)
+        raise ClientGone("The client left before its answer was there.")
+    except asyncio.CancelledError:
+        if call.cancelled_as is LEFT:
+            raise
+        # The stop waits no longer, but there is still an answer to give.
+        if (own := asyncio.current_task()) is not None:
+            own.uncancel()
+        task.cancel()
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise ShuttingDown(STOPPING) from None
+        return task.result()
     finally:
         watcher.cancel()
 
@@ -159,27 +235,13 @@ def _grant(state: State, authorization: str) -> Grant:
     return grant
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
-        raise PayloadTooLarge(f"The request's body is larger than {limit} bytes.")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise PayloadTooLarge(f"The request's body is larger than {limit} bytes.")
-    if not body.strip():
-        raise InvalidData
-    return bytes(body)
-
-
 def _text(body: bytes) -> str:
     """The text of the first choice of a chat answer, a completion or an edit."""
     try:
         choice = orjson.loads(body)["choices"][0]
         text = choice["message"]["content"] if "message" in choice else choice["text"]
     except (orjson.JSONDecodeError, LookupError, TypeError) as error:
-        raise ProviderRefused(502, b"") from error
+        raise Unreadable("The provider's answer has no text.") from error
     return str(text or "").strip()
 
 
@@ -188,6 +250,13 @@ def _provider_message(body: bytes) -> str:
         return str(orjson.loads(body)["error"]["message"])[:1000]
     except (orjson.JSONDecodeError, LookupError, TypeError):
         return ""
+
+
+def _said(error: AieyeError) -> dict[str, Any]:
+    """A fault of one field under its name, any other as `detail`."""
+    if error.status == 400 and error.param:
+        return {error.param.partition(".")[0]: [error.message]}
+    return {"detail": error.message}
 
 
 def _json(status: int, content: object, headers: dict[str, str] | None = None) -> Response:

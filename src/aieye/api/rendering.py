@@ -19,7 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from aieye.errors import AieyeError
-from aieye.telemetry import RequestId, request_id
+from aieye.telemetry import DENIED, RequestId, denials, request_id
 
 log = structlog.get_logger()
 
@@ -42,12 +42,23 @@ def error_body(error: AieyeError) -> bytes:
     return _body(error.message, error.type, error.code, error.param)
 
 
-async def render_error(_request: Request, error: Exception) -> Response:
+async def render_error(request: Request, error: Exception) -> Response:
     """Answer with an `AieyeError`'s own status, headers and message."""
     assert isinstance(error, AieyeError)
     if error.status >= 500:
         log.warning("request_failed", code=error.code, status=error.status)
+    note_denial(request, error)
+    if _is_original(request.scope["path"]):
+        return _response(error.status, orjson.dumps({"detail": error.message}), error.headers)
     return _response(error.status, error_body(error), error.headers)
+
+
+def note_denial(request: Request, error: AieyeError) -> None:
+    """Log that a caller was refused for who they are, if that is what the error says."""
+    if error.status in DENIED:
+        ip = request.client.host if request.client else ""
+        path = request.scope["path"]
+        denials.note(error.status, error.code, method=request.method, path=path, ip=ip)
 
 
 async def render_invalid(_request: Request, error: Exception) -> Response:
@@ -68,14 +79,17 @@ async def render_http(request: Request, error: Exception) -> Response:
     return _response(status, _body(error.detail, kind, code, None), error.headers)
 
 
-async def render_crash(_request: Request, error: Exception) -> Response:
+async def render_crash(request: Request, error: Exception) -> Response:
     """Answer 500 to a fault of ours; the log gets the place, since a message may hold anything."""
     places = [f"{frame.filename}:{frame.lineno}" for frame in extract_tb(error.__traceback__)[-5:]]
     log.error("request_crashed", error=type(error).__name__, places=places)
     current = request_id.get()
     hint = f" (request {current})" if current else ""
     message = f"Something went wrong on the server{hint}."
-    body = _body(message, AieyeError.type, AieyeError.code, None)
+    if _is_original(request.scope["path"]):
+        body = orjson.dumps({"detail": message})
+    else:
+        body = _body(message, AieyeError.type, AieyeError.code, None)
     # A crash is answered outside of what puts the id into all other answers.
     return _response(500, body, {"x-request-id": current} if current else None)
 
@@ -86,6 +100,8 @@ def explain_invalid(problems: Sequence[Any]) -> tuple[str | None, str]:
     place = problem["loc"][1:] if problem["type"] != "json_invalid" else ()
     param = ".".join(_shown(part) for part in place) or None
     message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "timezone_aware":
+        message = "should name its time zone, such as 2026-11-20T00:00:00Z"
     return param, f"{param}: {message}" if param else message
 
 

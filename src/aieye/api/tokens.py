@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 
 from aieye.access import tokens
+from aieye.access.snapshot import DEFAULT_NAMESPACE
 from aieye.api.deps import Changing, CurrentActor, CurrentState, Reading, own_id
 from aieye.api.paging import CurrentPaging, Page
 from aieye.api.schemas import (
@@ -50,13 +51,16 @@ SECRET_EXAMPLE = {**EXAMPLE, "token": "aie_x7Kp2mQz_…"}
 
 
 class TokenCreate(WriteModel):
-    """A new token. A cache namespace and a provider key are an administrator's to set."""
+    """A new token. A cache namespace and a provider key are an administrator's to set.
+
+    Made with a token that has limits (models, namespace, provider key, expiry), it keeps to them.
+    """
 
     name: Name
     scope: Scope = "proxy"
     user_id: Id | None = Field(default=None, description="Whose it is: yours if left out.")
     expires_at: AwareDatetime | None = None
-    cache_namespace: Namespace = tokens.DEFAULT_NAMESPACE
+    cache_namespace: Namespace = DEFAULT_NAMESPACE
     cache_enabled: bool = True
     provider_key_id: Id | None = None
     models: Models | None = Field(default=None, description="The only models it may call.")
@@ -69,7 +73,7 @@ class TokenCreate(WriteModel):
 
 
 class TokenUpdate(WriteModel):
-    """What of a token is to change."""
+    """What of a token is to change. Only an administrator takes a limit away."""
 
     name: Name = omittable()
     scope: Scope = omittable()
@@ -173,7 +177,7 @@ async def update_token(
 
 @router.post(
     "/{id}/roll", operation_id="tokens_roll", summary="Give a token a new secret",
-    responses=answers(SECRET_EXAMPLE, 404),
+    responses=answers(SECRET_EXAMPLE, 403, 404),
 )  # fmt: skip
 async def roll_token(
     token_id: PathId, caller: CurrentActor, state: CurrentState, session: Changing

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Any
 
 import orjson
+
+from aieye.cache.key import digest
 
 Header = tuple[bytes, bytes]
 # Beside the bodies themselves: the object, its key and its headers in memory.
@@ -19,8 +20,7 @@ class Provenance:
     """Of the call that made an entry: what a hit shows as its own, and what it saved.
 
     Tokens are counts, money is nano-dollars (None: unknown). `usage_span` is where the usage-only
-    frame lies in a stored stream, to be left out for clients that did not ask for it;
-    `asked_usage` says whether a stored stream has one at all.
+    frame lies in a stored stream (None: it has none), to be left out for clients that did not ask for it.
     """
 
     model: str | None = None
@@ -78,14 +78,10 @@ class Entry:
 
         `headers` and `provenance` are their JSON texts as they are stored.
         """
-        digest = blake2b(self.key, digest_size=16)
         facts = (self.endpoint, self.provider_id, self.namespace, self.model, self.is_stream)
         times = (self.created_at, self.expires_at)
-        digest.update(repr((facts, times, len(headers), len(provenance))).encode())
-        digest.update(headers)
-        digest.update(provenance)
-        digest.update(self.body)
-        return digest.digest()
+        told = repr((facts, times, len(headers), len(provenance))).encode()
+        return digest(b"".join((self.key, told, headers, provenance, self.body)))
 
 
 @lru_cache(maxsize=1_024)

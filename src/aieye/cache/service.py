@@ -7,27 +7,26 @@ import time
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from aieye.access.audit import Actor
 from aieye.access.snapshot import Snapshot
 from aieye.cache.entry import Entry
 from aieye.cache.explain import Explanation
 from aieye.cache.memory import MemoryTier
+from aieye.cache.removal import Chosen, evict, purge
 from aieye.cache.store import Store
 from aieye.cache.why import explain
-from aieye.db.engine import Database, bump_revision
+from aieye.db.engine import Database
 from aieye.db.group_writer import GroupWriter
-from aieye.db.tables import CacheEntry, CacheTotals, Revision
+from aieye.db.tables import CacheEntry
 from aieye.db.types import now
 from aieye.errors import AieyeError
 
 log = structlog.get_logger()
 
 MAINTENANCE_SECONDS = 10.0
-# Eviction stops at this share of the limit, so that it does not run at every turn.
-_EVICT_TO = 0.95
 # How long an entry in memory is believed where other processes may put a newer one in its place.
 BELIEVED_SECONDS = 1.0
 _MOST_KNOWN = 50_000
@@ -112,6 +111,7 @@ class Cache:
 
     async def purge(
         self,
+        actor: Actor,
         *,
         entry_id: int | None = None,
         model: str | None = None,
@@ -120,24 +120,17 @@ class Cache:
     ) -> int:
         """Remove one entry, those of a model or a namespace, or all; how many there were.
 
-        Committed when this returns; other processes forget their copies within a second.
+        Committed when this returns, and on record as the act of `actor`; other processes forget
+        their copies within a second. What is stored meanwhile may stay.
         """
         if entry_id is None and model is None and namespace is None and not everything:
             return 0
         # What is stored but not yet written would otherwise come after the purge.
         await self._writer.durable()
-        statement = delete(CacheEntry)
-        if entry_id is not None:
-            statement = statement.where(CacheEntry.id == entry_id)
-        if model is not None:
-            statement = statement.where(CacheEntry.model == model)
-        if namespace is not None:
-            statement = statement.where(CacheEntry.namespace == namespace)
-        async with self._database.write() as session:
-            result = await session.execute(statement)
-            await note_purge(session)
-        self.memory.clear()
-        return int(result.rowcount)  # type: ignore[attr-defined] # a DML result has it
+        try:
+            return await purge(self._database, actor, Chosen(entry_id, model, namespace))
+        finally:
+            self.memory.clear()
 
     async def explain(self, call_id: str) -> Explanation:
         """Why a call missed. Raises `NotFound`."""
@@ -149,7 +142,7 @@ class Cache:
             await asyncio.sleep(MAINTENANCE_SECONDS)
             try:
                 await self._save_touches()
-                await self._evict()
+                await evict(self._database, self._limits.store_bytes)
             except (AieyeError, SQLAlchemyError) as error:
                 log.warning("cache_not_maintained", reason=type(error).__name__)
 
@@ -163,29 +156,8 @@ class Cache:
             .where(CacheEntry.key == bindparam("of"))
             .values(hits=CacheEntry.hits + bindparam("more"), last_used_at=bindparam("at"))
         )
-        rows = [{"of": key, "more": hits, "at": moment} for key, hits in touched.items()]
+        # In the order in which writers lock entries (`aieye.db.batches.in_lock_order`).
+        rows = [{"of": key, "more": hits, "at": moment} for key, hits in sorted(touched.items())]
         for start in range(0, min(len(rows), _MOST_TOUCHED), _CHUNK):
             async with self._database.write() as session:
                 await session.execute(statement, rows[start : start + _CHUNK])
-
-    async def _evict(self) -> None:
-        async with self._database.read() as session:
-            size = await session.scalar(select(CacheTotals.size_bytes)) or 0
-        if size <= self._limits.store_bytes:
-            return
-        while size > self._limits.store_bytes * _EVICT_TO:
-            async with self._database.write() as session:
-                oldest = (
-                    select(CacheEntry.id).order_by(CacheEntry.last_used_at).limit(_CHUNK)
-                ).scalar_subquery()
-                result = await session.execute(delete(CacheEntry).where(CacheEntry.id.in_(oldest)))
-                size = await session.scalar(select(CacheTotals.size_bytes)) or 0
-                if not result.rowcount:  # type: ignore[attr-defined] # as above
-                    return
-            await asyncio.sleep(0)
-
-
-async def note_purge(session: AsyncSession) -> None:
-    """Tell all processes, with this commit, to forget the entries they hold in memory."""
-    await session.execute(update(Revision).values(purges=Revision.purges + 1))
-    await bump_revision(session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import zlib
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Protocol
 
 import orjson
@@ -16,7 +16,7 @@ from aieye.cache.entry import Entry, Provenance, headers_as_json, headers_from_j
 from aieye.cache.texts import given
 from aieye.db.batches import Target
 from aieye.db.engine import Database
-from aieye.db.group_writer import GroupWriter
+from aieye.db.group_writer import GroupWriter, NotRecorded
 from aieye.db.tables import CacheEntry
 
 log = structlog.get_logger()
@@ -32,8 +32,13 @@ SELECT e.endpoint, e.provider_id, e.namespace, e.model, e.is_stream, e.headers, 
 FROM cache_entries e LEFT JOIN call_bodies b ON b.id = e.body_id WHERE e.key = """
 ENTRIES = Target(CacheEntry.__table__, _COLUMNS, ("key",), "replace")  # type: ignore[arg-type] # declared as FromClause, is a Table
 
-# A database slower than this is passed by: the call goes to the provider.
-LOOKUP_SECONDS = 0.5
+# A database slower than this is passed by: the call goes to the provider. It is waited for in slices,
+# so that an event loop that stands still, which is not the database's fault, uses up one of them.
+LOOKUP_SECONDS = 0.05
+_SLICES = 5
+# What was passed by is given up after this; until then it keeps one of the connections.
+GIVE_UP_SECONDS = 0.5
+_CONNECTIONS = 4
 # What an entry takes in the database beside its texts, about.
 _ROW_BYTES = 1_024
 # Keys that come before those in the database are counted anew.
@@ -57,7 +62,7 @@ class Store:
 
     def __init__(self, database: Database, writer: GroupWriter) -> None:
         self._lookup: Lookup = (
-            _SqliteLookup(database) if database.is_sqlite else _PostgresLookup(database)
+            _SqliteLookup(database, writer) if database.is_sqlite else _PostgresLookup(database)
         )
         self._writer = writer
 
@@ -154,8 +159,9 @@ class _SqliteLookup:
     surely not there: most of what is asked for. Others may only take entries away.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, writer: GroupWriter) -> None:
         self._database = database
+        self._writer = writer
         self._connection: sqlite3.Connection | None = None
         self._present: KeyFilter | None = None
         # Keys added while those of the database are read.
@@ -181,8 +187,11 @@ class _SqliteLookup:
 
     async def _read_keys(self) -> None:
         try:
+            if self._present is not None:
+                # What was put before this began is then among those that are read.
+                await self._writer.durable()
             present = await asyncio.to_thread(self._keys)
-        except sqlite3.Error as error:
+        except (NotRecorded, sqlite3.Error) as error:
             log.warning("cache_keys_not_read", reason=f"{type(error).__name__}: {error}")
         else:
             for key in self._added:
@@ -218,31 +227,78 @@ class _SqliteLookup:
 
 
 class _PostgresLookup:
-    """A small pool of its own, so that no administrator's query keeps a call waiting."""
+    """A small pool of its own, so that no administrator's query keeps a call waiting.
+
+    Its connections are made and prepared beforehand: making one takes longer than a look-up may.
+    """
 
     def __init__(self, database: Database) -> None:
         self._dsn = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._pool: Any = None
+        # Look-ups that nobody waits for any more.
+        self._overdue: set[asyncio.Task[Any]] = set()
+        # The last look-up was passed by: said once and not for each.
+        self._is_slow = False
 
     async def start(self) -> None:
         import asyncpg  # noqa: PLC0415 - installations on SQLite never load it
 
         self._pool = await asyncpg.create_pool(
-            self._dsn, min_size=1, max_size=4, timeout=2, command_timeout=LOOKUP_SECONDS
+            self._dsn,
+            min_size=_CONNECTIONS,
+            max_size=_CONNECTIONS,
+            max_inactive_connection_lifetime=0,
+            timeout=2,
+            command_timeout=GIVE_UP_SECONDS,
+            init=_prepare,
+            # Nothing but one statement is ever done with them: no round trip to make them as new.
+            reset=_as_it_is,
         )
 
     def added(self, key: bytes) -> None:
         """Other processes add keys too: only the database knows them all."""
 
     async def row(self, key: bytes) -> Any:
+        if len(self._overdue) >= _CONNECTIONS:
+            # Every connection waits for a database that does not answer.
+            return None
+        looking = asyncio.create_task(self._read(key))
+        try:
+            for _ in range(_SLICES):
+                await asyncio.wait({looking}, timeout=LOOKUP_SECONDS / _SLICES)
+                if looking.done():
+                    self._is_slow = False
+                    return looking.result()
+        finally:
+            if not looking.done():
+                self._overdue.add(looking)
+                looking.add_done_callback(self._overdue.discard)
+        if not self._is_slow:
+            self._is_slow = True
+            log.warning("cache_passed_by", reason=f"no answer within {LOOKUP_SECONDS:g} s")
+        return None
+
+    async def _read(self, key: bytes) -> Any:
         import asyncpg  # noqa: PLC0415
 
         try:
-            return await self._pool.fetchrow(f"{_READ} $1", key)
+            async with self._pool.acquire(timeout=GIVE_UP_SECONDS) as connection:
+                return await connection.fetchrow(f"{_READ} $1", key)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             log.warning("cache_not_read", reason=type(error).__name__)
             return None
 
     async def close(self) -> None:
         if self._pool is not None:
-            await self._pool.close()
+            # A database that does not say goodbye in time is left all the same.
+            with suppress(TimeoutError):
+                await self._pool.close()
+
+
+async def _prepare(connection: Any) -> None:
+    """Let a new connection read once: it keeps the statement."""
+    await connection.fetchrow(f"{_READ} $1", b"")
+
+
+async def _as_it_is(_connection: Any) -> None:
+    return None

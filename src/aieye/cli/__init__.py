@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -26,7 +26,6 @@ OWNER_ONLY = 0o077
 
 app = typer.Typer(
     name="aieye",
-    help="A watchful eye on the use of the OpenAI API.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -49,6 +48,24 @@ app.add_typer(functions.funcs, name="funcs")
 def version() -> None:
     """Print the version."""
     typer.echo(f"aieye {__version__}")
+
+
+def _version_option(is_asked: bool) -> None:
+    if is_asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version_option, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """A watchful eye on the use of the OpenAI API."""
 
 
 def main() -> NoReturn:

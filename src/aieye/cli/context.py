@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from aieye.access.cipher import Cipher
+from aieye.cli.terminal import tell
 from aieye.db.engine import Database
-from aieye.db.migrate import migrate
+from aieye.db.migrate import is_made, migrate, place_of
+from aieye.errors import NotFound
 from aieye.settings import Settings, load_settings
 
 Result = TypeVar("Result")
@@ -25,9 +27,27 @@ class Context:
     cipher: Cipher
 
 
-def run(work: Callable[[Context], Awaitable[Result]]) -> Result:
-    """Do `work` with the database of the settings, which is made or brought up to date before."""
+class NoDatabase(NotFound):
+    """The command is about what is in a database, and there is none."""
+
+    code = "no_database"
+
+
+def run(work: Callable[[Context], Awaitable[Result]], *, makes: bool = False) -> Result:
+    """Do `work` with the database of the settings, brought up to date before.
+
+    A command that `makes` what its database lacks makes the database itself too, and says so; for
+    any other one a database that is not there is the wrong directory. Raises `NoDatabase`.
+    """
     settings = load_settings()
+    if not is_made(settings.database):
+        place = place_of(settings.database)
+        if not makes:
+            raise NoDatabase(
+                f"There is no database at {place}. Go to the server's directory, or set "
+                "AIEYE_DATA_DIR or AIEYE_DATABASE_URL as it has it."
+            )
+        tell(f"There is no database yet: making {place}.")
     cipher = Cipher(settings.secret_keys())
     migrate(settings.database)
     return asyncio.run(_within(settings, cipher, work))

@@ -49,7 +49,7 @@ def _create(email: str, name: str, role: str) -> None:
 
     address = check_email(email)
     password = check_password(read_new_password(), email=address)
-    made = run(lambda context: _store(context, address, name, role, password))
+    made = run(lambda context: _store(context, address, name, role, password), makes=True)
     tell(f"Made the {made.role} {made.email}.")
 
 

@@ -1,16 +1,20 @@
-"""`aieye provider add` and `aieye key add`, `rotate`, `encrypt`."""
+"""`aieye provider add`, `list`, `default` and `aieye key add`, `list`, `rotate`, `encrypt`."""
 
 # ruff: noqa: PLC0415 - each command imports what it needs when it runs
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aieye.cli.terminal import progress, read_secret, tell
+from aieye.cli.terminal import AsJson, progress, read_secret, show, tell
+from aieye.program import program
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from aieye.cli.context import Context
+    from aieye.db.tables import Provider
 
 provider = typer.Typer(no_args_is_help=True, help="Providers.", rich_markup_mode=None)
 key = typer.Typer(no_args_is_help=True, help="Providers' keys.", rich_markup_mode=None)
@@ -18,35 +22,62 @@ key = typer.Typer(no_args_is_help=True, help="Providers' keys.", rich_markup_mod
 # What the key of the GPT3 Proxy's configuration file is sealed for.
 CONFIG_KEY_PLACE = "config|gpt3.key"
 
-
-@provider.callback()
-def _group() -> None:
-    """Without it a group of one command would be that command."""
+ProviderName = Annotated[str, typer.Argument(metavar="PROVIDER", help="The provider's name.")]
 
 
 @provider.command("add")
 def add_provider(
-    name: Annotated[str, typer.Argument(help="Small letters, digits, _ and -.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits, _ and -.")],
     base_url: Annotated[str, typer.Option(help="Such as https://api.openai.com/v1.")],
 ) -> None:
     """Add a provider that speaks OpenAI's API."""
     from aieye.cli.context import run
 
-    stored = run(lambda context: _store_provider(context, name, base_url))
-    tell(f"Added the provider {name} at {stored}. Give it a key: aieye key add {name}")
+    stored, told = run(lambda context: _store_provider(context, name, base_url), makes=True)
+    tell(f"Added the provider {name} at {stored}. Give it a key: {program()} key add {name}")
+    tell(told)
+
+
+@provider.command("list")
+def list_providers(as_json: AsJson = False) -> None:
+    """The providers, and which one serves models that name none."""
+    from aieye.cli.context import run
+
+    columns = ("id", "name", "base_url", "keys", "default")
+    show(run(_find_providers), columns, as_json=as_json)
+
+
+@provider.command("default")
+def mark_default(name: ProviderName) -> None:
+    """Let a provider serve models that name none."""
+    from aieye.cli.context import run
+
+    tell(run(lambda context: _mark(context, name)))
 
 
 @key.command("add")
 def add_key(
-    provider_name: Annotated[str, typer.Argument(metavar="PROVIDER", help="The provider's name.")],
+    provider_name: ProviderName,
     name: Annotated[str, typer.Option(help="What to call the key.")] = "default",
 ) -> None:
-    """Store a provider's key, sealed. It is read from stdin, never from the command line."""
+    """Store a provider's key, sealed. It is read from stdin, never from the command line.
+
+    It comes after the keys that the provider has: each is tried when the ones before it fail.
+    """
     from aieye.cli.context import run
 
     secret = read_secret(f"Key of {provider_name}")
-    run(lambda context: _store_key(context, provider_name, name, secret))
-    tell(f"Stored the key {name} of {provider_name}.")
+    for line in run(lambda context: _store_key(context, provider_name, name, secret), makes=True):
+        tell(line)
+
+
+@key.command("list")
+def list_keys(as_json: AsJson = False) -> None:
+    """The keys of all providers, in the order in which they are tried; never their secrets."""
+    from aieye.cli.context import run
+
+    columns = ("id", "provider", "name", "ends_in", "active")
+    show(run(_find_keys), columns, as_json=as_json)
 
 
 @key.command("rotate")
@@ -55,8 +86,8 @@ def rotate() -> None:
     from aieye.access.providers import rotate_secrets
     from aieye.cli.context import run
 
-    with progress("Sealing anew") as show:
-        done = run(lambda context: rotate_secrets(context.database, context.cipher, show))
+    with progress("Sealing anew") as shown:
+        done = run(lambda context: rotate_secrets(context.database, context.cipher, shown))
     tell(f"Sealed {done} secrets anew. A server that runs must know the newest key too.")
 
 
@@ -72,29 +103,67 @@ def encrypt() -> None:
     typer.echo(f"encrypted:{cipher.seal(secret, place=CONFIG_KEY_PLACE)}")
 
 
-async def _store_provider(context: Context, name: str, base_url: str) -> str:
+async def _store_provider(context: Context, name: str, base_url: str) -> tuple[str, str]:
+    """Its address, and who serves models that name no provider."""
     from aieye.access.audit import COMMAND_LINE
+    from aieye.access.defaults import find_serving
     from aieye.access.providers import create_provider
 
     async with context.database.write() as session:
         made = await create_provider(session, name=name, base_url=base_url, actor=COMMAND_LINE)
-        return made.base_url
+        serving = await find_serving(session) or "the simulated provider"
+        return made.base_url, f"Models that name no provider go to {serving}, as before."
 
 
-async def _store_key(context: Context, provider_name: str, name: str, secret: str) -> None:
+async def _find_providers(context: Context) -> list[dict[str, Any]]:
+    from aieye.access import providers
+    from aieye.access.defaults import find_serving
+
+    async with context.database.read() as session:
+        keys = [one.provider_id for one in await providers.list_keys(session)]
+        serving = await find_serving(session)
+        return [
+            {
+                "id": one.id,
+                "name": one.name,
+                "base_url": one.base_url,
+                "keys": keys.count(one.id),
+                "default": one.name == serving,
+            }
+            for one in await providers.list_providers(session)
+        ]
+
+
+async def _mark(context: Context, name: str) -> str:
+    """What to say of it."""
+    from aieye.access import providers
     from aieye.access.audit import COMMAND_LINE
-    from aieye.access.providers import add_key as store
-    from aieye.access.providers import find_provider
-    from aieye.errors import NotFound
+    from aieye.access.defaults import find_serving
 
     async with context.database.write() as session:
-        found = await find_provider(session, provider_name)
-        if found is None:
-            raise NotFound(
-                f"There is no provider {provider_name}. Add it first: "
-                f"aieye provider add {provider_name} --base-url URL"
-            )
-        await store(
+        found = await _get_provider(session, name)
+        await providers.mark_default(session, provider_id=found.id, actor=COMMAND_LINE)
+        serving = await find_serving(session)
+    if serving == name:
+        return f"Models that name no provider now go to {name}."
+    present = serving or "the simulated provider"
+    return (
+        f"{name} is the default as soon as it has a key ({program()} key add {name}); "
+        f"until then models that name no provider go to {present}."
+    )
+
+
+async def _store_key(context: Context, provider_name: str, name: str, secret: str) -> list[str]:
+    """What to say of it: what else the provider holds, and who serves by default from now on."""
+    from aieye.access import providers
+    from aieye.access.audit import COMMAND_LINE
+    from aieye.access.defaults import change_of_default, find_serving
+
+    async with context.database.write() as session:
+        found = await _get_provider(session, provider_name)
+        others = [one.name for one in await providers.list_keys(session, provider_id=found.id)]
+        before = await find_serving(session)
+        await providers.add_key(
             session,
             context.cipher,
             provider_id=found.id,
@@ -102,3 +171,45 @@ async def _store_key(context: Context, provider_name: str, name: str, secret: st
             secret=secret,
             actor=COMMAND_LINE,
         )
+        serving = await find_serving(session)
+    told = [f"Stored the key {name} of {provider_name}."]
+    if others:
+        told.append(f"It is tried after the provider's other keys: {', '.join(others)}.")
+    if (change := change_of_default(before, serving)) is not None:
+        told.append(change)
+    elif serving != provider_name:
+        told.append(
+            f"Models that name no provider go to {serving}, as before; "
+            f"{program()} provider default {provider_name} changes that."
+        )
+    return told
+
+
+async def _find_keys(context: Context) -> list[dict[str, Any]]:
+    from aieye.access import providers
+
+    async with context.database.read() as session:
+        names = {one.id: one.name for one in await providers.list_providers(session)}
+        return [
+            {
+                "id": one.id,
+                "provider": names[one.provider_id],
+                "name": one.name,
+                "ends_in": one.last4 or None,
+                "active": one.is_active,
+            }
+            for one in await providers.list_keys(session)
+        ]
+
+
+async def _get_provider(session: AsyncSession, name: str) -> Provider:
+    from aieye.access.providers import find_provider
+    from aieye.errors import NotFound
+
+    found = await find_provider(session, name)
+    if found is None:
+        raise NotFound(
+            f"There is no provider {name}. Add it first: "
+            f"{program()} provider add {name} --base-url URL"
+        )
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from contextlib import ExitStack
 from functools import partial
@@ -16,9 +17,8 @@ from aieye.cli.terminal import tell, warn
 from aieye.errors import AieyeError, InvalidRequest
 
 if TYPE_CHECKING:
-    import socket
-
     from aieye.access.setup import FirstStart
+    from aieye.access.snapshot import ProviderInfo
     from aieye.settings import Settings
 
 BACKLOG = 2_048
@@ -46,7 +46,12 @@ def serve(
     settings = load_settings(host=host, port=port, workers=workers)
     if demo and settings.workers > 1:
         raise InvalidRequest("--demo serves with one process: leave out --workers.")
-    _warn_of_unknown_variables()
+    _warn_of_variables()
+    if settings.is_readable_on_the_way:
+        warn(
+            "AIEYE_PUBLIC_URL is plain http: passwords, sessions and tokens can be read on their way. "
+            "Put TLS in front of the service and give its https address."
+        )
     signal.signal(signal.SIGTERM, _leave)
     with ExitStack() as stack:
         _lock(settings, stack)
@@ -57,7 +62,9 @@ def serve(
 
 
 def demo_upstream(
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 9_000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")
+    ] = 9_000,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Run the simulated provider alone, for tests and for a look."""
@@ -71,8 +78,6 @@ def demo_upstream(
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises `CannotListen`."""
-    import socket
-
     try:
         family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -81,7 +86,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _why(host: str, port: int, error: OSError) -> str:
-    return f"Cannot listen on {host}, port {port}: {error.strerror or error}. Try another --port."
+    # What there is no address for is another host's matter; all else is mostly the port's.
+    other = "--host" if isinstance(error, socket.gaierror) else "--port"
+    return f"Cannot listen on {host}, port {port}: {error.strerror or error}. Try another {other}."
 
 
 def _run(settings: Settings, listener: socket.socket, *, demo: bool) -> None:
@@ -97,9 +104,9 @@ def _run(settings: Settings, listener: socket.socket, *, demo: bool) -> None:
     until_there(partial(migrate, settings.database), listener)
     # Before any worker starts, so that one process makes and tells what a first start makes, and
     # so that a wrong setting is one line here and not a failed start over there.
-    first, is_demo = asyncio.run(prepare(settings))
+    first, default = asyncio.run(prepare(settings))
     if settings.workers > 1:
-        _run_workers(settings, listener, first, is_demo=is_demo)
+        _run_workers(settings, listener, first, default)
     else:
         _run_alone(settings, listener, first, demo=demo)
 
@@ -113,9 +120,9 @@ def _run_alone(
     from aieye.cli.first import announce
     from aieye.collector import watch_what_comes
 
-    def started(_: FirstStart, is_demo: bool) -> None:
+    def started(_: FirstStart, default: ProviderInfo | None) -> None:
         watch_what_comes()
-        announce(settings, first, is_demo=is_demo)
+        announce(settings, first, default, is_demo_forced=demo)
 
     app = create_app(settings, demo=demo, announce=started)
     server = uvicorn.Server(uvicorn.Config(app, **_server_options()))
@@ -125,12 +132,15 @@ def _run_alone(
 
 
 def _run_workers(
-    settings: Settings, listener: socket.socket, first: FirstStart, *, is_demo: bool
+    settings: Settings, listener: socket.socket, first: FirstStart, default: ProviderInfo | None
 ) -> None:
+    import tempfile
+
     import uvicorn
 
     from aieye.cli.first import announce
     from aieye.cli.workers import Workers
+    from aieye.telemetry.colleagues import VARIABLE
 
     # Workers read the settings themselves; what the command line said is to hold for them too.
     os.environ.update(
@@ -139,8 +149,10 @@ def _run_workers(
     config = uvicorn.Config(
         "aieye.app:worker_app", factory=True, workers=settings.workers, **_server_options()
     )
-    announce(settings, first, is_demo=is_demo)
-    Workers(config, sockets=[listener]).run()
+    announce(settings, first, default)
+    with tempfile.TemporaryDirectory(prefix="aieye-") as shared:
+        os.environ[VARIABLE] = shared
+        Workers(config, sockets=[listener]).run()
 
 
 def _server_options() -> dict[str, Any]:
@@ -173,9 +185,11 @@ def _lock(settings: Settings, stack: ExitStack) -> None:
         stack.enter_context(ServeLock(Path(database or "aieye.db")))
 
 
-def _warn_of_unknown_variables() -> None:
-    from aieye.settings import unknown_variables
+def _warn_of_variables() -> None:
+    from aieye.settings import idle_variables, unknown_variables
 
+    for name in idle_variables():
+        warn(f"{name} is not used yet and has no effect.")
     for name, meant in unknown_variables().items():
         hint = f" Did you mean {meant}?" if meant else ""
         warn(f"{name} is not a setting and has no effect.{hint}")

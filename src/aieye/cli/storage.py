@@ -19,13 +19,13 @@ NOTHING_RAN = 3
 
 def migrate() -> None:
     """Bring the database to this version's schema."""
-    from aieye.db.migrate import head_revision
+    from aieye.db.migrate import head_revision, place_of
     from aieye.db.migrate import migrate as bring_up_to_date
     from aieye.settings import load_settings
 
-    changed = bring_up_to_date(load_settings().database)
-    was = "was brought to" if changed else "is at"
-    tell(f"The database {was} revision {head_revision()}.")
+    url = load_settings().database
+    was = "was brought to" if bring_up_to_date(url) else "is at"
+    tell(f"The database {was} revision {head_revision()}: {place_of(url)}")
 
 
 def backup(
@@ -49,17 +49,18 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="A file that `aieye backup` wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `aieye backup` wrote.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Replace everything in the database by a backup, after checking it and asking."""
-    from aieye.db.backup import check
+    from aieye.db.backup import check, require_no_server
     from aieye.db.backup import restore as bring_back
     from aieye.settings import load_settings
 
     settings = load_settings()
     with progress("Checking") as show:
         manifest = check(file, show)
+    require_no_server(settings.database)
     tell(_described(file, manifest))
     if not yes and not confirm("Replace EVERYTHING in the present database by it?"):
         tell("Nothing was changed.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import getpass
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -15,6 +16,7 @@ from aieye.errors import InvalidRequest
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 # Told how much is done, and of how much.
 Progress: TypeAlias = Callable[[int, int], None]
 # Where there is no terminal, each line says this much more.
@@ -36,6 +38,24 @@ def tell(message: str) -> None:
     typer.echo(message, err=True)
 
 
+def show(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_json: bool) -> None:
+    """A list on stdout: a small table, or a JSON array for scripts."""
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    lines = [columns, *([_cell(row[column]) for column in columns] for row in rows)]
+    widths = [max(len(cell) for cell in cells) for cells in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(padded).rstrip())
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
+
+
 def read_secret(label: str) -> str:
     """A secret from stdin, without showing it on a terminal. Raises `InvalidRequest` for none."""
     on_terminal = sys.stdin.isatty()
@@ -48,7 +68,10 @@ def read_secret(label: str) -> str:
 def read_new_password() -> str:
     """A password: on a terminal typed twice, else the first line of stdin."""
     if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
+        password = sys.stdin.readline().rstrip("\r\n")
+        if not password:
+            raise InvalidRequest("No password was given: type it at a terminal, or pipe it in.")
+        return password
     password = getpass.getpass("Password (at least 10 characters): ")
     if getpass.getpass("The same again: ") != password:
         raise InvalidRequest("The two passwords differ.")
@@ -60,7 +83,7 @@ def confirm(question: str) -> bool:
     typer.echo(f"{question} [y/N] ", err=True, nl=False)
     answer = sys.stdin.readline()
     if not answer:
-        raise InvalidRequest("There is nobody to ask: say --yes.")
+        raise InvalidRequest("There is nobody to ask: say --yes (with make: args=--yes).")
     return answer.strip().lower() in {"y", "yes"}
 
 

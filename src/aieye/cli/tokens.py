@@ -1,4 +1,4 @@
-"""`aieye token create` and `aieye token revoke`."""
+"""`aieye token create`, `list` and `revoke`."""
 
 # ruff: noqa: PLC0415 - each command imports what it needs when it runs
 from __future__ import annotations
@@ -7,12 +7,13 @@ import functools
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aieye.cli.terminal import tell
+from aieye.cli.terminal import AsJson, show, tell
 from aieye.errors import InvalidRequest
+from aieye.program import program
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,7 +29,7 @@ _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=
 
 @token.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="What to call the token.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call the token.")],
     user: Annotated[
         str | None, typer.Option(help="Whose: an e-mail; else the first administrator's.")
     ] = None,
@@ -46,13 +47,27 @@ def create(
     """Make a public token and print its secret, once."""
     from aieye.cli.context import run
 
-    expires_at = None if expires is None else parse_expiry(expires, datetime.now(UTC))
-    made, secret = run(lambda context: _store(context, name, user, expires_at, scope, imported))
+    moment = datetime.now(UTC)
+    expires_at = None if expires is None else parse_expiry(expires, moment)
+    if expires_at is not None and expires_at <= moment:
+        raise InvalidRequest("--expires should lie in the future.")
+    made, secret = run(
+        lambda context: _store(context, name, user, expires_at, scope, imported), makes=True
+    )
     if as_json:
         typer.echo(json.dumps({"id": made.id, "name": made.name, "token": secret}))
     else:
         tell(f"The token {made.name} (id {made.id}), shown only now:")
         typer.echo(secret)
+
+
+@token.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """All tokens, revoked ones included; never their secrets."""
+    from aieye.cli.context import run
+
+    columns = ("id", "name", "prefix", "user", "scope", "state", "expires_at")
+    show(run(_find), columns, as_json=as_json)
 
 
 @token.command("revoke")
@@ -105,7 +120,6 @@ async def _store(
             scope=scope,
             actor=COMMAND_LINE,
             expires_at=expires_at,
-            cache_enabled=context.settings.cache_default,
             imported=imported,
         )
 
@@ -119,8 +133,39 @@ async def _owner_id(session: AsyncSession, email: str | None) -> int:
         return (await default_owner(session)).id
     owner = await find_user(session, normal_email(email))
     if owner is None:
-        raise NotFound(f"There is no user {email}. Make one: aieye user create --email {email}")
+        raise NotFound(
+            f"There is no user {email}. Make one: {program()} user create --email {email}"
+        )
     return owner.id
+
+
+async def _find(context: Context) -> list[dict[str, Any]]:
+    from aieye.access.audit import COMMAND_LINE
+    from aieye.access.tokens import list_tokens
+    from aieye.access.users import list_users
+
+    moment = datetime.now(UTC)
+    async with context.database.read() as session:
+        emails = {user.id: user.email for user in await list_users(session, actor=COMMAND_LINE)}
+        return [
+            {
+                "id": one.id,
+                "name": one.name,
+                "prefix": one.prefix,
+                "user": emails.get(one.user_id),
+                "scope": one.scope,
+                "state": _state(one, moment),
+                "expires_at": one.expires_at and one.expires_at.isoformat(timespec="seconds"),
+            }
+            for one in await list_tokens(session, actor=COMMAND_LINE)
+        ]
+
+
+def _state(token: Token, moment: datetime) -> str:
+    if token.disabled_at is not None:
+        return "revoked"
+    is_over = token.expires_at is not None and token.expires_at <= moment
+    return "expired" if is_over else "live"
 
 
 async def _revoke(context: Context, which: str) -> Token:
@@ -135,10 +180,13 @@ async def _revoke(context: Context, which: str) -> Token:
     number = int(which) if which.isdecimal() and int(which) <= LARGEST_ID else 0
     async with context.database.write() as session:
         named = or_(Token.id == number, Token.prefix == which, Token.name == which)
-        living = select(Token.id).where(Token.deleted_at.is_(None), named)
-        ids = (await session.scalars(living.order_by(Token.id))).all()
-        if not ids:
-            raise NotFound(f"There is no token {which}.")
-        if number not in ids and len(ids) > 1:
-            raise Conflict(f"Several tokens are called {which}; name one by its id: {list(ids)}")
-        return await disable_token(session, number if number in ids else ids[0], actor=COMMAND_LINE)
+        living = select(Token).where(Token.deleted_at.is_(None), named)
+        found = (await session.scalars(living.order_by(Token.id))).all()
+        if not found:
+            raise NotFound(f"There is no token {which}; {program()} token list shows them.")
+        by_id = [one.id for one in found if one.id == number]
+        # What was revoked before is meant only where nothing else can be.
+        ids = by_id or [one.id for one in found if one.disabled_at is None] or [found[-1].id]
+        if len(ids) > 1:
+            raise Conflict(f"Several tokens are called {which}; name one by its id: {ids}")
+        return await disable_token(session, ids[0], actor=COMMAND_LINE)

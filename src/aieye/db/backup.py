@@ -18,11 +18,19 @@ from sqlalchemy.engine import make_url
 from aieye.db import backup_postgresql, backup_sqlite
 from aieye.db.archive import Archive, BackupError, InvalidBackup, Manifest, sync_directory
 from aieye.db.backup_plan import Meter, Progress
-from aieye.db.exclusive import DatabaseInUse
+from aieye.db.exclusive import DatabaseInUse, ServeLock
 from aieye.db.migrate import head_revision, script_directory
 from aieye.db.types import now
 
-__all__ = ["BackupError", "DatabaseInUse", "InvalidBackup", "backup", "check", "restore"]
+__all__ = [
+    "BackupError",
+    "DatabaseInUse",
+    "InvalidBackup",
+    "backup",
+    "check",
+    "require_no_server",
+    "restore",
+]
 
 
 def _silent(_done: int, _total: int) -> None:
@@ -34,13 +42,16 @@ def backup(url: str, directory: Path, on_progress: Progress = _silent) -> Path:
 
     Raises `BackupError`; no incomplete file stays behind.
     """
+    source = _sqlite_path(url)
+    if source is not None and not source.exists():
+        raise BackupError(f"There is no database at {source.absolute()}.")
     directory.mkdir(parents=True, exist_ok=True)
     path = _new_path(directory)
     partial = path.with_name(path.name + ".partial")
     descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            if (source := _sqlite_path(url)) is not None:
+            if source is not None:
                 backup_sqlite.dump(source, file, on_progress)
             else:
                 backup_postgresql.dump(url, file, on_progress)
@@ -63,6 +74,16 @@ def check(file: Path, on_progress: Progress = _silent) -> Manifest:
                 meter.step()
         meter.finish()
         return archive.manifest
+
+
+def require_no_server(url: str) -> None:
+    """Raises `DatabaseInUse` while a server runs on the SQLite file of `url`.
+
+    PostgreSQL's restore takes its locks itself.
+    """
+    if (path := _sqlite_path(url)) is not None and path.exists():
+        with ServeLock(path):
+            return
 
 
 def restore(url: str, file: Path, on_progress: Progress = _silent) -> Path | None:

@@ -143,8 +143,6 @@ def _upgrade(path: Path, revision: str) -> None:
 
 
 def _open_readonly(path: Path) -> sqlite3.Connection:
-    if not path.exists():
-        raise BackupError(f"There is no database at {path}.")
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
 
 

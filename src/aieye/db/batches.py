@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Literal, Protocol
 
 from sqlalchemy import Table
@@ -63,8 +64,16 @@ def rows_of(target: Target, kept: dict[Any, Any]) -> list[Row]:
     """What was put for a target, or added up, as rows."""
     if target.mode != "add":
         return list(kept.values())
-    # Sorted, so that two processes lock shared rows in one order.
-    return [(*key, *amounts) for key, amounts in sorted(kept.items(), key=lambda item: item[0])]
+    return [(*key, *amounts) for key, amounts in kept.items()]
+
+
+def in_lock_order(groups: Groups) -> Groups:
+    """The groups by their tables' names, and their rows by their keys: processes that lock the same
+    rows do so in one order, and none waits for another in turn."""
+    return [
+        (target, sorted(rows, key=itemgetter(*target.key_indexes)))
+        for target, rows in sorted(groups, key=lambda group: group[0].table.name)
+    ]
 
 
 def prepared(groups: Groups) -> Groups:

@@ -1,7 +1,7 @@
 """The database as the rest of the program sees it: `read()` and `write()` give sessions.
 
 Two lanes (docs/adr/0002): administrators' work runs in these sessions; the gateway's path uses the
-raw drivers (`aieye.cache.store`, `aieye.ledger.writer`) and never holds a session over a wait.
+raw drivers (`aieye.cache.store`, `aieye.db.group_writer`) and never holds a session over a wait.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import event, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -23,6 +24,8 @@ from aieye.db.tables import Revision
 from aieye.errors import Unavailable
 
 BUSY_TIMEOUT_MS = 5_000
+# How long a session waits for a connection while all are in use.
+POOL_SECONDS = 5.0
 # Pages after which a commit folds the log back into the database: 16 MiB, one pause in thousands
 # of commits instead of one in a few dozen.
 CHECKPOINT_PAGES = 4_096
@@ -55,11 +58,15 @@ class Database:
                 pool_size=5,
                 max_overflow=5,
                 pool_pre_ping=True,
-                pool_timeout=5,
+                pool_timeout=POOL_SECONDS,
                 connect_args={"timeout": 5, "command_timeout": 30},
             )
         engine = create_async_engine(
-            self.url, poolclass=AsyncAdaptedQueuePool, pool_size=4, max_overflow=4, pool_timeout=5
+            self.url,
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=4,
+            max_overflow=4,
+            pool_timeout=POOL_SECONDS,
         )
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         return engine
@@ -141,7 +148,8 @@ class _translated:  # noqa: N801 - used as a function: `with _translated():`
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, TimeoutError | ConnectionError) or (
+        # An OSError is a timeout, a broken connection, or a name that cannot be resolved.
+        if isinstance(error, OSError | PoolExhausted) or (
             isinstance(error, DBAPIError)
             and (error.connection_invalidated or type(error).__name__ == "OperationalError")
         ):

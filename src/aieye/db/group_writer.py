@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,6 +77,7 @@ class GroupWriter:
         self._loop = asyncio.get_running_loop()
         await self._backend.start()
         self._task = asyncio.create_task(self._run(), name="group writer")
+        self._task.add_done_callback(self._note_end)
 
     def before_commit(self, collect: Callable[[], None]) -> None:
         """Call `collect` when a batch closes: it may still `add` what it kept aside."""
@@ -143,7 +145,8 @@ class GroupWriter:
         self._closing = True
         self._wake.set()
         if self._task is not None:
-            await self._task
+            # Not for its result: how it ended is logged.
+            await asyncio.wait({self._task})
         await self._backend.close()
 
     def _start_later(self) -> None:
@@ -179,12 +182,13 @@ class GroupWriter:
         self.stats.commit_seconds += self.stats.last_commit_seconds
 
     async def _write_until_done(self, groups: Groups, rows: int) -> None:
-        while True:
+        # Transactions that are yet to be made: one, until the database refuses it.
+        waiting = deque([groups])
+        while waiting:
             try:
-                await self._backend.write(groups)
+                await self._backend.write(waiting[0])
             except Refused as error:
-                log.error("batch_refused", reason=str(error))
-                await self._write_singly(groups)
+                waiting.extendleft(reversed(self._without_refused(waiting.popleft(), error)))
             except (OSError, sqlite3.Error, TimeoutError) as error:
                 self.stats.failures += 1
                 if self.is_healthy:
@@ -195,17 +199,26 @@ class GroupWriter:
                     return
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            else:
+                waiting.popleft()
             self.is_healthy = True
-            return
 
-    async def _write_singly(self, groups: Groups) -> None:
-        for target, rows in groups:
-            for row in rows:
-                try:
-                    await self._backend.write([(target, [row])])
-                except Refused as error:
-                    self.stats.refused += 1
-                    log.error("row_refused", table=target.table.name, reason=str(error))
+    def _without_refused(self, groups: Groups, error: Refused) -> list[Groups]:
+        """What is left to write of a refused transaction: its rows one by one, or of one, nothing."""
+        if sum(len(rows) for _, rows in groups) > 1:
+            log.error("batch_refused", reason=str(error))
+            return [[(target, [row])] for target, rows in groups for row in rows]
+        for target, _ in groups:
+            self.stats.refused += 1
+            log.error("row_refused", table=target.table.name, reason=str(error))
+        return []
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        """A writer that is gone admits no call any more: somebody has to start the process anew."""
+        if task.cancelled() or task.exception() is not None:
+            self.is_healthy = False
+            error = None if task.cancelled() else task.exception()
+            log.error("group_writer_ended", exc_info=error)
 
 
 class _Durable(asyncio.Future[None]):

@@ -1,6 +1,7 @@
 """Bring a database's schema to this version, under a lock, so that many processes may start at once.
 
 The migrations lie in `migrations/` of the project and travel in the wheel as `aieye/_migrations`.
+A SQLite file with something in it is copied before; a backup of PostgreSQL is its operator's affair.
 """
 
 from __future__ import annotations
@@ -9,15 +10,20 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
+import structlog
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from aieye.db.copy_before import copy_before
 from aieye.db.engine import DatabaseUnavailable
 from aieye.db.gate import WriteGate
 from aieye.errors import AieyeError
+from aieye.program import program
+
+log = structlog.get_logger()
 
 # Any number will do, as long as nothing else in the database takes an advisory lock on it.
 ADVISORY_LOCK = 7_243_392_001
@@ -41,6 +47,29 @@ def head_revision() -> str:
     return max(path.name.split("_")[0] for path in (script_directory() / "versions").glob("0*.py"))
 
 
+def place_of(url: str) -> str:
+    """Where the database at `url` is, for people: a SQLite file's whole path, else the URL without
+    its password."""
+    address = make_url(url)
+    if address.get_backend_name() == "sqlite":
+        return str(Path(address.database or "aieye.db").absolute())
+    return address.render_as_string(hide_password=True)
+
+
+def is_made(url: str) -> bool:
+    """Whether there is a database of AI-Eye at `url`, or something that `migrate` refuses.
+
+    Blocks, as `migrate` does. Raises `DatabaseUnavailable`.
+    """
+    address = make_url(url)
+    if address.get_backend_name() != "sqlite":
+        return asyncio.run(_is_made_postgresql(url))
+    try:
+        return _sqlite_revision(Path(address.database or "aieye.db")) is not None
+    except sqlite3.DatabaseError:
+        return True
+
+
 def migrate(url: str) -> bool:
     """Bring the database at `url` to the newest revision; whether there was something to do.
 
@@ -59,6 +88,7 @@ def _migrate_sqlite(path: Path) -> bool:
         if _sqlite_revision(path) == head_revision():
             return False
         with gate.held():
+            _copy_before(path)
             _use_wal(path)
             engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
             # Python's driver would commit before each CREATE TABLE: a revision is all or nothing.
@@ -69,10 +99,25 @@ def _migrate_sqlite(path: Path) -> bool:
     except (sqlite3.DatabaseError, DatabaseError) as error:
         raise MigrationError(
             f"{path} cannot be used as a database ({error.__class__.__name__}: {error}). "
-            "If it is damaged, restore a backup with `aieye restore FILE`."
+            f"If it is damaged, restore a backup with `{program()} restore FILE`."
         ) from error
     finally:
         gate.close()
+
+
+def _copy_before(path: Path) -> None:
+    found = _sqlite_revision(path)
+    if found is None or found >= head_revision():
+        return
+    try:
+        copy = copy_before(path, found)
+    except (OSError, sqlite3.Error) as error:
+        raise MigrationError(
+            f"{path} could not be copied before its migration ({error.__class__.__name__}: {error}), "
+            "and was left as it was. Is there room for a second one beside it?"
+        ) from error
+    if copy is not None:
+        log.info("copied_before_migration", file=str(copy), revision=found)
 
 
 def _use_wal(path: Path) -> None:
@@ -98,6 +143,18 @@ def _sqlite_revision(path: Path) -> str | None:
     finally:
         connection.close()
     return None if row is None else str(row[0])
+
+
+async def _is_made_postgresql(url: str) -> bool:
+    engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": 10})
+    try:
+        async with engine.connect() as connection:
+            found = await connection.scalar(text("SELECT to_regclass('alembic_version')"))
+            return found is not None
+    except (OSError, TimeoutError, DatabaseError, InterfaceError) as error:
+        raise DatabaseUnavailable("The database does not answer.") from error
+    finally:
+        await engine.dispose()
 
 
 async def _migrate_postgresql(url: str) -> bool:
@@ -143,6 +200,8 @@ def _upgrade(connection: Connection) -> bool:
         )
     if found == head_revision():
         return False
+    if found is not None and connection.dialect.name == "postgresql":
+        log.warning("migrated_without_a_copy", revision=found, make_one_before="aieye backup")
     try:
         command.upgrade(config, "head")
     except CommandError as error:

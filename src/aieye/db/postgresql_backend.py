@@ -7,8 +7,11 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, SmallInteger, Table
 
-from aieye.db.batches import Groups, Refused, Target, prepared
+from aieye.db.batches import Groups, Refused, Target, in_lock_order, prepared
 from aieye.db.engine import Database
+
+# How often a batch is begun that the database breaks off to let another transaction go on.
+_MOST_TRIES = 10
 
 
 class PostgresBackend:
@@ -48,16 +51,10 @@ class PostgresBackend:
             connection = await self._connect()
             if await self._was_committed(connection):
                 return
-            groups = batch
+            groups = in_lock_order(batch)
             if any(target.prepare is not None for target, _ in batch):
-                groups = await asyncio.to_thread(prepared, batch)
-            async with connection.transaction():
-                for target, rows in groups:
-                    columns = [list(column) for column in zip(*rows, strict=True)]
-                    self._transaction_id = await connection.fetchval(
-                        self._statement(target), *columns
-                    )
-            self._transaction_id = None
+                groups = await asyncio.to_thread(prepared, groups)
+            await self._insert(connection, groups)
         except (
             asyncpg.DataError,
             asyncpg.IntegrityConstraintViolationError,
@@ -72,6 +69,28 @@ class PostgresBackend:
         except (OSError, TimeoutError):
             await self._drop()
             raise
+
+    async def _insert(self, connection: Any, groups: Groups) -> None:
+        import asyncpg  # noqa: PLC0415
+
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                async with connection.transaction():
+                    for target, rows in groups:
+                        columns = [list(column) for column in zip(*rows, strict=True)]
+                        self._transaction_id = await connection.fetchval(
+                            self._statement(target), *columns
+                        )
+            except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+                # Nothing of it was done.
+                self._transaction_id = None
+                if tries == _MOST_TRIES:
+                    raise
+            else:
+                self._transaction_id = None
+                return
 
     async def _was_committed(self, connection: Any) -> bool:
         """Whether the batch whose connection was lost is in the database all the same.

@@ -226,6 +226,10 @@ class OwnedObject(Base):
     """
 
     __tablename__ = "owned_objects"
+    # All that a list asks for, so that it never looks at the rows.
+    __table_args__ = (
+        Index("ix_owned_objects_user_id_kind", "user_id", "kind", "provider_id", "key_id"),
+    )
 
     external_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     provider_id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -558,12 +562,15 @@ class Call(Base):
 
 
 class CallBody(Base):
-    """What was asked and answered, redacted; hits on a cache entry share the row of its first call."""
+    """What was asked and answered, redacted; hits on a cache entry share the row of its first call.
+
+    Like a call's, its id is a UUID of version 7: ids sort by the time at which they were made.
+    """
 
     __tablename__ = "call_bodies"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    created_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
     is_compressed: Mapped[bool] = mapped_column(Boolean)
     request: Mapped[bytes | None] = mapped_column(Blob)
     response: Mapped[bytes | None] = mapped_column(Blob)

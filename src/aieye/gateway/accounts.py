@@ -6,14 +6,16 @@ the last bytes of an answer are handed out.
 
 from __future__ import annotations
 
-from aieye.db.group_writer import GroupWriter
+from aieye.access.snapshot import Grant
+from aieye.db.group_writer import GroupWriter, NotRecorded
 from aieye.errors import AieyeError
 from aieye.gateway.admission import Admission, Overloaded
 from aieye.gateway.calls import Call
+from aieye.gateway.dispatch import ABANDONED, Attempt
 from aieye.gateway.exchange import Exchange, Participant
 from aieye.gateway.settle import settlement_of
 from aieye.gateway.tariff import Tariff
-from aieye.ledger.book import EXACT, UNKNOWN, Book
+from aieye.ledger.book import EXACT, UNKNOWN, Book, CallRecord
 from aieye.settings import Settings
 
 
@@ -40,10 +42,45 @@ class Accounts:
         self._book.settle(call.record)
         self._admission.settle(call.grant, call.record)
 
-    async def durable(self) -> None:
-        """Wait until what was settled until now is durable, where that was asked for."""
-        if self._is_strict:
+    def settle_answer(self, call: Call, status: int, body: bytes) -> None:
+        """Book a call whose answer is there as a whole."""
+        call.record.status = status
+        if call.restate is not None:
+            call.restate(body)
+        self.settle(call)
+
+    async def settle_refused(
+        self, grant: Grant, record: CallRecord, error: AieyeError
+    ) -> AieyeError:
+        """Book a call that ended before the gateway had it; gives what to answer with.
+
+        Only callers that are known get here: strangers must not be able to fill the ledger.
+        """
+        record.token_id, record.user_id = grant.token_id, grant.user_id
+        record.status, record.error = error.status, error.code
+        self._book.settle(record)
+        self._admission.settle(grant, record)
+        try:
+            if self._writer.is_healthy:
+                await self.durable()
+        except NotRecorded as unrecorded:
+            self._book.withhold(record, unrecorded.status, unrecorded.code)
+            return unrecorded
+        return error
+
+    async def durable(self, call: Call | None = None) -> None:
+        """Wait until what was settled until now is durable, where that was asked for.
+
+        Raises `NotRecorded`; `call`, if one is named, is booked as not answered then.
+        """
+        if not self._is_strict:
+            return
+        try:
             await self._writer.durable()
+        except NotRecorded as error:
+            if call is not None:
+                self._book.withhold(call.record, error.status, error.code)
+            raise
 
     # -- what calls came to -----------------------------------------------------------------
 
@@ -76,6 +113,8 @@ class Accounts:
             and (exchange.done or exchange.is_payer(participant))
         ):
             self.fill(call, exchange, participant)
+            record.attempts = _as_left(record.attempts)
+        _carry(call)
         record.status, record.error = call.cancelled_as
         self.settle(call)
 
@@ -88,9 +127,11 @@ class Accounts:
             return
         if record.cost_nano is None and record.provider_id is None:
             record.cost_nano, record.cost_state = 0, EXACT
+        if call.restate is not None:
+            call.restate(None)
         self.settle(call)
         if self._writer.is_healthy:
-            await self.durable()
+            await self.durable(call)
 
     def settle_crashed(self, call: Call) -> None:
         """Book a call that a fault of AI-Eye's own ended; what it cost, nobody knows."""
@@ -99,14 +140,27 @@ class Accounts:
         self.settle(call)
 
 
+def _as_left(attempts: list[Attempt] | None) -> list[Attempt] | None:
+    """The attempts of an exchange that ends when its client is gone: the one under way is written
+    down before it is cut off."""
+    if not attempts or not attempts[-1].keys().isdisjoint({"status", "error"}):
+        return attempts
+    return [*attempts[:-1], {**attempts[-1], "error": ABANDONED}]
+
+
 def _carry(call: Call) -> None:
-    """Add what an exchange cost that the call had waited for in vain, and has to pay."""
-    other, call.carried = call.carried, None
-    if other is None or other.settlement is None:
-        return
-    record, cost = call.record, other.settlement.charge.cost_nano
-    known = record.cost_nano is not None and cost is not None
-    record.cost_nano = (record.cost_nano or 0) + (cost or 0) if known else None
-    if not known:
-        record.cost_state = UNKNOWN
-    record.attempts = other.attempts + (record.attempts or [])
+    """Add what exchanges cost that the call had waited for in vain, and has to pay."""
+    record, others = call.record, call.carried
+    call.carried = []
+    for other in reversed(others):
+        if other.settlement is None:
+            continue
+        charge = other.settlement.charge
+        if record.cost_nano is None or charge.cost_nano is None:
+            record.cost_nano, record.cost_state = None, UNKNOWN
+        else:
+            record.cost_nano += charge.cost_nano
+            # A sum is no surer than its parts.
+            if record.cost_state == EXACT:
+                record.cost_state = charge.cost_state
+        record.attempts = other.attempts + (record.attempts or [])

@@ -46,14 +46,17 @@ class Call:
     on_upstream: Callable[[], None] = _nothing
     # Why the call goes to a provider, in the words of RFC 9211, 2.2.
     forwarded_for: bytes = b"miss"
-    # An exchange of another form that ended without an answer for this call, and that it pays.
-    carried: Exchange | None = None
+    # Exchanges of other forms that ended without an answer for this call, and that it pays.
+    carried: list[Exchange] = field(default_factory=list)
     # Set where the caller reads the upload itself; `body` is empty then.
     upload: Callable[[], AsyncIterator[bytes]] | None = None
     # Why the upload ended before its end, if the client was the reason.
     upload_error: AieyeError | None = None
     # What it means when the task is cancelled, as the ledger is to say it.
     cancelled_as: tuple[int, str] = LEFT
+    # For callers that answer with something else than the reply: puts the record right before it
+    # is booked, given the reply's body, or None where the call ended with an error.
+    restate: Callable[[bytes | None], None] | None = None
 
 
 @dataclass(slots=True)
@@ -67,3 +70,5 @@ class Reply:
     headers: list[Header]
     body: bytes | None = field(default=None, repr=False)
     chunks: AsyncIterator[bytes] | None = None
+    # Of the chunks, the last one that was sent.
+    last_sent: bytes = field(default=b"", repr=False)

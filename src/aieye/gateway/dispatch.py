@@ -7,15 +7,18 @@ been given to a client before `run` returns, so trying again is always safe towa
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+import structlog
 
 from aieye.access.snapshot import KeyInfo
 from aieye.db.types import now
+from aieye.gateway.circuits import Circuits
 from aieye.gateway.client import ATTEMPT, UpstreamResponse
 from aieye.gateway.faults import UpstreamError, UpstreamTimeout
 from aieye.gateway.retry import (
@@ -27,7 +30,9 @@ from aieye.gateway.retry import (
     RetryBudget,
     Verdict,
     delay_before,
+    is_outage,
     judge,
+    rest_seconds,
     retry_after_seconds,
 )
 from aieye.gateway.routing import Candidate
@@ -35,8 +40,12 @@ from aieye.gateway.sse import StreamMeter
 from aieye.gateway.wire import Header, header
 from aieye.ledger.redact import redact
 
+log = structlog.get_logger()
+
 # Texts of provider errors go into the ledger up to this length.
 _LONGEST_REASON = 300
+# How often a key that goes on failing is logged.
+LOG_SECONDS = 1.0
 
 
 class ProviderRefusesKey(UpstreamError):
@@ -72,32 +81,15 @@ class Outcome:
 
     def __post_init__(self) -> None:
         found = header(self.headers, b"x-request-id")
-        if found is not None:
+        if found is not None and not self.key.is_in(found):
             self.request_id = found.decode("latin-1")[:200]
 
 
+# The error of an attempt that nobody waited for any more: it may have reached the provider or not.
+ABANDONED = "abandoned"
 # One attempt as the ledger has it: `provider`, `key_id`, `status` or `error`, `ms`.
 Attempt = dict[str, Any]
 Send = Callable[[Candidate, KeyInfo, float], Awaitable[Outcome]]
-
-
-class Circuits:
-    """The circuit of each key, for as long as the process lives."""
-
-    def __init__(self) -> None:
-        self._circuits: dict[tuple[int, int], Circuit] = {}
-
-    def of(self, key: KeyInfo) -> Circuit:
-        place = (key.provider_id, key.id)
-        found = self._circuits.get(place)
-        if found is None:
-            found = self._circuits[place] = Circuit()
-        return found
-
-    def open_keys(self) -> list[tuple[int, int]]:
-        """(provider id, key id) of the open ones, for the metrics."""
-        moment = time.monotonic()
-        return [place for place, circuit in self._circuits.items() if circuit.is_open(moment)]
 
 
 class Dispatcher:
@@ -107,6 +99,8 @@ class Dispatcher:
         self._circuits = circuits
         self._total_seconds = total_seconds
         self._budgets: dict[int, RetryBudget] = {}
+        # When a failure of a key was last logged, and whether it was left alone then.
+        self._told: dict[int, tuple[float, bool]] = {}
 
     async def run(
         self,
@@ -123,14 +117,19 @@ class Dispatcher:
         once more. Raises `UpstreamError` and its kin when there is no answer at all.
         """
         deadline = time.monotonic() + self._total_seconds
-        turns = [(candidate, key) for candidate in candidates for key in candidate.keys]
+        turns = self._circuits.in_order(
+            [(candidate, key) for candidate in candidates for key in candidate.keys]
+        )
         last: Outcome | UpstreamError | None = None
         retries_left = MOST_RETRIES
+        budgets: dict[int, RetryBudget] = {}
         for number, (candidate, key) in enumerate(turns, 1):
             circuit = self._circuits.of(key)
             if not circuit.allows(time.monotonic()):
                 continue
-            budget = self._budget(candidate)
+            provider_id = candidate.provider.id
+            if provider_id not in budgets:
+                budgets[provider_id] = self._earn(provider_id)
             retry = 0
             while True:
                 result, verdict = await self._attempt(
@@ -141,26 +140,31 @@ class Dispatcher:
                 _discard(last)
                 last = result
                 if may_repeat is not None and not may_repeat():
-                    return _last(last)
+                    return _last(last, is_spent=False)
                 if verdict is not Verdict.RETRY or not min(retries_left, RETRIES_PER_KEY - retry):
                     break
                 retry += 1
                 retries_left -= 1
                 wait = delay_before(retry, _asked(result))
                 patience = 1.0 if number < len(turns) else LONGEST_RETRY_AFTER
-                if wait > patience or time.monotonic() + wait >= deadline or not budget.spend():
+                if (
+                    wait > patience
+                    or time.monotonic() + wait >= deadline
+                    or not budgets[provider_id].spend()
+                ):
                     break
                 await asyncio.sleep(wait)
                 if not circuit.allows(time.monotonic()):
                     break
             if time.monotonic() >= deadline:
                 break
-        return _last(last)
+        return _last(last, is_spent=True)
 
-    def _budget(self, candidate: Candidate) -> RetryBudget:
-        budget = self._budgets.get(candidate.provider.id)
+    def _earn(self, provider_id: int) -> RetryBudget:
+        """The provider's budget, which a call earns its part for."""
+        budget = self._budgets.get(provider_id)
         if budget is None:
-            budget = self._budgets[candidate.provider.id] = RetryBudget()
+            budget = self._budgets[provider_id] = RetryBudget()
         budget.earn()
         return budget
 
@@ -183,12 +187,14 @@ class Dispatcher:
             circuit.failed(time.monotonic())
             attempt["error"] = error.code
             attempt["ms"] = round((time.monotonic() - started) * 1000)
+            error.message = f"{error.message.rstrip('.')} (provider {candidate.provider.name})."
+            self._tell(attempt, circuit)
             # After silence for minutes the next key may be asked, this one not once more.
             is_silence = isinstance(error, UpstreamTimeout)
             return error, Verdict.NEXT_KEY if is_silence else Verdict.RETRY
         except BaseException:
             circuit.abandoned()
-            attempt["error"] = "abandoned"
+            attempt["error"] = ABANDONED
             raise
         attempt["status"] = outcome.status
         attempt["ms"] = round((time.monotonic() - started) * 1000)
@@ -197,18 +203,48 @@ class Dispatcher:
             circuit.succeeded()
         else:
             attempt["error"] = _reason(outcome)
-            _note_failure(circuit, outcome)
+            self._note_failure(circuit, outcome)
+            self._tell(attempt, circuit)
         return outcome, verdict
 
+    def _note_failure(self, circuit: Circuit, outcome: Outcome) -> None:
+        if outcome.status == 429 and _error_code(outcome) in EXHAUSTED_CODES:
+            # A limit is not an outage: only an empty account closes the key's door.
+            circuit.exhausted(time.monotonic())
+        elif is_outage(outcome.status, _stream_error(outcome)):
+            circuit.failed(time.monotonic())
+        else:
+            circuit.abandoned()
+            rest = rest_seconds(outcome.status, _asked(outcome))
+            if rest is not None:
+                self._circuits.rest(outcome.key, outcome.candidate.model, rest)
 
-def _note_failure(circuit: Circuit, outcome: Outcome) -> None:
-    if outcome.status != 429:
-        circuit.failed(time.monotonic())
-    elif _error_code(outcome) in EXHAUSTED_CODES:
-        # A limit is not an outage: only an empty account closes the key's door.
-        circuit.exhausted(time.monotonic())
-    else:
-        circuit.abandoned()
+    def _tell(self, attempt: Attempt, circuit: Circuit) -> None:
+        """Log why calls fail: a line when it is news, for each key one a second at most.
+
+        What the provider wrote may repeat what the client asked: that is the ledger's to keep.
+        """
+        moment = time.monotonic()
+        key_id, is_left_alone = attempt["key_id"], circuit.is_open(moment)
+        told_at, told = self._told.get(key_id, (-math.inf, False))
+        if told == is_left_alone and moment - told_at < LOG_SECONDS:
+            return
+        self._told[key_id] = moment, is_left_alone
+        reason = attempt.get("status", attempt["error"])
+        if reason == 200:
+            reason = "error_in_stream"
+        log.warning(
+            "upstream_failed",
+            provider=attempt["provider"],
+            key_id=key_id,
+            reason=reason,
+            ms=attempt["ms"],
+            left_alone=is_left_alone,
+        )
+
+
+def _stream_error(outcome: Outcome) -> Mapping[str, Any] | None:
+    return outcome.meter.error if outcome.is_failed_stream and outcome.meter is not None else None
 
 
 def _discard(result: Outcome | UpstreamError | None) -> None:
@@ -234,19 +270,28 @@ def _asked(result: Outcome | UpstreamError) -> float | None:
     return retry_after_seconds(texts, now())
 
 
-def _last(last: Outcome | UpstreamError | None) -> Outcome:
+def _last(last: Outcome | UpstreamError | None, *, is_spent: bool) -> Outcome:
+    """What a call comes to that nobody has answered well. Raises what is no answer.
+
+    `is_spent` says that all retries were made that are to be made. Then the client is told so:
+    OpenAI's SDKs would otherwise make each of them three times.
+    """
     if last is None:
-        raise AllCircuitsOpen(
+        last = AllCircuitsOpen(
             "The provider failed several times in a row and is left alone for a moment.",
             headers={"Retry-After": "30"},
         )
-    if isinstance(last, UpstreamError):
-        raise last
-    if last.status in {401, 403}:
-        raise ProviderRefusesKey(
-            "The provider does not accept the key that AI-Eye holds; an administrator can replace "
-            "it."
+    elif isinstance(last, Outcome) and last.status in {401, 403}:
+        last = ProviderRefusesKey(
+            f"The provider {last.candidate.provider.name} does not accept the key that AI-Eye "
+            "holds; an administrator finds in the log which it is, and replaces it at /api/v1/keys."
         )
+    if isinstance(last, UpstreamError):
+        if is_spent:
+            last.headers["x-should-retry"] = "false"
+        raise last
+    if is_spent and last.status >= 400:
+        last.headers = ((b"x-should-retry", b"false"), *last.headers)
     return last
 
 
@@ -275,5 +320,5 @@ def _reason(outcome: Outcome) -> str:
 
 def clean_reason(text: str, key: KeyInfo) -> str:
     """What a provider said of an error, as it may be kept: short, and without secrets."""
-    text = text.replace(key.secret, "[redacted]").replace("\0", "")
-    return redact(text.encode("utf-8", "replace")).decode()[:_LONGEST_REASON]
+    told = key.taken_out_of(text.replace("\0", "").encode("utf-8", "replace"))
+    return redact(told).decode()[:_LONGEST_REASON]

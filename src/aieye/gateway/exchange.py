@@ -26,6 +26,7 @@ from aieye.gateway.client import UpstreamResponse
 from aieye.gateway.deadline import Deadline
 from aieye.gateway.dispatch import Dispatcher, Outcome, clean_reason
 from aieye.gateway.faults import BrokenOff, UpstreamError
+from aieye.gateway.held import Held
 from aieye.gateway.prepare import Plan
 from aieye.gateway.routing import Candidate
 from aieye.gateway.sse import EventTooLarge, StreamMeter
@@ -44,14 +45,10 @@ MOST_AHEAD_BYTES = 64 * 1024
 # An answer over this is passed on and not kept for the cache, nor for a reader that is so far behind.
 MOST_KEPT_BYTES = 16 * 2**20
 MOST_LEDGER_BYTES = 2**20
+# A stream tells what it holds whenever it has grown by this much.
+_NOTED_BYTES = 16 * 1024
 # How long after the terminal event the end of the body is waited for.
 LAST_BYTES_SECONDS = 0.05
-
-
-def without_key(body: bytes, key: KeyInfo) -> bytes:
-    """An answer, its provider's key taken out where a provider repeats it (in errors, some do)."""
-    secret = key.secret.encode()
-    return body.replace(secret, b"[redacted]") if secret in body else body
 
 
 class Opener(Protocol):
@@ -102,6 +99,7 @@ class Exchange:
         idle_seconds: float,
         keeps: bool,
         keeps_for_ledger: bool,
+        held: Held,
         on_end: Callable[[Exchange], None],
     ) -> None:
         self.plan = plan
@@ -129,6 +127,7 @@ class Exchange:
         self._opener = opener
         self._total_seconds = total_seconds
         self._idle_seconds = idle_seconds
+        self._held = held
         self._on_end = on_end
         self._payer: Participant | None = None
         # The last one has left; the end follows at once.
@@ -137,6 +136,8 @@ class Exchange:
         self._kept_bytes = 0
         self._chunks: list[bytes] = []
         self._dropped = 0
+        self._dropped_bytes = 0
+        self._unnoted_bytes = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._room: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -160,6 +161,8 @@ class Exchange:
             self._is_abandoned = True
             self._task.cancel()
         self._make_room()
+        if not self.participants:
+            self._held.note(self, 0)
 
     def is_payer(self, participant: Participant) -> bool:
         """Whether this client's row carries the cost: the first of those there when it ended."""
@@ -258,7 +261,7 @@ class Exchange:
             outcome = await self._dispatcher.run(self.plan.candidates, self._send, self.attempts)
             self.outcome = outcome
             self.first_byte_at = time.perf_counter()
-            self.headers = response_headers(outcome.headers, outcome.key.secret)
+            self.headers = response_headers(outcome.headers, outcome.key.hidden)
             if outcome.response is not None:
                 await self._relay(outcome, outcome.response)
         except AieyeError as error:
@@ -266,6 +269,7 @@ class Exchange:
         except asyncio.CancelledError:
             self.error = Cancelled("Nobody waited for the answer any more.")
         except Exception as error:
+            # The top of a task, as a worker loop is: nobody else would tell those who wait.
             log.exception("exchange_crashed", error=type(error).__name__)
             self.error = AieyeError("Something went wrong in AI-Eye itself.")
         finally:
@@ -280,6 +284,9 @@ class Exchange:
         try:
             self._on_end(self)
         finally:
+            self.raw = None
+            self._drop_read()
+            self._note()
             self._wake()
 
     async def _relay(self, outcome: Outcome, response: UpstreamResponse) -> None:
@@ -329,7 +336,7 @@ class Exchange:
     def _end_events(self, meter: StreamMeter) -> None:
         self.tail = meter.end()
         if self.outcome is not None:
-            self.tail = without_key(self.tail, self.outcome.key)
+            self.tail = self.outcome.key.taken_out_of(self.tail)
         if not meter.finished and meter.error is None:
             raise BrokenOff("The provider's stream ended before it was complete.")
         if meter.error is not None and not meter.failed:
@@ -350,8 +357,8 @@ class Exchange:
     def _take(self, raw: bytes, forward: bytes) -> None:
         if self.outcome is not None:
             # Some providers repeat the key in an error, also in the middle of a stream.
-            clean = without_key(forward, self.outcome.key)
-            if clean != forward or without_key(raw, self.outcome.key) != raw:
+            clean = self.outcome.key.taken_out_of(forward)
+            if clean != forward or self.outcome.key.is_in(raw):
                 self.raw = None
             forward = clean
         if raw and self.raw is not None:
@@ -364,6 +371,9 @@ class Exchange:
             self._chunks.append(forward)
             self.sent_bytes += len(forward)
             self._wake()
+        self._unnoted_bytes += len(raw)
+        if self._unnoted_bytes >= _NOTED_BYTES:
+            self._note()
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -400,14 +410,39 @@ class Exchange:
         slowest = min(one.position for one in self.participants) - self._dropped
         slowest = min(slowest, len(self._chunks))
         if slowest > 0:
+            self._dropped_bytes += sum(map(len, self._chunks[:slowest]))
             del self._chunks[:slowest]
             self._dropped += slowest
 
-    def _leave_behind(self) -> None:
-        """Go on without readers that lie so far behind others that too much would be held."""
+    def _furthest(self) -> int:
+        """How much of the stream the quickest reader has been given, in bytes."""
         furthest = max((one.read_bytes for one in self.participants), default=0)
-        furthest = min(furthest, self.sent_bytes)
+        return min(furthest, self.sent_bytes)
+
+    def _leave_behind(self, most_bytes: int = MOST_KEPT_BYTES) -> None:
+        """Go on without readers that lie so far behind others that too much would be held."""
+        furthest = self._furthest()
         for one in list(self.participants):
-            if furthest - one.read_bytes > MOST_KEPT_BYTES:
+            if furthest - one.read_bytes > most_bytes:
                 one.error = TooSlow("The client reads this stream far more slowly than others do.")
                 self.participants.remove(one)
+
+    # -- what all streams may hold together ---------------------------------------------------
+
+    def _note(self) -> None:
+        self._unnoted_bytes = 0
+        self._held.note(self, self._spare_bytes() if self.participants else 0)
+
+    def _spare_bytes(self) -> int:
+        """What is held that the quickest reader does not need."""
+        kept = 0 if self.raw is None else self._kept_bytes
+        stored = 0 if self.entry is None else len(self.entry.body)
+        return kept + stored + max(self._furthest() - self._dropped_bytes, 0)
+
+    def let_go(self) -> int:
+        """Do without the cache first, and then without readers that lie far behind others."""
+        if self.raw is None and self.entry is None:
+            self._leave_behind(MOST_AHEAD_BYTES)
+        self.raw = self.entry = None
+        self._drop_read()
+        return self._spare_bytes()

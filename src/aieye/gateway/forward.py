@@ -9,7 +9,6 @@ from aieye.gateway.calls import Call
 from aieye.gateway.client import Head, UpstreamClient, UpstreamResponse
 from aieye.gateway.deadline import Deadline
 from aieye.gateway.dispatch import Outcome
-from aieye.gateway.exchange import without_key
 from aieye.gateway.faults import BrokenOff
 from aieye.gateway.multipart import find_model, replace_model
 from aieye.gateway.routing import Candidate
@@ -70,7 +69,7 @@ class Forward:
         body = await response.read(
             MOST_ANSWER_BYTES, lambda: deadline.extend(self._idle_seconds, _REST)
         )
-        outcome.body = without_key(body, key)
+        outcome.body = key.taken_out_of(body)
         response.release()
         return outcome
 

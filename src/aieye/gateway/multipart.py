@@ -58,6 +58,17 @@ def replace_model(body: bytes, place: ModelPlace, model: str) -> bytes:
     return body[: place.start] + model.encode() + body[place.end :]
 
 
+def boundary_of(content_type: bytes) -> bytes | None:
+    """What stands between the parts of a body of this type; None where that cannot be told."""
+    kind, semicolon, parameters = content_type.partition(b";")
+    if not kind.strip().lower().startswith(b"multipart/"):
+        return None
+    try:
+        return _boundary(semicolon + parameters)
+    except UnreadableForm:
+        return None
+
+
 def _boundary(parameters: bytes) -> bytes:
     boundaries = _parameters(parameters).get(b"boundary", [])
     if len(boundaries) != 1 or not 0 < len(boundaries[0]) <= _LONGEST_BOUNDARY:

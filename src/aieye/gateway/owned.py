@@ -1,4 +1,4 @@
-"""Whose the objects kept at a provider are: files, batches, vector stores, stored responses.
+"""Whose the objects kept at a provider are: files, batches, vector stores, stored responses and their items.
 
 An id belongs to the user whose token made it and to the key it was made with: for anyone else it
 is 404, and later calls use the same key. An id that AI-Eye has not seen being made (older than

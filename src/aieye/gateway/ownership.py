@@ -9,7 +9,17 @@ from aieye.cache.key import read_object
 from aieye.gateway.calls import Call, Reply
 from aieye.gateway.dispatch import Outcome
 from aieye.gateway.owned import Owned, Place
-from aieye.gateway.references import answer_id, brought, id_of, may_refer, references
+from aieye.gateway.references import (
+    answer_id,
+    brought,
+    continued,
+    id_of,
+    items_made,
+    items_of,
+    may_continue,
+    may_refer,
+    references,
+)
 from aieye.gateway.wire import MULTIPART, UPLOAD
 
 
@@ -26,8 +36,11 @@ class Ownership:
 
         Raises `NoSuchObject` where they are not the caller's.
         """
-        if may_refer(call.body):
-            place = await self._owned.check(call.grant, references(read_object(call.body)))
+        is_response = call.match.endpoint.dialect == "responses"
+        if may_refer(call.body) or (is_response and may_continue(call.body)):
+            document = read_object(call.body)
+            ids = [*references(document), *(continued(document) if is_response else ())]
+            place = await self._owned.check(call.grant, ids)
             if place is not None:
                 call.key_id = place[1]
 
@@ -39,8 +52,10 @@ class Ownership:
             return reply
         if reply.chunks is not None:
             reply.chunks = self._watched(call, reply.chunks)
-        elif reply.body is not None and self._note(call, answer_id(reply.body)):
-            await self._owned.durable()
+        elif reply.body is not None:
+            made = [self._note(call, answer_id(reply.body)), self._note_items(call, reply.body)]
+            if any(made):
+                await self._owned.durable()
         return reply
 
     async def _watched(self, call: Call, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -50,12 +65,14 @@ class Ownership:
         try:
             async for chunk in chunks:
                 external_id = external_id or answer_id(chunk)
+                is_news = self._note_items(call, chunk)
                 # The record knows its provider once the answer has begun.
                 if not is_noted and external_id is not None and call.record.provider_id is not None:
                     is_noted = True
-                    # A call that goes on is durable before its last bytes, and this before it.
-                    if self._note(call, external_id) and call.record.status is not None:
-                        await self._owned.durable()
+                    is_news |= self._note(call, external_id)
+                # A call that goes on is durable before its last bytes, and this before it.
+                if is_news and call.record.status is not None:
+                    await self._owned.durable()
                 yield chunk
         finally:
             await chunks.aclose()  # type: ignore[attr-defined] # an async generator, always
@@ -67,6 +84,17 @@ class Ownership:
             return False
         kind = "response" if call.match.endpoint.dialect == "responses" else "chat.completion"
         return self._owned.note(call.grant, external_id, kind, (record.provider_id, record.key_id))
+
+    def _note_items(self, call: Call, body: bytes) -> bool:
+        """Note what later responses may go on from; whether any of it was not noted before."""
+        record = call.record
+        if record.provider_id is None or call.match.endpoint.dialect != "responses":
+            return False
+        place = record.provider_id, record.key_id
+        news = [
+            self._owned.note(call.grant, one, "response.item", place) for one in items_made(body)
+        ]
+        return any(news)
 
     # -- everything else --------------------------------------------------------------------
 
@@ -90,3 +118,7 @@ class Ownership:
             self._owned.note(call.grant, made, endpoint.creates, place)
         for external_id in brought(endpoint.name, answer):
             self._owned.note(call.grant, external_id, "file", place)
+        if endpoint.name in {"responses/{id}", "responses/{id}/cancel"}:
+            # One that went on in the background has more by now.
+            for external_id in items_of(answer):
+                self._owned.note(call.grant, external_id, "response.item", place)

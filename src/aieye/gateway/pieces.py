@@ -9,7 +9,6 @@ from aieye.gateway.calls import Call
 from aieye.gateway.client import UpstreamResponse
 from aieye.gateway.deadline import Deadline
 from aieye.gateway.dispatch import Outcome
-from aieye.gateway.exchange import without_key
 from aieye.gateway.faults import BrokenOff
 from aieye.gateway.sse import EventTooLarge, StreamMeter
 from aieye.gateway.wire import header
@@ -78,9 +77,9 @@ class Pieces:
         if self._meter is None:
             return chunk
         try:
-            return without_key(self._meter.feed(chunk), self._key)
+            return self._key.taken_out_of(self._meter.feed(chunk))
         except EventTooLarge as error:
-            self._late = without_key(error.frames, self._key)
+            self._late = self._key.taken_out_of(error.frames)
             raise BrokenOff(
                 "An event of the provider's stream is larger than AIEYE_MAX_EVENT_BYTES."
             ) from error
@@ -90,6 +89,6 @@ class Pieces:
         if meter is None:
             return b""
         if fault is None:
-            return without_key(meter.end(), self._key)
+            return self._key.taken_out_of(meter.end())
         error = {"message": fault.message, "type": fault.type, "code": fault.code, "param": None}
         return self._late + meter.error_frame(error)

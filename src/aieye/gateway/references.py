@@ -12,7 +12,9 @@ import orjson
 from aieye.gateway.sse import iter_events
 
 # Fields of request bodies that name such objects.
-_ONE = frozenset({"file_id", "input_file_id", "previous_response_id", "vector_store_id"})
+_ONE = frozenset(
+    {"container_id", "file_id", "input_file_id", "previous_response_id", "vector_store_id"}
+)
 _MANY = frozenset({"file_ids", "vector_store_ids"})
 # Their names as they stand in a body; an escape may stand for any letter of one.
 _NAMES = re.compile(rb'"(?:%s)"|\\u00[567]' % "|".join(sorted(_ONE | _MANY)).encode())
@@ -28,6 +30,19 @@ _FREE_WITHIN = {
     "text": frozenset({"schema"}),
     "files": frozenset({"attributes"}),
 }
+# How the fields begin by which a response goes on from what is stored.
+_RESPONSE_MARKS = (b'"id"', b'"conversation"', b'"container"', rb"\u00")
+# Items of a response's input that say by themselves, in this field, all that they stand for. What
+# any other stands for, the provider may look up by its id.
+_WHOLE = {
+    "message": "content",
+    "function_call": "arguments",
+    "function_call_output": "output",
+    "custom_tool_call": "input",
+    "custom_tool_call_output": "output",
+    "reasoning": "encrypted_content",
+}
+_ITEM_ADDED = b"response.output_item.added"
 LONGEST_ID = 200
 # An answer's id stands in the first of its events that has data; some send others before it.
 _FIRST_EVENTS = 3
@@ -62,6 +77,30 @@ def _within(value: Any, free: frozenset[str]) -> Iterator[str]:
                     stack.append(inner)
 
 
+def may_continue(body: bytes) -> bool:
+    """Whether `continued` may find anything: a quick look that errs towards yes."""
+    return any(mark in body for mark in _RESPONSE_MARKS)
+
+
+def continued(body: dict[str, Any]) -> Iterator[str]:
+    """The ids of what a request for a response goes on from: items, a conversation, containers."""
+    conversation = body.get("conversation")
+    found = [conversation.get("id") if isinstance(conversation, dict) else conversation]
+    found += [tool.get("container") for tool in _objects(body.get("tools"))]
+    found += [item.get("id") for item in _objects(body.get("input")) if not _is_whole(item)]
+    yield from (one for one in found if isinstance(one, str))
+
+
+def _is_whole(item: dict[str, Any]) -> bool:
+    kind = item.get("type") or ("message" if "role" in item else None)
+    field = _WHOLE.get(kind) if isinstance(kind, str) else None
+    return field is not None and bool(item.get(field))
+
+
+def _objects(values: Any) -> list[dict[str, Any]]:
+    return [one for one in values if isinstance(one, dict)] if isinstance(values, list) else []
+
+
 def is_id(text: str) -> bool:
     """Whether a text may be an object's id."""
     return text.isascii() and text.isprintable() and 0 < len(text) <= LONGEST_ID
@@ -85,6 +124,36 @@ def answer_id(body: bytes) -> str | None:
         if found is not None:
             return found
     return None
+
+
+def items_made(body: bytes) -> Iterator[str]:
+    """The ids of what later responses can go on from, out of a response or events of its stream.
+
+    What it was asked with is not among it: there a client may have written any id.
+    """
+    answer = read_answer(body)
+    yield from items_of({"output": list(_items_added(body))} if answer is None else answer)
+
+
+def items_of(response: dict[str, Any]) -> Iterator[str]:
+    """As `items_made`, of a response that was read."""
+    for item in _objects(response.get("output")):
+        for external_id in (item.get("id"), item.get("container_id")):
+            if isinstance(external_id, str) and is_id(external_id):
+                yield external_id
+
+
+def _items_added(frames: bytes) -> Iterator[dict[str, Any]]:
+    """The items that complete events bring, found without a look at all the others."""
+    at = frames.find(_ITEM_ADDED)
+    while at >= 0:
+        start = max(frames.rfind(b"\n", 0, at), frames.rfind(b"\r", 0, at)) + 1
+        ends = frames.find(b"\n", at), frames.find(b"\r", at)
+        end = min((one for one in ends if one >= 0), default=len(frames))
+        event = read_answer(frames[start:end].removeprefix(b"data:")) or {}
+        if event.get("type") == _ITEM_ADDED.decode():
+            yield from _objects([event.get("item")])
+        at = frames.find(_ITEM_ADDED, end)
 
 
 def brought(endpoint: str, answer: dict[str, Any]) -> Iterator[str]:

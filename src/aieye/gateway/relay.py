@@ -179,6 +179,7 @@ class Relay:
         record.price_id = charge.price_id
         if usage is not None:
             record.tokens_input, record.tokens_output = usage.input, usage.output
+            record.tokens_cached, record.tokens_reasoning = usage.cached, usage.reasoning
             record.usage = usage.raw
 
     async def _answer(self, call: Call, outcome: Outcome | None, body: bytes) -> Reply:
@@ -187,7 +188,7 @@ class Relay:
         if record.status >= 400 and record.attempts:
             record.error = record.attempts[-1].get("error") or f"status {record.status}"
         self._gateway.settle(call)
-        await self._gateway.durable()
+        await self._gateway.durable(call)
         return Reply(record.status, _headers(call, outcome), body)
 
     def _streamed(self, call: Call, outcome: Outcome) -> Reply:
@@ -199,7 +200,7 @@ class Relay:
 
         async def record(fault: AieyeError | None, meter: StreamMeter | None) -> None:
             self._book_pieces(call, outcome, fault, meter)
-            await self._gateway.durable()
+            await self._gateway.durable(call)
 
         pieces = Pieces(call, outcome, outcome.response, self._settings).read(record)
         try:
@@ -271,4 +272,4 @@ def _headers(call: Call, outcome: Outcome | None) -> list[Header]:
     own.append((b"x-aieye-provider", outcome.candidate.provider.name.encode()))
     if outcome.request_id is not None:
         own.append((b"x-aieye-upstream-request-id", outcome.request_id.encode("latin-1")))
-    return own + response_headers(outcome.headers, outcome.key.secret)
+    return own + response_headers(outcome.headers, outcome.key.hidden)

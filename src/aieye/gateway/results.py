@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import structlog
 
@@ -36,11 +37,14 @@ class Results:
         is_kept = self._keeps_bodies and self._keep_texts(exchange, settlement)
         if exchange.keeps:
             self._keep_answer(exchange, settlement, is_kept=is_kept)
+        # Clients may still take their time over the last of it.
+        exchange.settlement = replace(settlement, response=None)
 
     def _settlement(self, exchange: Exchange) -> Settlement:
         try:
             return settlement_of(exchange, self._tariff)
         except Exception as error:
+            # Whatever a provider sent: the rows of those who wait are written all the same.
             log.exception("exchange_not_settled", error=type(error).__name__)
             exchange.error = AieyeError("Something went wrong in AI-Eye itself.")
             return _unsettled(exchange)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from typing import Any
 
 RETRIED_STATUSES = frozenset({408, 409, 429})
 KEY_REFUSED = frozenset({401, 403})
@@ -22,6 +23,11 @@ KEY_REFUSED = frozenset({401, 403})
 EXHAUSTED_CODES = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "enforced_spend_limit_reached",
      "billing_not_active"}
+)  # fmt: skip
+# What providers call an error of their own inside a stream.
+OUTAGE_CODES = frozenset(
+    {"server_error", "api_error", "overloaded_error", "internal_server_error",
+     "InternalServerError", "service_unavailable"}
 )  # fmt: skip
 
 RETRIES_PER_KEY = 2
@@ -31,6 +37,9 @@ FIRST_DELAY = 0.25
 LONGEST_DELAY = 8.0
 # A provider that asks for more patience than this is left for the next one, or its 429 passed on.
 LONGEST_RETRY_AFTER = 20.0
+# How long a key that is limited comes after others: where its provider does not say, and at most.
+USUAL_REST = 5.0
+LONGEST_REST = 60.0
 
 _NUMBER = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,10})?")
 
@@ -54,6 +63,23 @@ def judge(status: int, error_code: str | None = None) -> Verdict:
     return Verdict.DELIVER
 
 
+def is_outage(status: int, stream_error: Mapping[str, Any] | None = None) -> bool:
+    """Whether a failed answer says that its key or its provider is down.
+
+    What one client's request alone can bring about (403 for a model that the key may not use, 404,
+    408, 409) is none: else one client could have a key left alone for everybody. `stream_error` is
+    the error that a stream of status 200 began with.
+    """
+    if stream_error is None:
+        return status == 401 or status >= 500
+    told = [stream_error.get("type"), stream_error.get("code")]
+    return any(
+        one >= 500 if isinstance(one, int) else one in OUTAGE_CODES
+        for one in told
+        if isinstance(one, int | str)
+    )
+
+
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
     """What `Retry-After` (or OpenAI's `retry-after-ms`) asks for; None when absent or unreadable."""
     millis = headers.get("retry-after-ms")
@@ -71,6 +97,17 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - now).total_seconds())
+
+
+def rest_seconds(status: int, asked: float | None) -> float | None:
+    """How long other keys are asked first for the same model, after an answer; None: not at all.
+
+    A limit passes when the provider says so (`asked`). Which models a key may use (403) changes
+    seldom.
+    """
+    if status == 429:
+        return min(USUAL_REST if asked is None else asked, LONGEST_REST)
+    return LONGEST_REST if status == 403 else None
 
 
 def delay_before(retry: int, asked: float | None, draw: float | None = None) -> float:

@@ -82,7 +82,7 @@ def resolve(snapshot: Snapshot, grant: Grant, model: str | None) -> list[Candida
     usable = [candidate for candidate in candidates if candidate.keys]
     if not usable:
         raise NoRoute(
-            "No provider key is usable for this call; an administrator can add one.",
+            f"{_what_lacks(candidates)} for this call; an administrator can add one.",
             retry_after_seconds=30,
         )
     return usable
@@ -131,6 +131,13 @@ def _direct(snapshot: Snapshot, grant: Grant, model: str | None) -> Candidate:
             "No provider is set up yet; an administrator can add one.", retry_after_seconds=30
         )
     return Candidate(provider, provider.keys, model)
+
+
+def _what_lacks(candidates: Sequence[Candidate]) -> str:
+    names = {candidate.provider.name for candidate in candidates}
+    if len(names) == 1:
+        return f"The provider {names.pop()} has no usable key"
+    return "No provider has a usable key"
 
 
 def _pinned(snapshot: Snapshot, key_id: int, candidates: Sequence[Candidate]) -> list[Candidate]:

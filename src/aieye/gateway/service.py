@@ -23,8 +23,9 @@ from aieye.gateway.accounts import Accounts
 from aieye.gateway.admission import Admission
 from aieye.gateway.answer_headers import fixed_of_hit, headers_of_hit
 from aieye.gateway.calls import Call, Reply
+from aieye.gateway.circuits import Circuits
 from aieye.gateway.client import UpstreamClient
-from aieye.gateway.dispatch import Circuits, Dispatcher
+from aieye.gateway.dispatch import Dispatcher
 from aieye.gateway.prepare import Plan, prepare
 from aieye.gateway.replay import body_from, fill_from_entry
 from aieye.gateway.results import Results
@@ -120,6 +121,7 @@ class Gateway:
         self._known.clear()
         self._router = Router(snapshot)
         self.tariff.follow(snapshot)
+        self.circuits.follow(snapshot)
         self._cache.follow(snapshot)
 
     # -- the way of a call ------------------------------------------------------------------
@@ -135,7 +137,7 @@ class Gateway:
             self.admission.admit(grant, call.match.endpoint)
             reply = self._recall(call)
             if reply is not None:
-                await self.durable()
+                await self.durable(call)
                 return reply
             await bind(call)
             return await self._infer(call)
@@ -173,7 +175,7 @@ class Gateway:
         record.is_stream = known.is_stream
         if known.entry is not entry:
             known.entry, known.fixed = entry, self._fixed(entry, is_stream=known.is_stream)
-        self._book_hit(call, entry)
+        self._book_hit(call, entry, body)
         return Reply(200, headers_of_hit(call, entry, known.fixed), body)
 
     async def _infer(self, call: Call) -> Reply:
@@ -185,7 +187,7 @@ class Gateway:
             if reply is not None:
                 if mode == "use" and call.key_id is None:
                     self._remember(call, plan)
-                await self.durable()
+                await self.durable(call)
                 return reply
             if mode == "only":
                 record.cache = "miss"
@@ -205,6 +207,9 @@ class Gateway:
         return plan
 
     def _mode(self, call: Call, plan: Plan) -> str:
+        """What to do with the cache: as the call says, else as the settings do (`cache_default`,
+        which nothing else decides by). A token whose switch is off has no cache in either case.
+        """
         if not plan.keys or not call.grant.cache_enabled:
             if plan.controls.mode == "only":
                 call.record.cache = "bypass"
@@ -248,17 +253,16 @@ class Gateway:
         )
         if body is None:
             return None
-        self._book_hit(call, entry)
+        self._book_hit(call, entry, body)
         fixed = self._fixed(entry, is_stream=plan.is_stream)
         return Reply(200, headers_of_hit(call, entry, fixed), body)
 
-    def _book_hit(self, call: Call, entry: Entry) -> None:
+    def _book_hit(self, call: Call, entry: Entry, body: bytes) -> None:
         record = call.record
         record.cache = "hit"
         fill_from_entry(record, entry)
         self._cache.touch(entry)
-        record.status = 200
-        self.settle(call)
+        self.accounts.settle_answer(call, 200, body)
 
     def _fixed(self, entry: Entry, *, is_stream: bool) -> tuple[Header, ...]:
         provider = self.directory.current.providers_by_id.get(entry.provider_id)

@@ -12,7 +12,7 @@ from aieye.gateway.exchange import Exchange
 from aieye.gateway.faults import BrokenOff
 from aieye.gateway.prepare import Plan
 from aieye.gateway.tariff import NOT_KNOWN, NOTHING, Charge, Tariff
-from aieye.gateway.usage import Usage, estimate_usage, is_complete, usage_of_body
+from aieye.gateway.usage import Usage, estimate_usage, is_complete, text_size, usage_of_body
 from aieye.gateway.wire import stored_headers
 from aieye.ledger.book import CallRecord
 
@@ -101,7 +101,7 @@ def _unanswered(exchange: Exchange, tariff: Tariff) -> Settlement:
     )
     if not last.get("sent") or "ms" in last:
         return settlement
-    usage = _estimate(exchange.plan, deltas=0, characters=0)
+    usage = _estimate(exchange.plan, deltas=0, text_size=0)
     charge = tariff.charge(candidate.provider, candidate.model, usage)
     return replace(settlement, model=candidate.model, usage=usage, charge=charge)
 
@@ -118,7 +118,7 @@ def _of_events(exchange: Exchange, outcome: Outcome, tariff: Tariff) -> Settleme
         return Settlement()
     usage = meter.reported
     if usage is None and not (meter.error is not None and not meter.has_content):
-        usage = _estimate(exchange.plan, deltas=meter.deltas, characters=meter.text_bytes)
+        usage = _estimate(exchange.plan, deltas=meter.deltas, text_size=meter.text_size)
     model = meter.model or outcome.candidate.model
     provider = outcome.candidate.provider
     return Settlement(
@@ -140,7 +140,7 @@ def _of_body(exchange: Exchange, outcome: Outcome, body: bytes, tariff: Tariff) 
             "The provider answered with something that is not a JSON object."
         )
     elif usage is None:
-        usage = _estimate(exchange.plan, deltas=0, characters=_said(body))
+        usage = _estimate(exchange.plan, deltas=0, text_size=_said(body))
     model = model or outcome.candidate.model
     provider = outcome.candidate.provider
     return Settlement(
@@ -164,7 +164,7 @@ def _is_object(body: bytes) -> bool:
 
 
 def _said(body: bytes) -> int:
-    """How many characters of an answer are its text, as opposed to what wraps it."""
+    """How long the text of an answer is, as opposed to what wraps it."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -177,14 +177,14 @@ def _said(body: bytes) -> int:
         elif isinstance(found, dict):
             for name, value in found.items():
                 if isinstance(value, str):
-                    size += len(value) if name in _TEXTS else 0
+                    size += text_size(value) if name in _TEXTS else 0
                 else:
                     stack.append(value)
     return size
 
 
 def _of_bytes(exchange: Exchange, outcome: Outcome, tariff: Tariff) -> Settlement:
-    usage = _estimate(exchange.plan, deltas=0, characters=0)
+    usage = _estimate(exchange.plan, deltas=0, text_size=0)
     candidate = outcome.candidate
     return Settlement(
         provider_id=candidate.provider.id,
@@ -197,11 +197,11 @@ def _of_bytes(exchange: Exchange, outcome: Outcome, tariff: Tariff) -> Settlemen
     )
 
 
-def _estimate(plan: Plan, *, deltas: int, characters: int) -> Usage | None:
+def _estimate(plan: Plan, *, deltas: int, text_size: int) -> Usage | None:
     # What goes on in the background is used after all was said that is said here.
     if plan.endpoint.name not in _ESTIMATED or plan.document.get("background"):
         return None
-    return estimate_usage(plan.document, deltas=deltas, output_chars=characters)
+    return estimate_usage(plan.document, deltas=deltas, output_size=text_size)
 
 
 def entry_of(

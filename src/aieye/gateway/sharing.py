@@ -12,6 +12,7 @@ from aieye.gateway.answer_headers import headers_of_exchange, headers_of_other_f
 from aieye.gateway.calls import Call, Reply
 from aieye.gateway.dispatch import Dispatcher, Outcome
 from aieye.gateway.exchange import Exchange, FlightId, Participant
+from aieye.gateway.held import Held
 from aieye.gateway.prepare import Plan
 from aieye.gateway.replay import body_from
 from aieye.gateway.results import Results
@@ -37,6 +38,7 @@ class Exchanges:
         results: Results,
     ) -> None:
         self.flights: dict[FlightId, dict[_Form, Exchange]] = {}
+        self.held = Held()
         self._settings = settings
         self._dispatcher = dispatcher
         self._upstream = upstream
@@ -53,13 +55,18 @@ class Exchanges:
             return await self._take_part(call, self._begin(call, plan, keeps=keeps))
         form = (plan.is_stream, plan.is_stream and plan.wants_usage)
         flight_id = _flight_id(plan)
-        flights = self.flights.get(flight_id)
-        if flights:
+        tried: set[_Form] = set()
+        # Those who waited for another form in vain find here what the first of them has begun.
+        while flights := self.flights.get(flight_id):
             running = flights.get(form)
             if running is not None and running.is_joinable:
                 call.record.cache = "shared"
                 return await self._take_part(call, running)
-            reply = await self._from_other_form(call, plan, flights)
+            found = _other_form(flights, tried) if plan.endpoint.convertible else None
+            if found is None:
+                break
+            tried.add(found)
+            reply = await self._from_other_form(call, plan, flights[found])
             if reply is not None:
                 return reply
         exchange = self._begin(call, plan, keeps=keeps)
@@ -76,6 +83,7 @@ class Exchanges:
             idle_seconds=self._settings.idle_timeout,
             keeps=keeps,
             keeps_for_ledger=self._settings.ledger_bodies,
+            held=self.held,
             on_end=self._ended,
         )
         exchange.namespace = call.grant.namespace
@@ -103,13 +111,8 @@ class Exchanges:
 
     # -- taking part ------------------------------------------------------------------------
 
-    async def _from_other_form(
-        self, call: Call, plan: Plan, flights: dict[_Form, Exchange]
-    ) -> Reply | None:
-        """Wait for the same call under way in the other form; its entry serves this one too."""
-        other = next((one for one in flights.values() if one.is_joinable), None)
-        if other is None or not plan.endpoint.convertible:
-            return None
+    async def _from_other_form(self, call: Call, plan: Plan, other: Exchange) -> Reply | None:
+        """Wait for the same call under way in another form; its entry serves this one too."""
         participant = other.join(reads=False)
         call.on_upstream()
         try:
@@ -128,13 +131,12 @@ class Exchanges:
         if entry is None or body is None:
             if other.is_payer(participant):
                 # Nobody else is there to book what that exchange cost.
-                call.carried = other
+                call.carried.append(other)
             return None
         call.record.cache = "shared"
         self._accounts.fill(call, other, participant)
-        call.record.status = 200
-        self._accounts.settle(call)
-        await self._accounts.durable()
+        self._accounts.settle_answer(call, 200, body)
+        await self._accounts.durable(call)
         return Reply(200, headers_of_other_form(call, other, entry), body)
 
     async def _take_part(self, call: Call, exchange: Exchange) -> Reply:
@@ -160,12 +162,12 @@ class Exchanges:
             call.record.key_id = outcome.key.id
             chunks = self._stream(call, exchange, participant)
             return Reply(outcome.status, headers_of_exchange(call, exchange), chunks=chunks)
-        self._settle_plain(call, exchange, participant, outcome.status)
-        await self._accounts.durable()
+        self._settle_plain(call, exchange, participant, outcome.status, outcome.body)
+        await self._accounts.durable(call)
         return Reply(outcome.status, headers_of_exchange(call, exchange), outcome.body)
 
     def _settle_plain(
-        self, call: Call, exchange: Exchange, participant: Participant, status: int
+        self, call: Call, exchange: Exchange, participant: Participant, status: int, body: bytes
     ) -> None:
         record = call.record
         record.ttft_us = int(((exchange.first_byte_at or record.started) - record.started) * 1e6)
@@ -173,8 +175,7 @@ class Exchanges:
             record.error = exchange.attempts[-1].get("error")
         self._accounts.fill(call, exchange, participant)
         exchange.leave(participant)
-        record.status = status
-        self._accounts.settle(call)
+        self._accounts.settle_answer(call, status, body)
 
     async def _stream(
         self, call: Call, exchange: Exchange, participant: Participant
@@ -186,7 +187,7 @@ class Exchanges:
                     record.ttft_us = record.elapsed_us()
                 yield data
             self._settle_stream(call, exchange, participant)
-            end = await self._end_of(exchange, participant)
+            end = await self._end_of(call, exchange, participant)
             if end:
                 yield end
         except Exception:
@@ -207,14 +208,14 @@ class Exchanges:
             record.status, record.error = participant.error.status, participant.error.code
         self._accounts.settle(call)
 
-    async def _end_of(self, exchange: Exchange, participant: Participant) -> bytes:
+    async def _end_of(self, call: Call, exchange: Exchange, participant: Participant) -> bytes:
         """The last bytes of a stream whose call is recorded by now, or the error it ends with.
 
         Raises the error where no event can say it.
         """
         error = participant.error or exchange.error
         try:
-            await self._accounts.durable()
+            await self._accounts.durable(call)
         except AieyeError as unrecorded:
             error = unrecorded
         if error is None:
@@ -222,6 +223,13 @@ class Exchanges:
         if exchange.outcome is None or exchange.outcome.meter is None:
             raise error
         return exchange.outcome.meter.error_frame(_error_object(error))
+
+
+def _other_form(flights: dict[_Form, Exchange], tried: set[_Form]) -> _Form | None:
+    """A form in which the same is being asked. Each is waited for once, so that nobody waits for ever."""
+    return next(
+        (form for form, one in flights.items() if one.is_joinable and form not in tried), None
+    )
 
 
 def _flight_id(plan: Plan) -> FlightId:

@@ -6,7 +6,6 @@ from aieye.access.snapshot import KeyInfo
 from aieye.gateway.client import Head, UpstreamClient, UpstreamResponse
 from aieye.gateway.deadline import Deadline
 from aieye.gateway.dispatch import Outcome
-from aieye.gateway.exchange import without_key
 from aieye.gateway.faults import BrokenOff
 from aieye.gateway.prepare import Plan
 from aieye.gateway.routing import Candidate
@@ -74,8 +73,6 @@ class Upstream:
         deadline: Deadline,
     ) -> Outcome:
         outcome = Outcome(candidate, key, response.status, response.headers)
-        if outcome.request_id is not None and key.secret in outcome.request_id:
-            outcome.request_id = None
         if 300 <= response.status < 400:
             raise BrokenOff("The provider answered with a redirect, which is never followed.")
         kind = header(response.headers, b"content-type") or b""
@@ -86,12 +83,10 @@ class Upstream:
         else:
             if not response.is_whole:
                 deadline.extend(self._idle_seconds, _REST)
-            outcome.body = without_key(
-                await response.read(
-                    MOST_ANSWER_BYTES, lambda: deadline.extend(self._idle_seconds, _REST)
-                ),
-                key,
+            body = await response.read(
+                MOST_ANSWER_BYTES, lambda: deadline.extend(self._idle_seconds, _REST)
             )
+            outcome.body = key.taken_out_of(body)
             response.release()
         return outcome
 

@@ -255,13 +255,12 @@ def beta_of(headers: Iterable[Header]) -> str:
     return b", ".join(one for one in values if not _UNSAFE.search(one)).decode("latin-1")
 
 
-def response_headers(headers: Iterable[Header], secret: str = "") -> list[Header]:
+def response_headers(headers: Iterable[Header], hidden: bytes = b"") -> list[Header]:
     """The provider's headers that come down, the first of a name only. Names are lower case.
 
-    None comes down that holds the `secret` of the key that the provider was asked with.
+    None comes down that holds `hidden`, the secret that the provider was asked with.
     """
     kept: dict[bytes, bytes] = {}
-    hidden = secret.encode()
     for name, value in headers:
         if (
             (name in _RESPONSE_HEADERS or name.startswith(_RESPONSE_FAMILIES))

@@ -25,7 +25,7 @@ from aieye.db.tables import (
     UsageDimension,
     UsageRollup,
 )
-from aieye.ledger.rollups import GRAINS, latency_bin
+from aieye.ledger.rollups import GRAINS, MINUTE, bucket_of, latency_bin
 
 OPEN, DONE, INTERRUPTED = "open", "done", "interrupted"
 EXACT, ESTIMATED, UNKNOWN = "exact", "estimated", "unknown"
@@ -33,6 +33,7 @@ EXACT, ESTIMATED, UNKNOWN = "exact", "estimated", "unknown"
 CLIENT_LEFT = 499
 # Bodies over this are kept compressed.
 COMPRESS_BYTES = 8_192
+_WINDOW_BITS, _MEMORY_LEVEL = 13, 6
 _LONGEST_NAME, _LONGEST_ERROR = 200, 300
 # Combinations of dimensions remembered; the table itself is bounded by what really occurs.
 _MOST_DIMENSIONS = 20_000
@@ -47,12 +48,12 @@ BODIES = Target(
     lambda row: _packed(row),  # noqa: PLW0108 - defined below
 )
 PRICES = Target(PriceSnapshot.__table__, ("id", "body"), ("id",), "ignore")  # type: ignore[arg-type] # as above
-_DIMENSION_NAMES = (
+DIMENSION_NAMES = (
     "token_id", "user_id", "provider_id", "endpoint", "model", "pipeline", "status", "cache",
 )  # fmt: skip
 DIMENSIONS = Target(
     UsageDimension.__table__,  # type: ignore[arg-type] # as above
-    ("id", *_DIMENSION_NAMES),
+    ("id", *DIMENSION_NAMES),
     ("id",),
     "ignore",
 )
@@ -155,6 +156,17 @@ class Book:
         self._writer.put(CALLS, record.id, self._row(record, DONE))
         self._count(record)
 
+    def withhold(self, record: CallRecord, status: int, error: str | None) -> None:
+        """Change what a settled call was answered with: its row may still be on its way, or be there.
+
+        The sums follow: what the call was counted under is taken back, which may leave a sum of no
+        calls at all.
+        """
+        self._count(record, -1)
+        record.status, record.error = status, error
+        self._writer.put(CALLS, record.id, self._row(record, DONE))
+        self._count(record)
+
     def keep_body(
         self, body_id: str, created_at: int, request: bytes | None, response: bytes | None
     ) -> None:
@@ -211,43 +223,33 @@ class Book:
             record.pipeline,
         )
 
-    def _count(self, record: CallRecord) -> None:
+    def _count(self, record: CallRecord, number: int = 1) -> None:
+        """Add a call to the sums of the gathering batch, or take it back (-1)."""
         dimension = self._dimension(record)
         minute = record.created_at // 60_000_000
         latency = record.latency_us or 0
         sums = self._sums.get((minute, dimension))
         if sums is None:
             sums = self._sums[minute, dimension] = [0] * len(_SUMS)
-        sums[0] += 1
-        sums[1] += record.cost_nano is None
-        sums[2] += record.tokens_input or 0
-        sums[3] += record.tokens_cached or 0
-        sums[4] += record.tokens_output or 0
-        sums[5] += record.tokens_reasoning or 0
-        sums[6] += record.cost_nano or 0
-        sums[7] += record.saved_nano or 0
-        sums[8] += latency
+        sums[0] += number
+        sums[1] += number * (record.cost_nano is None)
+        sums[2] += number * (record.tokens_input or 0)
+        sums[3] += number * (record.tokens_cached or 0)
+        sums[4] += number * (record.tokens_output or 0)
+        sums[5] += number * (record.tokens_reasoning or 0)
+        sums[6] += number * (record.cost_nano or 0)
+        sums[7] += number * (record.saved_nano or 0)
+        sums[8] += number * latency
         place = (minute, dimension, latency_bin(latency))
-        self._bins[place] = self._bins.get(place, 0) + 1
+        self._bins[place] = self._bins.get(place, 0) + number
 
     def _dimension(self, record: CallRecord) -> int:
-        values = (
-            record.token_id or 0,
-            record.user_id or 0,
-            record.provider_id or 0,
-            record.endpoint,
-            # A name that nothing answered to is the client's own text: it gets no row of its own.
-            record.model or "",
-            record.pipeline or "",
-            record.status or 0,
-            record.cache,
-        )
+        values = dimension_of(record)
         known = self._dimensions.get(values)
         if known is None:
             if len(self._dimensions) >= _MOST_DIMENSIONS:
                 self._dimensions.clear()
-            raw = blake2b(orjson.dumps(values), digest_size=8).digest()
-            known = self._dimensions[values] = int.from_bytes(raw, "big") >> 1
+            known = self._dimensions[values] = dimension_id(values)
             self._writer.put(DIMENSIONS, known, (known, *values))
         return known
 
@@ -256,12 +258,61 @@ class Book:
         bins, self._bins = self._bins, {}
         for (minute, dimension), amounts in sums.items():
             for grain in GRAINS:
-                bucket = minute * 60 // grain * grain
+                bucket = bucket_of(minute * MINUTE, grain)
                 self._writer.add(ROLLUPS, (grain, bucket, dimension), amounts)
         for (minute, dimension, number), calls in bins.items():
             for grain in GRAINS:
-                bucket = minute * 60 // grain * grain
+                bucket = bucket_of(minute * MINUTE, grain)
                 self._writer.add(LATENCIES, (grain, bucket, dimension, number), (calls,))
+
+
+class Counted(Protocol):
+    """What the sums of a call depend on: its record, or its row."""
+
+    @property
+    def token_id(self) -> int | None: ...
+
+    @property
+    def user_id(self) -> int | None: ...
+
+    @property
+    def provider_id(self) -> int | None: ...
+
+    @property
+    def endpoint(self) -> str: ...
+
+    @property
+    def model(self) -> str | None: ...
+
+    @property
+    def pipeline(self) -> str | None: ...
+
+    @property
+    def status(self) -> int | None: ...
+
+    @property
+    def cache(self) -> str: ...
+
+
+def dimension_of(call: Counted) -> tuple[int | str, ...]:
+    """What a call is counted under, in the order of `DIMENSION_NAMES`."""
+    return (
+        call.token_id or 0,
+        call.user_id or 0,
+        call.provider_id or 0,
+        call.endpoint,
+        # A name that nothing answered to is the client's own text: it gets no row of its own.
+        call.model or "",
+        call.pipeline or "",
+        call.status or 0,
+        call.cache,
+    )
+
+
+def dimension_id(values: tuple[int | str, ...]) -> int:
+    """The id of these values, the same in every process: 63 bits of their hash."""
+    raw = blake2b(orjson.dumps(values), digest_size=8).digest()
+    return int.from_bytes(raw, "big") >> 1
 
 
 def _legal(text: str | None, longest: int) -> str | None:
@@ -284,5 +335,12 @@ def _packed(row: tuple[Any, ...]) -> tuple[Any, ...]:
     body_id, created_at, _, request, response = row
     if len(request or b"") + len(response or b"") <= COMPRESS_BYTES:
         return row
-    texts = (None if text is None else zlib.compress(text, 1) for text in (request, response))
+    texts = (None if text is None else _compressed(text) for text in (request, response))
     return (body_id, created_at, True, *texts)
+
+
+def _compressed(text: bytes) -> bytes:
+    """zlib's form, made with little memory: clearing the usual amount takes longer than the rest,
+    and what repeats in such texts lies close together."""
+    machine = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS, _MEMORY_LEVEL)
+    return machine.compress(text) + machine.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from aieye.telemetry import held_secrets
@@ -14,12 +15,16 @@ _SECRETS = re.compile(
     rb"|(?:\b|(?<=\\[nrt]))sk-[0-9A-Za-z_\-]{12,}"
     rb"|(?<=earer )[0-9A-Za-z_.\-+/=]{16,}"
 )
-# Tokens that were taken over from the original: 40 hexadecimal digits.
+# Tokens as the original made them: 40 hexadecimal digits.
 _OLD_TOKENS = re.compile(rb"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
 _IS_HEXADECIMAL: Final = bytes(b"01"[byte in b"0123456789abcdef"] for byte in range(256))
 # Every fifth byte of 40 in a row is eight in a row: the quick look, then the exact one.
 _STRIDE, _EIGHT, _FORTY = 5, b"1" * 8, b"1" * 40
+_IS_ALPHANUMERIC: Final = bytes(b"01"[chr(byte).isalnum() and byte < 128] for byte in range(256))
 REPLACEMENT = b"[redacted]"
+
+# The tokens that were taken over from the original, by how they begin; people chose some of them.
+_imported: dict[bytes, re.Pattern[bytes]] = {}
 
 
 def redact(body: bytes) -> bytes:
@@ -33,12 +38,29 @@ def redact(body: bytes) -> bytes:
             body = body.replace(secret, REPLACEMENT)
     if is_marked:
         body = _SECRETS.sub(REPLACEMENT, body)
-    if _may_hold_old_token(body):
+    if _may_hold_forty(body, _IS_HEXADECIMAL):
         body = _OLD_TOKENS.sub(REPLACEMENT, body)
+    if _imported and _may_hold_forty(body, _IS_ALPHANUMERIC):
+        for beginning, pattern in _imported.items():
+            if beginning in body:
+                body = pattern.sub(REPLACEMENT, body)
     return body
 
 
-def _may_hold_old_token(body: bytes) -> bool:
-    if _EIGHT not in body[::_STRIDE].translate(_IS_HEXADECIMAL):
+def hide_imported(ends: Iterable[tuple[str, str]]) -> None:
+    """From now on take out the imported tokens that begin and end so, whatever letters they have;
+    they replace those of the call before. No more of them is known, and eight of forty characters
+    in their places are no chance."""
+    _imported.clear()
+    ends_by_beginning: dict[bytes, list[bytes]] = {}
+    for beginning, end in ends:
+        ends_by_beginning.setdefault(beginning.encode(), []).append(end.encode())
+    for raw, found in ends_by_beginning.items():
+        rest = b"|".join(sorted(map(re.escape, found)))
+        _imported[raw] = re.compile(re.escape(raw) + rb"[0-9A-Za-z]{32}(?:" + rest + rb")")
+
+
+def _may_hold_forty(body: bytes, of_kind: bytes) -> bool:
+    if _EIGHT not in body[::_STRIDE].translate(of_kind):
         return False
-    return _FORTY in body.translate(_IS_HEXADECIMAL)
+    return _FORTY in body.translate(of_kind)

@@ -1,26 +1,35 @@
 """What is not kept for ever, and its removal: in small transactions, so that no writer waits long.
 
-Rows of the ledger and the sums by hour and day stay. `AIEYE_LEDGER_RETENTION_DAYS` counts from when
-a text was first kept; with 0 days it is gone at the next pruning, within the hour (to keep none at
-all there is `AIEYE_LEDGER_BODIES=off`). Hits on an old cache entry then show no text.
+Rows of the ledger and the sums by hour and day stay. `AIEYE_LEDGER_RETENTION_DAYS` counts from the
+beginning of the call whose text it is; with 0 days it is gone at the next pruning, within the hour
+(to keep none at all there is `AIEYE_LEDGER_BODIES=off`). Hits on an old cache entry then show no text.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    SQLColumnExpression,
+    and_,
+    delete,
+    exists,
+    func,
+    literal,
+    select,
+    tuple_,
+)
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from aieye.db.chunks import within
 from aieye.db.engine import Database
 from aieye.db.tables import (
     Base,
@@ -37,11 +46,14 @@ from aieye.db.tables import (
 from aieye.db.types import now, to_micros
 from aieye.errors import AieyeError
 from aieye.ledger.rollups import HOUR, MINUTE, MINUTES_KEPT_SECONDS, bucket_of
+from aieye.ledger.texts import remove_texts
 from aieye.settings import Settings
 
 log = structlog.get_logger()
 
+# What one transaction removes.
 CHUNK_ROWS = 500
+CHUNK_BYTES = 16 * 2**20
 INTERVAL_SECONDS = 3600.0
 ONE_DAY = timedelta(days=1)
 # Between two chunks, so that whoever waits for the write lock gets it.
@@ -52,12 +64,14 @@ Key = tuple[InstrumentedAttribute[Any], ...]
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """Which rows of a table go. `order` is an indexed column, so that finding them is cheap."""
+    """Which rows of a table go. `order` is an indexed column, so that finding them is cheap, and
+    `size` what a row holds in bytes, where that may be much."""
 
     table: type[Base]
     key: Key
     order: InstrumentedAttribute[Any]
     is_old: ColumnElement[bool]
+    size: SQLColumnExpression[int] = literal(0)  # noqa: RUF009 - immutable
 
 
 async def keep_pruning(database: Database, settings: Settings) -> None:
@@ -76,8 +90,9 @@ async def keep_pruning(database: Database, settings: Settings) -> None:
 async def prune(database: Database, settings: Settings) -> dict[str, int]:
     """Remove what is past its time; how many rows went, by table. Raises `DatabaseUnavailable`."""
     moment = now()
-    counts: dict[str, int] = {}
-    for rule in _rules(moment, settings):
+    texts_until = moment - timedelta(days=settings.ledger_retention_days)
+    counts = {CallBody.__tablename__: await remove_texts(database, texts_until)}
+    for rule in _rules(moment):
         removed = 0
         while (count := await _remove_chunk(database, rule)) > 0:
             removed += count
@@ -86,20 +101,22 @@ async def prune(database: Database, settings: Settings) -> dict[str, int]:
     return counts
 
 
-def _rules(moment: datetime, settings: Settings) -> Iterator[_Rule]:
-    texts_until = moment - timedelta(days=settings.ledger_retention_days)
+def _rules(moment: datetime) -> Iterator[_Rule]:
     day_ago = moment - ONE_DAY
-    # A text that a cache entry still gives is moved into the entry first (`_hand_over`).
-    yield _Rule(CallBody, (CallBody.id,), CallBody.created_at, CallBody.created_at <= texts_until)
     yield _Rule(
         IdempotentCall,
         (IdempotentCall.token_id, IdempotentCall.path, IdempotentCall.key),
         IdempotentCall.created_at,
         IdempotentCall.created_at <= day_ago,
+        func.coalesce(func.length(IdempotentCall.body), 0),
     )
     # The totals of the cache follow by the database's own triggers, in the same transaction.
     yield _Rule(
-        CacheEntry, (CacheEntry.id,), CacheEntry.expires_at, CacheEntry.expires_at <= moment
+        CacheEntry,
+        (CacheEntry.id,),
+        CacheEntry.expires_at,
+        CacheEntry.expires_at <= moment,
+        CacheEntry.size_bytes,
     )
     yield _Rule(Session, (Session.digest,), Session.expires_at, Session.expires_at <= moment)
     yield _Rule(
@@ -130,25 +147,21 @@ def _old_minutes(moment: datetime) -> Iterator[_Rule]:
 
 
 async def _remove_chunk(database: Database, rule: _Rule) -> int:
-    async with database.write() as session:
-        chosen = select(*rule.key).where(rule.is_old).order_by(rule.order).limit(CHUNK_ROWS)
-        if rule.table is CallBody:
-            await _hand_over(session, chosen)
-        result = await session.execute(delete(rule.table).where(tuple_(*rule.key).in_(chosen)))
-        return int(result.rowcount)  # type: ignore[attr-defined] # a DML result has it
-
-
-async def _hand_over(session: AsyncSession, chosen: Select[Any]) -> None:
-    """Give the texts that go to the cache entries that still need them."""
-    statement = (
-        select(CacheEntry.id, CallBody)
-        .join(CallBody, CallBody.id == CacheEntry.body_id)
-        .where(CallBody.id.in_(chosen))
+    # What another process is removing at this moment is left to it.
+    chosen = (
+        select(rule.size, *rule.key)
+        .where(rule.is_old)
+        .order_by(rule.order)
+        .limit(CHUNK_ROWS)
+        .with_for_update(skip_locked=True)
     )
-    for entry_id, body in (await session.execute(statement)).all():
-        texts = {"request": body.request or b"", "body": body.response or b""}
-        if body.is_compressed:
-            texts = {name: zlib.decompress(text) if text else b"" for name, text in texts.items()}
-        await session.execute(
-            update(CacheEntry).where(CacheEntry.id == entry_id).values(**texts, body_id=None)
-        )
+    async with database.write() as session:
+        rows = await session.execute(chosen)
+        keys = within(((tuple(key), size) for size, *key in rows), CHUNK_BYTES)
+        if keys:
+            await session.execute(
+                delete(rule.table)
+                .where(tuple_(*rule.key).in_(keys))
+                .execution_options(synchronize_session=False)
+            )
+        return len(keys)

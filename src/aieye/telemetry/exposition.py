@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from aieye.telemetry.metrics import LATENCY_BOUNDS, Metrics, Series, SeriesKey, Watched
@@ -27,6 +28,33 @@ def expose(metrics: Metrics) -> tuple[bytes, str]:
     registry = CollectorRegistry()
     registry.register(_Collector(metrics))
     return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def merge(texts: Mapping[str, bytes]) -> tuple[bytes, str]:
+    """The texts of several workers as one, each sample with its worker's name."""
+    families: dict[str, Metric] = {}
+    for worker, text in texts.items():
+        for found in text_string_to_metric_families(text.decode()):
+            family = families.setdefault(
+                found.name, Metric(found.name, found.documentation, found.type)
+            )
+            for sample in found.samples:
+                labels = {**sample.labels, "worker": worker}
+                family.add_sample(sample.name, labels, sample.value)
+    registry = CollectorRegistry()
+    registry.register(_Merged(families.values()))
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+class _Merged(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
 
 
 class _Collector(Collector):

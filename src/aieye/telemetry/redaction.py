@@ -52,9 +52,9 @@ _held: list[bytes] = []
 
 def hide_secrets(secrets: Iterable[str]) -> None:
     """From now on take exactly these out of every log line, whatever their form; they replace
-    those of the call before. Meant for the providers' keys that the process holds."""
+    those of the call before. Meant for the providers' keys that the process holds; "" is none."""
     # The longest first: of two where one begins the other, nothing may be left over.
-    texts = sorted({text for text in secrets if len(text) >= _SHORTEST_SECRET}, key=len)[::-1]
+    texts = sorted(set(secrets) - {""}, key=len)[::-1]
     _held[:] = [text.encode() for text in texts]
     _known.clear()
     if texts:

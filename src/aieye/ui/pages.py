@@ -15,7 +15,9 @@ from aieye import __version__
 from aieye.access.sessions import SESSION_COOKIE, SignedIn, find_session
 from aieye.errors import AieyeError
 from aieye.headers import TrustedProxies, client_ip
+from aieye.program import program
 from aieye.state import State
+from aieye.telemetry import denials
 from aieye.ui import static
 
 
@@ -48,7 +50,9 @@ def page(
     """The page that `template` makes of `values`."""
     state = get_state(request)
     html = _templates().get_template(template).render(
-        signed_in=signed_in, is_demo=state.directory.is_demo, version=__version__, **values
+        signed_in=signed_in, is_demo=state.directory.is_demo,
+        is_demo_forced=state.directory.is_demo and not state.directory.is_keyless, version=__version__,
+        aieye=program(), **values
     )  # fmt: skip
     return HTMLResponse(html, status, dict(headers or {}))
 
@@ -78,6 +82,9 @@ class PageRoute(APIRoute):
 
 def render_error(request: Request, error: AieyeError) -> Response:
     """An error as the one who asked can read it."""
+    if error.status == 403:
+        path, ip = request.scope["path"], client_address(request)
+        denials.note(error.status, error.code, method=request.method, path=path, ip=ip)
     headers = {name: value for name, value in error.headers.items() if name != "WWW-Authenticate"}
     if wants_json(request):
         return JSONResponse({"detail": error.message}, error.status, headers)

@@ -5,7 +5,7 @@ What a provider sent is never serialised again: frames are forwarded, cut out or
 and unchanged.
 """
 
-from aieye.gateway.sse.dialect import Dialect, error_frame
+from aieye.gateway.sse.dialect import Dialect, error_frame, number_after
 from aieye.gateway.sse.frames import Event, iter_events
 from aieye.gateway.sse.meter import StreamMeter
 from aieye.gateway.sse.splitter import EventTooLarge, FrameSplitter
@@ -18,4 +18,5 @@ __all__ = [
     "StreamMeter",
     "error_frame",
     "iter_events",
+    "number_after",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, Literal
 
 import orjson
@@ -23,6 +24,16 @@ OTHER_ENDS: Final = frozenset(
 )
 CONTENT_ENDINGS: Final = (".delta", ".partial_image", ".segment")
 """How the types of events end that carry what was generated."""
+
+
+# What a model writes has its quotes escaped: it is never taken for a number of the stream.
+_NUMBER: Final = re.compile(rb'"sequence_number": ?([0-9]{1,15})')
+
+
+def number_after(frames: bytes) -> int:
+    """The `sequence_number` of the event that follows these of a Responses stream; 0 for the first."""
+    found = _NUMBER.findall(frames)
+    return int(found[-1]) + 1 if found else 0
 
 
 def error_frame(dialect: Dialect, error: dict[str, Any], *, sequence_number: int = 0) -> bytes:

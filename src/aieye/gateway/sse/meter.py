@@ -8,9 +8,8 @@ from aieye.gateway.sse.dialect import DONE, Dialect, error_frame
 from aieye.gateway.sse.frames import CR, frame_end, iter_events
 from aieye.gateway.sse.likeness import Likeness
 from aieye.gateway.sse.observer import StreamObserver, Verdict
-from aieye.gateway.sse.payload import load_object
+from aieye.gateway.sse.payload import BACKSLASH, load_object
 from aieye.gateway.sse.splitter import EventTooLarge, FrameSplitter
-from aieye.gateway.sse.template import BACKSLASH
 
 # Looked up once: an attribute of an enumeration costs as much as the rest of a verdict.
 _ORDINARY, _USAGE, _END = Verdict.ORDINARY, Verdict.USAGE, Verdict.END
@@ -110,7 +109,7 @@ class StreamMeter(StreamObserver):
 
     def _relay(self, frames: bytes) -> bytes:
         """Observe complete frames in order; return them less what is withheld or held back."""
-        is_plain = BACKSLASH not in frames and CR not in frames
+        is_plain = BACKSLASH not in frames and CR not in frames and frames.isascii()
         position = self._skim(frames, 0, is_plain)
         forwarded = frames if position == len(frames) else self._read(frames, position, is_plain)
         self._offset += len(frames)
@@ -144,7 +143,7 @@ class StreamMeter(StreamObserver):
         position, count, text_size = self._likeness.skim(frames, position, is_plain=is_plain)
         self.events += count
         self.deltas += count
-        self.text_bytes += text_size
+        self.text_size += text_size
         return position
 
     def _withholds(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aieye.gateway.sse.dialect import CONTENT_ENDINGS, DONE, OTHER_ENDS, RESPONSE_ENDS, Dialect
 from aieye.gateway.sse.frames import BOM, read_frame
-from aieye.gateway.sse.payload import choice_delta, load_object, text_bytes
+from aieye.gateway.sse.payload import choice_delta, load_object, size_of_texts
 from aieye.gateway.usage import Usage, is_complete, latest_usage, normalise_usage
 
 
@@ -34,8 +34,8 @@ class StreamObserver:
     - `model`, `upstream_id`: as the first frame that names them says.
     - `error`: the first error event's object; `error_before_content`: nothing was generated yet.
     - `has_content`: text, a tool call or reasoning has been seen, not only a role.
-    - `deltas`: events that carried such; `text_bytes`: about how many bytes of UTF-8 their texts had;
-      `events`: all events. For estimates where no usage comes.
+    - `deltas`: events that carried such; `text_size`: about how long their texts were
+      (`aieye.gateway.usage.text_size`); `events`: all events. For estimates where no usage comes.
     """
 
     __slots__ = (
@@ -52,7 +52,7 @@ class StreamObserver:
         "has_content",
         "model",
         "reported",
-        "text_bytes",
+        "text_size",
         "upstream_id",
         "usage",
         "usage_span",
@@ -70,7 +70,7 @@ class StreamObserver:
         self.has_content = False
         self.events = 0
         self.deltas = 0
-        self.text_bytes = 0
+        self.text_size = 0
         self._dialect = dialect
         self._valid = True
         self._usage_frames = 0
@@ -146,7 +146,7 @@ class StreamObserver:
             for key, value in delta.items():
                 if value and key != "role":
                     content = True
-                    text += text_bytes(key, value)
+                    text += size_of_texts(key, value)
         if content:
             self._count(text)
         return _ORDINARY if content and not used else _PASS
@@ -166,7 +166,7 @@ class StreamObserver:
             return _END
         delta = event.get("delta", True)
         if delta and kind.endswith(CONTENT_ENDINGS):
-            self._count(text_bytes("delta", delta))
+            self._count(size_of_texts("delta", delta))
             return _PASS if used else _ORDINARY
         if kind == "response.output_item.done":
             self.has_content = True
@@ -207,7 +207,7 @@ class StreamObserver:
     def _count(self, text_size: int) -> None:
         self.has_content = True
         self.deltas += 1
-        self.text_bytes += text_size
+        self.text_size += text_size
 
     def _fail(self, error: dict[str, Any]) -> None:
         if self.error is None:

@@ -7,6 +7,10 @@ from typing import Any, Final
 
 import orjson
 
+from aieye.gateway.usage import text_size, utf8_size
+
+BACKSLASH: Final = 0x5C
+
 TEXT_KEYS: Final = frozenset(
     {"arguments", "content", "delta", "input", "reasoning", "reasoning_content", "refusal", "text"}
 )
@@ -27,29 +31,28 @@ def choice_delta(choice: object) -> dict[str, Any] | None:
     return delta if isinstance(delta, dict) else None
 
 
-def text_bytes(key: str, value: object) -> int:
-    """How many bytes of generated text the value of `key` in a delta holds, at any depth."""
+def size_of_texts(key: str, value: object) -> int:
+    """How long the generated texts in the value of `key` in a delta are, at any depth."""
     if isinstance(value, str):
-        return _utf8_size(value) if key in TEXT_KEYS else 0
+        return text_size(value) if key in TEXT_KEYS else 0
     if isinstance(value, list):
-        return sum(text_bytes(key, item) for item in value)
+        return sum(size_of_texts(key, item) for item in value)
     if isinstance(value, dict):
-        return sum(text_bytes(inner, item) for inner, item in value.items())
+        return sum(size_of_texts(inner, item) for inner, item in value.items())
     return 0
 
 
-def escape_bytes(written: bytes) -> int:
-    """About how many bytes longer JSON strings are as they are written than the text in them.
+def size_as_written(written: bytes) -> int:
+    """About how long (`text_size`) the text is that JSON strings stand for.
 
-    Many providers write every letter beyond ASCII as an escape of six bytes; most of these letters
-    have three in UTF-8.
+    Many providers write every letter beyond ASCII as an escape of six bytes; those up to U+07FF count
+    one, most others three.
     """
-    escapes = written.count(b"\\") - written.count(b"\\\\")
-    return escapes + 2 * written.count(b"\\u")
-
-
-def _utf8_size(text: str) -> int:
-    return len(text.encode(errors="surrogatepass"))
+    size = utf8_size(written)
+    if BACKSLASH in written:
+        size -= written.count(b"\\") - written.count(b"\\\\")
+        size -= 2 * written.count(b"\\u") + 2 * written.count(b"\\u0")
+    return size
 
 
 def _load(data: bytes) -> Any:

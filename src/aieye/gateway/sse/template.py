@@ -8,12 +8,11 @@ from itertools import chain
 from typing import Final
 
 from aieye.gateway.sse.frames import CR
-from aieye.gateway.sse.payload import TEXT_KEYS, escape_bytes
+from aieye.gateway.sse.payload import BACKSLASH, TEXT_KEYS, size_as_written
 
 Likes = tuple[int, int, int]
-"""Frames that are like one before: where they end, how many, and about how many bytes of text."""
+"""Frames that are like one before: where they end, how many, and about how long their texts are."""
 
-BACKSLASH: Final = 0x5C
 # After so many like frames the next ones are read at once, where there are enough bytes to gain by
 # it; at most this many times the bytes that were like so far, so that the work stays linear.
 _SINGLES: Final = 4
@@ -72,19 +71,19 @@ class Template:
     def match(self, frames: bytes, start: int, *, is_plain: bool) -> Likes:
         """Read the frames from `start` on, up to the first that is not like this one.
 
-        `is_plain`: they hold no backslash and no CR, so that a string ends at the next quote and
-        its text is as long as it is written.
+        `is_plain`: they hold no backslash, no CR and nothing beyond ASCII, so that a string ends at
+        the next quote and its text is as long as it is written.
         """
         startswith, find = frames.startswith, frames.find
         head, head_length, holes = self._head, self._head_length, self._holes
         end, row_at = start, _SINGLES
-        count = text_bytes = 0
+        count = text_size = 0
         while startswith(head, end):
             if count >= row_at and len(frames) - end >= _ROW_BYTES:
                 if row := self._match_row(frames, end, (end - start) * _FARTHER):
                     end, more, more_text = row
                     count += more
-                    text_bytes += more_text
+                    text_size += more_text
                     continue
                 row_at = 2 * count
             at = end + head_length
@@ -98,18 +97,17 @@ class Template:
                     if BACKSLASH in filling or CR in filling:
                         filling = _string(frames, at, line_end)
                         stop = at + len(filling)
-                        text -= escape_bytes(filling)
                 if stop <= at or not startswith(literal, stop):
-                    return end, count, text_bytes
+                    return end, count, text_size
                 if kind == _TEXT:
-                    text += stop - at
+                    text += stop - at if is_plain else size_as_written(frames[at:stop])
                 elif kind == _NUMBER and not frames[at:stop].isdigit():
-                    return end, count, text_bytes
+                    return end, count, text_size
                 at = stop + length
             end = at
             count += 1
-            text_bytes += text
-        return end, count, text_bytes
+            text_size += text
+        return end, count, text_size
 
     def _match_row(self, frames: bytes, start: int, most_bytes: int) -> Likes | None:
         """Read the frames from `start` on as far as they have this one's shape.
@@ -128,7 +126,7 @@ class Template:
         if not frames.startswith(rebuilt, start):
             return None
         texts = [fillings[place::holes] for place, kind in enumerate(self._kinds) if kind == _TEXT]
-        return start + len(rebuilt), len(rows), sum(map(_text_bytes, texts))
+        return start + len(rebuilt), len(rows), sum(map(_size_of_row, texts))
 
     def _prepare_row(self) -> _Row:
         lengths = tuple(map(len, self._literals))
@@ -160,7 +158,7 @@ def _string(frames: bytes, start: int, line_end: int) -> bytes:
     return match[0] if match else b""
 
 
-def _text_bytes(written: tuple[bytes, ...]) -> int:
-    """About how many bytes the texts have that these strings stand for."""
+def _size_of_row(written: tuple[bytes, ...]) -> int:
+    """About how long the texts are together that these strings stand for."""
     lines = b"\n".join(written)  # an escape must not be made of two texts
-    return len(lines) - len(written) + 1 - escape_bytes(lines)
+    return size_as_written(lines) - len(written) + 1

@@ -16,7 +16,7 @@ from aieye.gateway.usage.answer import (
 from aieye.gateway.usage.estimate import estimate_usage
 from aieye.gateway.usage.figures import MAX_TOKENS, Usage, UsageExtras
 from aieye.gateway.usage.normalise import latest_usage, normalise_usage
-from aieye.gateway.usage.tokens import count_tokens, estimate_tokens
+from aieye.gateway.usage.tokens import count_tokens, estimate_tokens, text_size, utf8_size
 
 __all__ = [
     "FINISH_COMPLETE",
@@ -31,5 +31,7 @@ __all__ = [
     "is_error_body",
     "latest_usage",
     "normalise_usage",
+    "text_size",
     "usage_of_body",
+    "utf8_size",
 ]

@@ -7,10 +7,10 @@ from typing import Any, Final
 import orjson
 
 from aieye.gateway.usage.figures import MAX_TOKENS, Usage, UsageExtras
-from aieye.gateway.usage.tokens import count_tokens, estimate_tokens
+from aieye.gateway.usage.tokens import count_tokens, estimate_tokens, utf8_size
 
 _TOKENS_OF_A_MESSAGE: Final = 3
-_CHARACTERS_OF_A_TOKEN: Final = 6
+_SIZE_OF_A_TOKEN: Final = 6
 _INPUT_FIELDS: Final = ("messages", "input", "prompt", "instructions", "instruction", "system")
 _SCHEMA_FIELDS: Final = ("tools", "functions", "response_format", "text")
 _TEXT_KEYS: Final = frozenset(
@@ -18,18 +18,18 @@ _TEXT_KEYS: Final = frozenset(
 )
 
 
-def estimate_usage(request: dict[str, Any], *, deltas: int, output_chars: int) -> Usage:
+def estimate_usage(request: dict[str, Any], *, deltas: int, output_size: int) -> Usage:
     """Estimate what a call used of which no provider says anything.
 
     Input is the request's texts by `count_tokens` and 3 tokens for each message (OpenAI's framing);
     a token id counts one; tools and schemas count by their JSON; images, audio and files are not
     counted. Output is the number of content deltas that were seen when they came a token at a time,
-    that is, with at most `_CHARACTERS_OF_A_TOKEN` characters each on average; else four characters
-    a token. A plain answer has no deltas.
+    that is, with at most `_SIZE_OF_A_TOKEN` each on average; else by `estimate_tokens` of
+    `output_size` (`text_size`). A plain answer has no deltas.
     """
     return Usage(
         input=min(_input_tokens(request), MAX_TOKENS),
-        output=min(_output_tokens(deltas, output_chars), MAX_TOKENS),
+        output=min(_output_tokens(deltas, output_size), MAX_TOKENS),
         estimated=True,
         extras=_spoken(request),
     )
@@ -59,16 +59,16 @@ def _schema_tokens(schema: object) -> int:
     if not isinstance(schema, list | dict):
         return 0
     try:
-        return estimate_tokens(len(orjson.dumps(schema)))
+        return estimate_tokens(utf8_size(orjson.dumps(schema)))
     except TypeError:  # a number beyond 64 bits, a text that is no Unicode: not worth a guess
         return 0
 
 
-def _output_tokens(deltas: int, output_chars: int) -> int:
+def _output_tokens(deltas: int, output_size: int) -> int:
     """Estimate the tokens of an output; see `estimate_usage`."""
-    if deltas > 0 and output_chars <= deltas * _CHARACTERS_OF_A_TOKEN:
+    if deltas > 0 and output_size <= deltas * _SIZE_OF_A_TOKEN:
         return deltas
-    return estimate_tokens(output_chars)
+    return estimate_tokens(output_size)
 
 
 def _spoken(request: dict[str, Any]) -> UsageExtras | None:

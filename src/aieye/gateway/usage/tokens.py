@@ -11,11 +11,30 @@ _COUNTED_SLICE: Final = 50_000
 _MAX_COUNTED_CHARACTERS: Final = 400_000
 
 
-def estimate_tokens(size: int) -> int:
-    """Estimate the tokens of a text of `size` bytes of UTF-8: four bytes a token, rounded up.
+# The first bytes of letters that UTF-8 writes with two: Cyrillic, Greek, Arabic, Hebrew, accents.
+TWO_BYTE_LEADS: Final = bytes(range(0xC2, 0xE0))
 
-    The rule of thumb is OpenAI's (four characters of English a token); taken by bytes it also holds
-    roughly for scripts whose letters take two or three bytes and about a token each.
+
+def utf8_size(text: bytes) -> int:
+    """The size of a text by which its tokens are estimated.
+
+    It is characters for alphabets, whose tokens are several letters, and bytes for scripts of three
+    bytes a character and more, Chinese and Japanese above all, whose tokens are about one.
+    """
+    return len(text) if text.isascii() else len(text.translate(None, TWO_BYTE_LEADS))
+
+
+def text_size(text: str) -> int:
+    """`utf8_size` of a text; it may hold half surrogate pairs."""
+    return len(text) if text.isascii() else utf8_size(text.encode("utf-8", "surrogatepass"))
+
+
+def estimate_tokens(size: int) -> int:
+    """Estimate the tokens of a text of `size` (`text_size`): four a token, rounded up.
+
+    The rule of thumb is OpenAI's (four characters of English a token). Of one text in eleven
+    languages, counted with the tokenizer of its newer models, it made 0.6 to 1.5 times the tokens, and
+    2.4 times for Hindi; by bytes alone Russian came to 1.8, by characters alone Chinese to 0.3.
     """
     return (size + 3) // 4 if size > 0 else 0
 
@@ -28,7 +47,7 @@ def count_tokens(text: str) -> int:
     """
     encoding = _encoding()
     if encoding is None or len(text) > _MAX_COUNTED_CHARACTERS:
-        return estimate_tokens(_utf8_size(text))
+        return estimate_tokens(text_size(text))
     return sum(
         len(encoding.encode_ordinary(text[start : start + _COUNTED_SLICE]))
         for start in range(0, len(text), _COUNTED_SLICE)
@@ -49,7 +68,3 @@ def _encoding() -> _Encoding | None:
     except ImportError:
         return None
     return cast(_Encoding, package.get_encoding("o200k_base"))
-
-
-def _utf8_size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -337,6 +337,8 @@ def _sums_of(
         .where(table.grain == span.grain)
         .where(table.bucket >= span.start, table.bucket < span.stop, *question.conditions)
         .group_by(*columns)
+        # Calls may have been taken back (`Book.withhold`).
+        .having(func.sum(table.calls) != 0)
     )
 
 
