@@ -3,7 +3,11 @@
 import sqlalchemy as sa
 from alembic import op
 
+<<<<<<< HEAD:migrations/versions/0005_pipelines.py
 revision = "0005"
+=======
+revision = "0010"
+>>>>>>> funcs:migrations/versions/0010_pipelines.py
 down_revision = "0004"
 branch_labels = None
 depends_on = None

@@ -56,8 +56,8 @@ def test_what_is_registered_beside_a_server_reaches_each_of_its_processes(
         "AIEYE_FUNCS_DIR": str(funcs),
         "AIEYE_WORKERS": "1" if database_kind == "sqlite" else "2",
     }
-    server = start_server(environment)
     token = installation.add_token("admin")
+    server = start_server(environment)
     _until(lambda: "uppercase" in _shown(server, token))
     assert "greet" not in _shown(server, token)
     assert aieye("funcs", "sync", environment=environment).returncode == 0

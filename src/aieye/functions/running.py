@@ -43,6 +43,7 @@ async def run_on_loop(
         async with limit:
             return to_json(await _invoke(function)(_copied(arguments), context))
     except BaseException as error:
+        # The function's own code, unless it was its time or its caller that ended it.
         if limit.expired():
             raise FunctionTimeout(seconds) from error
         if task.cancelling() > cancelled_before:
