@@ -6,7 +6,6 @@ from alembic import op
 <<<<<<< HEAD:migrations/versions/0005_pipelines.py
 revision = "0005"
 =======
-revision = "0010"
 >>>>>>> funcs:migrations/versions/0010_pipelines.py
 down_revision = "0004"
 branch_labels = None
