@@ -43,6 +43,7 @@ async def run_on_loop(
         async with limit:
             return to_json(await _invoke(function)(_copied(arguments), context))
     except BaseException as error:
+        # As above; what cancels the run itself goes on up.
         if limit.expired():
             raise FunctionTimeout(seconds) from error
         if task.cancelling() > cancelled_before:

@@ -92,6 +92,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function)
     except Exception as error:
+        # What a file says of its types is code of its own, which may raise anything.
         raise Unfit(f"its annotations cannot be read: {type(error).__name__}: {error}") from error
 
 
