@@ -3,10 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-<<<<<<< HEAD:migrations/versions/0005_pipelines.py
 revision = "0005"
-=======
->>>>>>> funcs:migrations/versions/0010_pipelines.py
 down_revision = "0004"
 branch_labels = None
 depends_on = None

@@ -22,7 +22,7 @@ from aieye.access.cipher import Cipher
 from aieye.access.directory import Directory
 from aieye.access.setup import FirstStart, first_start
 from aieye.access.snapshot import ProviderInfo, Snapshot
-from aieye.api import admin, health, originals
+from aieye.api import admin, health, original_pipelines, originals
 from aieye.api.deps import assert_every_route_has_a_policy
 from aieye.api.idempotency import Idempotency
 from aieye.api.openai import STOP_SECONDS, OpenAIEndpoint
@@ -46,6 +46,8 @@ from aieye.ledger.book import Book
 from aieye.ledger.interrupted import keep_beating, mark_interrupted
 from aieye.ledger.redact import hide_imported
 from aieye.ledger.retention import keep_pruning
+from aieye.pipeline.model_calls import ModelCalls
+from aieye.pipeline.running import Pipelines
 from aieye.settings import Settings, load_settings
 from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
@@ -132,7 +134,7 @@ class _Service:
             openapi_url=None,
             redirect_slashes=False,
         )
-        for module in (originals, admin, health, auth, home):
+        for module in (originals, original_pipelines, admin, health, auth, home):
             app.include_router(module.router)
         static.mount(app)
         # The request's id, which the handlers of errors add around it, is in its refusals too.
@@ -232,6 +234,11 @@ async def running(
         stack.push_async_callback(functions.close)
         await functions.start()
         directory.on_change(lambda _snapshot: functions.notice())
+        relay = Relay(settings, gateway, Owned(database, writer))
+        pipelines = Pipelines(
+            settings, database, directory, functions, ModelCalls(relay, gateway, metrics),
+            presence.instance_id,
+        )  # fmt: skip
         state = State(
             settings=settings,
             database=database,
@@ -240,8 +247,10 @@ async def running(
             writer=writer,
             cache=cache,
             gateway=gateway,
-            relay=Relay(settings, gateway, Owned(database, writer)),
+            relay=relay,
             functions=functions,
+            pipelines=pipelines,
+            function_catalogue=pipelines.catalogue,
             metrics=metrics,
         )
         background = Background()

@@ -16,6 +16,7 @@ from aieye.functions.service import Functions
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.pipeline.language.catalogue import Catalogue
+from aieye.pipeline.running import Pipelines
 from aieye.settings import Settings
 from aieye.telemetry.colleagues import Colleagues
 from aieye.telemetry.lag import LoopLag
@@ -35,6 +36,7 @@ class State:
     gateway: Gateway
     relay: Relay
     functions: Functions
+    pipelines: Pipelines
     metrics: Metrics = field(default_factory=Metrics)
     lag: LoopLag = field(default_factory=LoopLag)
     # The registered functions as pipelines are checked against them, by name.

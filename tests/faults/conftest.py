@@ -17,6 +17,7 @@ from aieye.gateway import circuits, dispatch, retry
 from aieye.ledger.pricing import PriceBook
 from tests.fakes.upstream import FakeUpstream
 from tests.faults.harness import Gateway, StartGateway, settings_for
+from tests.faults.house import FUNCTIONS, House, echo
 from tests.servers import DatabaseKind
 
 
@@ -104,3 +105,19 @@ def full_port() -> Iterator[int]:
             waiting.connect_ex(("127.0.0.1", port))
         time.sleep(0.05)
         yield port
+
+
+@pytest.fixture
+async def house(
+    tmp_path: Path, start_gateway: StartGateway, upstream: FakeUpstream
+) -> AsyncIterator[House]:
+    """A service with functions, and whoever saves prompts and pipelines there."""
+    upstream.default = echo
+    directory = tmp_path / "funcs"
+    directory.mkdir()
+    (directory / "custom_house.py").write_text(FUNCTIONS)
+    gateway = await start_gateway(funcs_dir=directory)
+    async with gateway.make_client(await gateway.add_token(scope="admin")) as admin:
+        synced = (await admin.post("/api/v1/functions/sync")).json()
+        assert synced["failed"] == []
+        yield House(gateway, admin)

@@ -265,6 +265,7 @@ class Gateway:
         """Revoke a token, as the administrators' API does."""
         grant = self.state.directory.find_grant(token)
         assert grant is not None
+        assert grant.token_id is not None
         async with self.state.database.write() as session:
             await disable_token(session, grant.token_id, actor=SYSTEM)
         await self.state.directory.refresh()

@@ -297,6 +297,7 @@ async def test_an_old_token_goes_on_working_and_is_taken_once(
     await directory.refresh()
     grant = directory.find_grant(OLD_TOKEN)
     assert grant is not None
+    assert grant.token_id is not None
     with pytest.raises(Conflict):
         await take(OLD_TOKEN)
     async with database.write() as session:

@@ -29,6 +29,7 @@ from aieye.access.snapshot import (
     USER,
     Grant,
     KeyInfo,
+    PipelineInfo,
     ProviderInfo,
     RouteInfo,
     RouteTarget,
@@ -37,6 +38,7 @@ from aieye.access.snapshot import (
 from aieye.db.engine import Database
 from aieye.db.tables import (
     InstallationSecret,
+    Pipeline,
     PriceOverride,
     Provider,
     ProviderKey,
@@ -167,6 +169,7 @@ class Directory:
                 for price in prices
             ),
             old_tokens=await _load_old_tokens(session),
+            pipelines=await _load_pipelines(session),
         )
 
     async def _load_providers(
@@ -296,5 +299,28 @@ async def _load_routes(session: AsyncSession) -> Mapping[str, RouteInfo]:
                 ),
             )
             for row in await session.scalars(select(Route))
+        }
+    )
+
+
+async def _load_pipelines(session: AsyncSession) -> Mapping[str, PipelineInfo]:
+    rows = await session.execute(
+        select(
+            Pipeline.id,
+            Pipeline.name,
+            Pipeline.user_id,
+            Pipeline.is_shared,
+            Pipeline.served_version,
+            Pipeline.created_at,
+        )
+        .where(Pipeline.deleted_at.is_(None))
+        .order_by(Pipeline.id)
+    )
+    return MappingProxyType(
+        {
+            name: PipelineInfo(
+                id_, name, user_id, is_shared, version, to_micros(created_at) // 1_000_000
+            )
+            for id_, name, user_id, is_shared, version, created_at in rows
         }
     )

@@ -28,9 +28,12 @@ DEMO_ID = 0
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a valid token allows: the caller of a request, as the gateway knows it."""
+    """What a valid token allows: the caller of a request, as the gateway knows it.
 
-    token_id: int
+    Whoever is signed in and calls a pipeline has no token: `token_id` is None then.
+    """
+
+    token_id: int | None
     token_name: str
     user_id: int
     user: str
@@ -109,6 +112,19 @@ class RouteInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class PipelineInfo:
+    """A saved pipeline as its callers know it; `version` is the one that runs."""
+
+    id: int
+    name: str
+    user_id: int
+    is_shared: bool
+    version: int
+    # Seconds since 1970.
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything the gateway decides by, as of one revision."""
 
@@ -123,6 +139,8 @@ class Snapshot:
     prices: tuple[Mapping[str, Any], ...]
     # How the imported tokens begin and end, of which no more is known; disabled ones too.
     old_tokens: tuple[tuple[str, str], ...] = ()
+    # Those that are not deleted, by name, the oldest first.
+    pipelines: Mapping[str, PipelineInfo] = field(default_factory=dict)
 
 
 EMPTY = Snapshot(-1, 0, {}, {}, {}, {}, {}, None, ())

@@ -89,6 +89,7 @@ class Idempotency:
 
         Raises `KeyReused`, `KeyInFlight`, and whatever `answer` does.
         """
+        assert call.grant.token_id is not None, "all callers of /v1 have a token"
         place = (call.grant.token_id, _short(path.removesuffix("/")), _checked(key))
         digest = BodyDigest(header(call.headers, b"content-type") or b"")
         if (upload := call.upload) is not None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
@@ -15,13 +14,14 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from aieye.access.snapshot import SCOPES, Grant
-from aieye.api.bodies import ClientGone, read_body
-from aieye.api.openai import SLOW_SECONDS, STOPPED, STOPPING, ShuttingDown
+from aieye.api.bodies import read_body
+from aieye.api.openai import SLOW_SECONDS, STOPPED
 from aieye.api.rendering import note_denial
+from aieye.api.waiting import unless_gone
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.key import read_object, write_json
 from aieye.errors import AieyeError, InvalidRequest, Unauthenticated
-from aieye.gateway.calls import LEFT, Call, Reply
+from aieye.gateway.calls import LEFT, Call
 from aieye.gateway.faults import UpstreamError
 from aieye.gateway.service import CacheMiss
 from aieye.gateway.wire import CHAT, COMPLETIONS, EDITS, Header, Match, header
@@ -63,7 +63,7 @@ async def _answer(request: Request, endpoint: str, *, only_cached: bool) -> Resp
     grant: Grant | None = None
     state.metrics.began()
     try:
-        grant = _grant(state, request.headers.get("authorization", ""))
+        grant = grant_of(state, request.headers.get("authorization", ""))
         call = await _read(request, state, endpoint, grant, record, only_cached=only_cached)
         return _json(200, await _ask(request, state, call, only_cached=only_cached), own)
     except AieyeError as error:
@@ -72,7 +72,7 @@ async def _answer(request: Request, endpoint: str, *, only_cached: bool) -> Resp
             record.cost_nano, record.cost_state = 0, EXACT
             error = await state.gateway.accounts.settle_refused(grant, record, error)
         record.status = record.status or error.status
-        return _json(error.status, _said(error), {**error.headers, **own})
+        return _json(error.status, said(error), {**error.headers, **own})
     except Exception:
         # Our own fault, told where all of them are: here it only gets its row.
         if grant is not None and record.status is None:
@@ -125,7 +125,9 @@ async def _ask(
 ) -> dict[str, Any] | list[dict[str, Any]]:
     noting = asyncio.get_running_loop().call_later(SLOW_SECONDS, _note_open, state, call.record)
     try:
-        reply = await _unless_gone(request, call, state.relay.infer(call))
+        reply = await unless_gone(
+            request, state.relay.infer(call), at_leaving=partial(_note_leaving, call)
+        )
     except CacheMiss:
         if only_cached:
             return []
@@ -156,6 +158,10 @@ def _read_reply(status: int, body: bytes, headers: list[Header] | None = None) -
     return _text(body)
 
 
+def _note_leaving(call: Call) -> None:
+    call.cancelled_as = LEFT
+
+
 def _note_open(state: State, record: CallRecord) -> None:
     """Should the process end now, the ledger says of a slow call that it was under way."""
     if record.status is None:
@@ -183,44 +189,7 @@ class Unreadable(UpstreamError):
     code = "unreadable_answer"
 
 
-async def _unless_gone(request: Request, call: Call, work: Coroutine[Any, Any, Reply]) -> Reply:
-    """Await `work`, and cancel it when the client leaves.
-
-    Raises `ClientGone` then, and `ShuttingDown` at the server's stop.
-    """
-    task = asyncio.ensure_future(work)
-    watcher = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return await task
-        call.cancelled_as = LEFT
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        raise ClientGone("The client left before its answer was there.")
-    except asyncio.CancelledError:
-        if call.cancelled_as is LEFT:
-            raise
-        # The stop waits no longer, but there is still an answer to give.
-        if (own := asyncio.current_task()) is not None:
-            own.uncancel()
-        task.cancel()
-        await asyncio.wait({task})
-        if task.cancelled():
-            raise ShuttingDown(STOPPING) from None
-        return task.result()
-    finally:
-        watcher.cancel()
-
-
-async def _gone(request: Request) -> None:
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            return
-
-
-def _grant(state: State, authorization: str) -> Grant:
+def grant_of(state: State, authorization: str) -> Grant:
     """The original's texts for what is wrong with a token."""
     kind, _, secret = authorization.strip().partition(" ")
     if kind.lower() not in {"bearer", "token"}:
@@ -252,7 +221,7 @@ def _provider_message(body: bytes) -> str:
         return ""
 
 
-def _said(error: AieyeError) -> dict[str, Any]:
+def said(error: AieyeError) -> dict[str, Any]:
     """A fault of one field under its name, any other as `detail`."""
     if error.status == 400 and error.param:
         return {error.param.partition(".")[0]: [error.message]}

@@ -19,6 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from aieye.errors import AieyeError
+from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.language.errors import InvalidPipeline
 from aieye.telemetry import DENIED, RequestId, denials, request_id
 
@@ -41,20 +42,36 @@ def add_error_handlers(app: FastAPI) -> None:
 def error_body(error: AieyeError) -> bytes:
     """OpenAI's error object for `error`, as JSON; beside it what is wrong with a pipeline."""
     more = {}
-    if isinstance(error, InvalidPipeline):
-        more = {"diagnostics": [found.as_dict() for found in error.diagnostics]}
+    if (diagnostics := diagnostics_of(error)) is not None:
+        more = {"diagnostics": diagnostics}
     return _body(error.message, error.type, error.code, error.param, **more)
+
+
+def diagnostics_of(error: AieyeError) -> list[dict[str, Any]] | None:
+    """What is wrong with a pipeline, where the error is about one."""
+    match error:
+        case InvalidPipeline():
+            return [found.as_dict() for found in error.diagnostics]
+        case RunFailed():
+            return [error.diagnostic.as_dict()]
+    return None
+
+
+def status_of(error: AieyeError) -> int:
+    """The HTTP status: a provider's fault in a step of a pipeline is not the caller's."""
+    return (isinstance(error, RunFailed) and error.fault_status) or error.status
 
 
 async def render_error(request: Request, error: Exception) -> Response:
     """Answer with an `AieyeError`'s own status, headers and message."""
     assert isinstance(error, AieyeError)
-    if error.status >= 500:
-        log.warning("request_failed", code=error.code, status=error.status)
+    status = status_of(error)
+    if status >= 500:
+        log.warning("request_failed", code=error.code, status=status)
     note_denial(request, error)
     if _is_original(request.scope["path"]):
-        return _response(error.status, orjson.dumps({"detail": error.message}), error.headers)
-    return _response(error.status, error_body(error), error.headers)
+        return _response(status, orjson.dumps({"detail": error.message}), error.headers)
+    return _response(status, error_body(error), error.headers)
 
 
 def note_denial(request: Request, error: AieyeError) -> None:

@@ -30,6 +30,8 @@ class NoRoute(Unavailable):
 
 # Pairs of token and model that are remembered until the next change of the set-up.
 _MOST_KNOWN = 4_096
+# A token, the key that it is pinned to, and a model.
+_Place = tuple[int | None, int | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,12 @@ class Router:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self._known: dict[tuple[int, str | None], tuple[Candidate, ...]] = {}
+        self._known: dict[_Place, tuple[Candidate, ...]] = {}
 
     def resolve(self, grant: Grant, model: str | None) -> tuple[Candidate, ...]:
         """See `resolve`."""
-        place = (grant.token_id, model)
+        # Callers without a token differ in the key that they chose.
+        place = (grant.token_id, grant.key_id, model)
         found = self._known.get(place)
         if found is None:
             found = tuple(resolve(self.snapshot, grant, model))

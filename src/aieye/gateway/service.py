@@ -39,8 +39,9 @@ from aieye.settings import Settings
 
 # Bodies whose reading is remembered.
 _MOST_KNOWN = 8_192
-# A body's hash (as a dictionary takes it: a hint), the path, the token and the trials it takes part in.
-_Place = tuple[int, str, int, str]
+# A body's hash (as a dictionary takes it: a hint), the path, the token, the key that the caller is
+# pinned to, and the trials it takes part in.
+_Place = tuple[int, str, int | None, int | None, str]
 
 
 class CacheMiss(AieyeError):
@@ -271,4 +272,5 @@ class Gateway:
 
 
 def _place(call: Call) -> _Place:
-    return hash(call.body), call.match.path, call.grant.token_id, call.beta
+    grant = call.grant
+    return hash(call.body), call.match.path, grant.token_id, grant.key_id, call.beta

@@ -1,5 +1,7 @@
 """Calls that were open when their process ended: marked, and counted as what is known of them.
 
+So are the runs of pipelines that were under way; their calls have rows of their own.
+
 A row is final once it is marked, so it joins the sums in the transaction that marks it: one call
 without a price, of the dimensions that its row has. How long it took nobody knows, so it is in no
 latency bin.
@@ -19,8 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.db.engine import Database
 from aieye.db.presence import Presence
-from aieye.db.tables import Call, Instance
-from aieye.db.types import to_micros
+from aieye.db.tables import Call, Execution, Instance
+from aieye.db.types import now, to_micros
 from aieye.ledger.book import (
     DIMENSION_NAMES,
     DIMENSIONS,
@@ -39,6 +41,7 @@ HEARTBEAT_SECONDS = 5.0
 SILENT_SECONDS = 30.0
 # SQLite takes 32,766 values in one statement.
 _MOST_ROWS = 500
+_ENDED = {"code": "E503", "message": "the process ended"}
 
 _COUNTED = (Call.created_at, *(getattr(Call, name) for name in DIMENSION_NAMES))
 
@@ -58,6 +61,11 @@ async def mark_interrupted(
             .returning(*_COUNTED)
         )
         await _count(session, marked.all())
+        await session.execute(
+            update(Execution)
+            .where(Execution.status == "running", Execution.instance_id.in_(dead))
+            .values(status="interrupted", ended_at=now(), error=_ENDED)
+        )
         await session.execute(delete(Instance).where(Instance.id.in_(dead)))
 
 

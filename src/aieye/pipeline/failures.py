@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from aieye.errors import Unprocessable
+from aieye.errors import Unavailable, Unprocessable
+from aieye.gateway.faults import UpstreamError
 from aieye.pipeline.language.errors import Diagnostic
 from aieye.pipeline.step_runner import StepFailed
 from aieye.pipeline.steps import Place
 from aieye.pipeline.trace import StepTrace
+
+# Statuses below 500 that say nothing of the request itself.
+_PROVIDERS_OWN: Final = frozenset({408, 409, 429})
 
 
 class RunFailed(Unprocessable):
@@ -27,6 +32,24 @@ class RunFailed(Unprocessable):
         self.diagnostic = diagnostic
         self.step = step
         self.trace = trace
+
+    @property
+    def fault_status(self) -> int | None:
+        """The status that says whose fault it was: 402 for a budget, 502 and 504 for a provider.
+
+        None where the pipeline, its arguments or a function are at fault.
+        """
+        if self.diagnostic.code == "E504":
+            return 402
+        failed = next((one for one in self.trace if one.path == self.step), None)
+        if self.diagnostic.code == "E502" and failed is not None and failed.kind == "prompt":
+            return 504
+        error: BaseException | None = self.__cause__
+        while error is not None and not isinstance(error, UpstreamError | Unavailable):
+            error = error.__cause__
+        if error is None or (error.status < 500 and error.status not in _PROVIDERS_OWN):
+            return None
+        return 504 if error.status == 504 else 502
 
 
 @dataclass(frozen=True, slots=True)

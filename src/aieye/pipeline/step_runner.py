@@ -16,7 +16,10 @@ _REPEATABLE: Final = frozenset({"E501", "E502"})
 
 
 class StepResult(NamedTuple):
-    """What a call gave. Tokens, and nano-dollars paid and saved; None is unknown, never 0."""
+    """What a call gave. Tokens, and nano-dollars paid and saved; None is unknown, never 0.
+
+    `cost_input_nano` is the part of the cost that the input tokens are.
+    """
 
     value: Json
     model: str | None = None
@@ -25,6 +28,7 @@ class StepResult(NamedTuple):
     tokens_output: int = 0
     cost_nano: int | None = 0
     saved_nano: int = 0
+    cost_input_nano: int | None = 0
 
 
 class Attempt(NamedTuple):

@@ -45,6 +45,7 @@ class StepTrace:
     tokens_input: int = 0
     tokens_output: int = 0
     cost_nano: int | None = 0
+    cost_input_nano: int | None = 0
     saved_nano: int = 0
     also_at: list[str] = field(default_factory=list)
 
@@ -69,10 +70,13 @@ class StepTrace:
         self.tokens_input += result.tokens_input
         self.tokens_output += result.tokens_output
         self.saved_nano += result.saved_nano
-        if self.cost_nano is None or result.cost_nano is None:
-            self.cost_nano = None
-        else:
-            self.cost_nano += result.cost_nano
+        self.cost_nano = plus(self.cost_nano, result.cost_nano)
+        self.cost_input_nano = plus(self.cost_input_nano, result.cost_input_nano)
+
+
+def plus(cost: int | None, more: int | None) -> int | None:
+    """A sum of costs, which is known as long as all of them are."""
+    return None if cost is None or more is None else cost + more
 
 
 def preview(value: Json) -> str:

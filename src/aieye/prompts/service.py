@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import ColumnElement, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import authored
@@ -15,6 +15,7 @@ from aieye.access.texts import check_label
 from aieye.db.engine import bump_revision
 from aieye.db.rows import keyset
 from aieye.db.tables import Prompt, PromptVersion
+from aieye.errors import NotFound
 from aieye.prompts.content import Content, check_content, check_text
 from aieye.prompts.models import SavedPrompt, content_of
 
@@ -186,6 +187,26 @@ async def served_prompts(
     rows = (await session.scalars(statement)).all()
     versions = await _versions(session, {row.id: row.served_version for row in rows})
     return {row.id: SavedPrompt.of(row, versions[row.id]) for row in rows}
+
+
+async def list_usable(session: AsyncSession, user_id: int) -> Sequence[SavedPrompt]:
+    """What the user may use in pipelines, by name: their own and what is shared, as it runs."""
+    statement = select(Prompt).where(_is_usable(user_id)).order_by(Prompt.name)
+    rows = (await session.scalars(statement)).all()
+    versions = await _versions(session, {row.id: row.served_version for row in rows})
+    return [SavedPrompt.of(row, versions[row.id]) for row in rows]
+
+
+async def get_usable(session: AsyncSession, name: str, user_id: int) -> SavedPrompt:
+    """The prompt of that name, as it runs. Raises `NotFound`, also when it is another's."""
+    row = await session.scalar(select(Prompt).where(_is_usable(user_id), Prompt.name == name))
+    if row is None:
+        raise NotFound(f"There is no prompt '{name[:100]}'.")
+    return SavedPrompt.of(row, await _get_version(session, row, row.served_version))
+
+
+def _is_usable(user_id: int) -> ColumnElement[bool]:
+    return Prompt.deleted_at.is_(None) & or_(Prompt.is_shared, Prompt.user_id == user_id)
 
 
 async def _add_version(

@@ -1,0 +1,215 @@
+"""Runs of pipelines as they are kept: a row a run, a row a step, read and written.
+
+A run that takes long has its row while it goes on, others get it at their end, together with their
+steps. Values are kept redacted, and not at all where texts are not to be kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import reduce
+from typing import Any, Final, Literal
+
+import orjson
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye.access.audit import Actor
+from aieye.db.rows import LARGEST_ID
+from aieye.db.tables import Execution, ExecutionStep
+from aieye.errors import NotFound
+from aieye.ledger.redact import redact
+from aieye.pipeline.language.errors import Diagnostic
+from aieye.pipeline.language.values import Json
+from aieye.pipeline.sizes import Unmeasurable, canonical
+from aieye.pipeline.trace import PREVIEW_CHARACTERS, StepTrace, plus, preview
+
+Status = Literal["running", "done", "failed", "cancelled", "interrupted"]
+
+# Of a run with more steps, the first ones are kept.
+MOST_STEPS: Final = 5_000
+_ROWS_AT_ONCE: Final = 500
+
+
+class NoSuchExecution(NotFound):
+    """There is no such run, or it is another's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a run used. Money is nano-dollars, None where a step's is not known."""
+
+    tokens_input: int = 0
+    tokens_output: int = 0
+    cost_nano: int | None = 0
+    cost_input_nano: int | None = 0
+    saved_nano: int = 0
+
+    @classmethod
+    def of(cls, trace: Iterable[StepTrace]) -> Totals:
+        return reduce(cls._plus, trace, cls())
+
+    def _plus(self, step: StepTrace) -> Totals:
+        return Totals(
+            self.tokens_input + step.tokens_input,
+            self.tokens_output + step.tokens_output,
+            plus(self.cost_nano, step.cost_nano),
+            plus(self.cost_input_nano, step.cost_input_nano),
+            self.saved_nano + step.saved_nano,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as it begins."""
+
+    run_id: str
+    instance_id: str
+    pipeline_id: int | None
+    pipeline_version: int | None
+    pipeline: str | None
+    user_id: int
+    token_id: int | None
+    key_id: int | None
+    arguments: Mapping[str, Json]
+    started_at: datetime
+
+
+async def open_run(session: AsyncSession, run: Run, *, keeps_values: bool) -> int:
+    """Note that a run has begun; its id."""
+    row = _row(run, keeps_values=keeps_values)
+    row.status = "running"
+    session.add(row)
+    await session.flush()
+    return row.id
+
+
+async def end_run(
+    session: AsyncSession,
+    run: Run,
+    execution_id: int | None,
+    *,
+    status: Status,
+    ended_at: datetime,
+    output: Json,
+    error: Diagnostic | None,
+    trace: Sequence[StepTrace],
+    totals: Totals,
+    keeps_values: bool,
+) -> int:
+    """Write how a run ended, and its steps; its id. `execution_id` is that of `open_run`, if any."""
+    row = None if execution_id is None else await session.get(Execution, execution_id)
+    if row is None:
+        row = _row(run, keeps_values=keeps_values)
+        session.add(row)
+    row.status, row.ended_at = status, ended_at
+    row.output = kept(output) if keeps_values else None
+    row.error = None if error is None else _error(error.code, error.message, error)
+    row.tokens_input, row.tokens_output = totals.tokens_input, totals.tokens_output
+    row.cost_nano, row.cost_input_nano = totals.cost_nano, totals.cost_input_nano
+    row.saved_nano = totals.saved_nano
+    await session.flush()
+    steps = [
+        _step(row.id, number, step, keeps_values=keeps_values)
+        for number, step in enumerate(trace[:MOST_STEPS])
+    ]
+    for start in range(0, len(steps), _ROWS_AT_ONCE):
+        await session.execute(insert(ExecutionStep), steps[start : start + _ROWS_AT_ONCE])
+    return row.id
+
+
+async def get_execution(session: AsyncSession, execution_id: int, *, actor: Actor) -> Execution:
+    """A run. Raises `NoSuchExecution`, also when it is another's."""
+    row = await session.get(Execution, execution_id) if 0 < execution_id <= LARGEST_ID else None
+    if row is None or not actor.may_see(row.user_id):
+        raise NoSuchExecution(f"There is no execution {execution_id}.")
+    return row
+
+
+async def find_latest(
+    session: AsyncSession, pipeline_id: int, *, user_id: int | None
+) -> Execution | None:
+    """The newest run of a pipeline that the user started."""
+    statement = select(Execution).where(
+        Execution.pipeline_id == pipeline_id, Execution.user_id == user_id
+    )
+    return await session.scalar(statement.order_by(Execution.id.desc()).limit(1))
+
+
+async def list_steps(session: AsyncSession, execution_id: int) -> Sequence[ExecutionStep]:
+    """The steps of a run, in the order in which they were queued."""
+    statement = select(ExecutionStep).where(ExecutionStep.execution_id == execution_id)
+    return (await session.scalars(statement.order_by(ExecutionStep.number))).all()
+
+
+def kept(value: Json) -> Json:
+    """A value as it is kept: redacted; one that cannot be written as JSON is shown as text."""
+    try:
+        found: Json = orjson.loads(redact(canonical(value)))
+    except (Unmeasurable, orjson.JSONDecodeError):
+        return preview(value).encode("utf-8", "replace").decode()
+    return found
+
+
+def shown(value: Json) -> Json:
+    """A value as it is kept of a step: itself if it is short, else its beginning as text."""
+    text = preview(value)
+    is_whole = len(text) < PREVIEW_CHARACTERS
+    return kept(value if is_whole else text)
+
+
+def _row(run: Run, *, keeps_values: bool) -> Execution:
+    return Execution(
+        run_id=run.run_id,
+        instance_id=run.instance_id,
+        pipeline_id=run.pipeline_id,
+        pipeline_version=run.pipeline_version,
+        pipeline=run.pipeline,
+        user_id=run.user_id,
+        token_id=run.token_id,
+        key_id=run.key_id,
+        started_at=run.started_at,
+        arguments=kept(dict(run.arguments)) if keeps_values else {},
+    )
+
+
+def _step(execution_id: int, number: int, step: StepTrace, *, keeps_values: bool) -> dict[str, Any]:
+    is_done = step.status == "done"
+    return {
+        "execution_id": execution_id,
+        "number": number,
+        "path": step.path,
+        "name": step.name,
+        "kind": step.kind,
+        "span_start": step.place.start,
+        "span_end": step.place.end,
+        "status": step.status,
+        "attempts": step.attempts,
+        "queued_at": _moment(step.queued_at),
+        "started_at": _moment(step.started_at),
+        "ended_at": _moment(step.ended_at),
+        "cache": step.cache,
+        "arguments": {name: shown(value) for name, value in step.arguments.items()}
+        if keeps_values
+        else None,
+        "output": shown(step.value) if keeps_values and is_done else None,
+        "error": None if step.error is None else _error(step.error_code, step.error),
+        "model": step.model,
+        "tokens_input": step.tokens_input,
+        "tokens_output": step.tokens_output,
+        "cost_nano": step.cost_nano,
+        "cost_input_nano": step.cost_input_nano,
+        "saved_nano": step.saved_nano,
+    }
+
+
+def _error(code: str | None, message: str, found: Diagnostic | None = None) -> Any:
+    """What went wrong. What a provider or a function said may hold a secret."""
+    place = {} if found is None else found.as_dict()
+    return kept({**place, "code": code, "message": message})
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,150 @@
+"""Calls of models that a run makes: the same way as a client's call of `/v1` goes.
+
+Each has a row in the ledger, marked with the run, the step and the pipeline. Whoever is cancelled
+here closes the call at the provider, and what was used is booked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple, cast
+
+from aieye.access.snapshot import Grant
+from aieye.cache.controls import DEFAULT, Controls
+from aieye.cache.key import write_json
+from aieye.errors import AieyeError
+from aieye.gateway.calls import Call
+from aieye.gateway.faults import UpstreamError, UpstreamTimeout
+from aieye.gateway.relay import Relay
+from aieye.gateway.service import CacheMiss, Gateway
+from aieye.gateway.usage import Usage, normalise_usage
+from aieye.gateway.wire import INFERENCE
+from aieye.ledger.book import CLIENT_LEFT, CallRecord
+from aieye.pipeline.model_requests import NoValue, message_of_error, text_of_answer
+from aieye.pipeline.step_runner import CacheState, StepFailed, StepResult
+from aieye.pipeline.steps import CacheMode
+from aieye.telemetry.metrics import Metrics
+
+CHAT: Final = INFERENCE["/v1/chat/completions"]
+# What takes longer than this is noted as open in the ledger, as a client's call is.
+SLOW_SECONDS: Final = 0.05
+# Statuses that another attempt may change.
+_PASSING: Final = frozenset({408, 409, 429})
+_LONGEST_STEP: Final = 200
+_CANCELLED: Final = (CLIENT_LEFT, "step_cancelled")
+
+
+class ProviderFailed(UpstreamError):
+    """What the provider answered was an error; `status` is the provider's own."""
+
+    def __init__(self, status: int, message: str | None) -> None:
+        super().__init__(message or f"The provider answered {status}.")
+        self.status = status  # type: ignore[misc] # per answer here
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The run that calls are made for, and who pays for them."""
+
+    run_id: str
+    pipeline: str | None
+    grant: Grant
+
+
+class Answer(NamedTuple):
+    """What the model said; `used` has no value yet."""
+
+    text: str
+    used: StepResult
+
+
+class ModelCalls:
+    """Asks models. One a process."""
+
+    def __init__(self, relay: Relay, gateway: Gateway, metrics: Metrics) -> None:
+        self._relay = relay
+        self._gateway = gateway
+        self._metrics = metrics
+
+    async def ask(
+        self, origin: Origin, step: str, request: Mapping[str, Any], cache: CacheMode | None
+    ) -> Answer:
+        """The text of the answer to a chat request; without a `cache` mode the settings decide.
+
+        Raises `StepFailed`.
+        """
+        record = CallRecord(
+            CHAT.endpoint.name,
+            run_id=origin.run_id,
+            step=step[:_LONGEST_STEP],
+            pipeline=origin.pipeline,
+        )
+        controls = DEFAULT if cache is None else Controls(cache, is_explicit=True)
+        call = Call(
+            CHAT, origin.grant, _written(request), record,
+            controls=controls, cancelled_as=_CANCELLED,
+        )  # fmt: skip
+        self._metrics.began()
+        noting = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._note_open, record)
+        try:
+            reply = await self._relay.infer(call)
+            if reply.status >= 400:
+                raise ProviderFailed(reply.status, message_of_error(reply.body))
+            return Answer(text_of_answer(reply.body or b""), self._used(record))
+        except AieyeError as error:
+            raise self._failed(error, record) from error
+        except NoValue as error:
+            raise StepFailed(str(error), used=self._used(record)) from error
+        finally:
+            noting.cancel()
+            self._metrics.ended(record)
+
+    def _note_open(self, record: CallRecord) -> None:
+        if record.status is None:
+            self._gateway.book.open(record)
+
+    def _failed(self, error: AieyeError, record: CallRecord) -> StepFailed:
+        used = self._used(record)
+        if isinstance(error, CacheMiss):
+            return StepFailed("there is no stored answer to this request", code="E505", used=used)
+        reason = error.message.rstrip(".")
+        if isinstance(error, UpstreamTimeout):
+            return StepFailed(reason, code="E502", used=used)
+        is_final = error.status < 500 and error.status not in _PASSING
+        return StepFailed(reason, is_final=is_final, used=used)
+
+    def _used(self, record: CallRecord) -> StepResult:
+        return StepResult(
+            None,
+            record.model or record.model_asked,
+            cast(CacheState, record.cache),
+            record.tokens_input or 0,
+            record.tokens_output or 0,
+            record.cost_nano,
+            record.saved_nano or 0,
+            self._input_cost(record),
+        )
+
+    def _input_cost(self, record: CallRecord) -> int | None:
+        """The part of what a call cost that its input is; not more exact than its tokens are."""
+        cost = record.cost_nano
+        if not cost:
+            return cost
+        provider = self._gateway.directory.current.providers_by_id.get(record.provider_id or 0)
+        if provider is None:
+            return None
+        usage = normalise_usage(record.usage) or Usage(input=record.tokens_input or 0)
+        usage = replace(usage, output=0, reasoning=0, output_audio=0, output_image=0)
+        charge = self._gateway.tariff.charge(
+            provider, record.model, usage, asked=record.model_asked
+        )
+        return None if charge.cost_nano is None else min(cost, charge.cost_nano)
+
+
+def _written(request: Mapping[str, Any]) -> bytes:
+    try:
+        return write_json(dict(request))
+    except AieyeError as error:
+        raise StepFailed(error.message.rstrip("."), is_final=True) from error

@@ -1,0 +1,145 @@
+"""Carries out the calls of one run: functions where they run, prompts through the gateway.
+
+What belongs to a run is in its `Runner` and nowhere else, so that runs side by side never see each
+other's key, token or values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from aieye.db.engine import Database
+from aieye.errors import AieyeError
+from aieye.functions.errors import FunctionFailed, FunctionTimeout, FunctionUnavailable
+from aieye.functions.model import Function
+from aieye.functions.running import run_inline
+from aieye.functions.service import Functions
+from aieye.pipeline.kept_results import KeptResults, Place
+from aieye.pipeline.language.values import Json
+from aieye.pipeline.model_calls import ModelCalls, Origin
+from aieye.pipeline.model_requests import NoValue, request_of, value_of_text
+from aieye.pipeline.options import RunOptions
+from aieye.pipeline.run_context import RunContext
+from aieye.pipeline.sizes import Unmeasurable, canonical
+from aieye.pipeline.step_runner import Attempt, StepFailed, StepResult
+from aieye.pipeline.steps import CacheMode, CallStep
+from aieye.prompts.models import SavedPrompt
+from aieye.prompts.substitution import RenderedTooLarge
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What all runs of a process share."""
+
+    database: Database
+    functions: Functions
+    models: ModelCalls
+    results: KeptResults
+
+
+class Runner:
+    """The `StepRunner` of one run."""
+
+    __slots__ = ("_means", "_options", "_origin")
+
+    def __init__(self, means: Means, origin: Origin, options: RunOptions) -> None:
+        self._means = means
+        self._origin = origin
+        self._options = options
+
+    async def run(
+        self, step: CallStep, arguments: Mapping[str, Json], attempt: Attempt
+    ) -> StepResult:
+        target = step.callee.target
+        if isinstance(target, SavedPrompt):
+            return await self._ask(step, target, arguments, attempt)
+        assert isinstance(target, Function)
+        if not target.cacheable or attempt.cache == "off":
+            return await self._call(step, target, arguments, attempt)
+        return await self._call_cacheable(step, target, arguments, attempt)
+
+    def run_inline(
+        self, step: CallStep, arguments: Mapping[str, Json], attempt: Attempt
+    ) -> StepResult:
+        try:
+            return StepResult(run_inline(cast(Function, step.callee.target), arguments))
+        except FunctionFailed as error:
+            raise _failed(error) from error
+
+    # --- Models
+
+    async def _ask(
+        self, step: CallStep, prompt: SavedPrompt, values: Mapping[str, Json], attempt: Attempt
+    ) -> StepResult:
+        content = prompt.content
+        try:
+            # A prompt's variables are texts: the evaluator has converted them.
+            texts = cast(Mapping[str, str], values)
+            request = request_of(prompt.name, content, texts, model=attempt.model)
+        except RenderedTooLarge as error:
+            raise StepFailed(error.message.rstrip("."), code="E510") from error
+        except AieyeError as error:
+            raise StepFailed(error.message.rstrip("."), is_final=True) from error
+        cache = self._cache_of(step, attempt)
+        if attempt.number > 1 and content.schema is not None and cache in {None, "use"}:
+            # An answer that held no object is in the cache: to get it once more would not help.
+            cache = "refresh"
+        text, used = await self._means.models.ask(self._origin, attempt.path, request, cache)
+        try:
+            return used._replace(value=value_of_text(content, text))
+        except NoValue as error:
+            raise StepFailed(str(error), used=used) from error
+
+    def _cache_of(self, step: CallStep, attempt: Attempt) -> CacheMode | None:
+        """The mode that somebody asked for; what is the default anyway is left to the settings."""
+        is_said = step.options.cache is not None or self._options.cache != "use"
+        return attempt.cache if is_said else None
+
+    # --- Functions
+
+    async def _call_cacheable(
+        self, step: CallStep, function: Function, arguments: Mapping[str, Json], attempt: Attempt
+    ) -> StepResult:
+        try:
+            place = Place(function.source_hash, function.name, canonical(dict(arguments)))
+        except Unmeasurable:
+            return await self._call(step, function, arguments, attempt)
+        results = self._means.results
+        if attempt.cache != "refresh" and (found := results.find(place)) is not None:
+            return StepResult(found[0], cache="hit")
+        result = await self._call(step, function, arguments, attempt)
+        results.keep(place, result.value)
+        return result._replace(cache="refresh" if attempt.cache == "refresh" else "miss")
+
+    async def _call(
+        self, step: CallStep, function: Function, arguments: Mapping[str, Json], attempt: Attempt
+    ) -> StepResult:
+        means = self._means
+        context = RunContext(
+            means.database, means.models, self._origin, attempt.path,
+            self._cache_of(step, attempt), attempt.model,
+        )  # fmt: skip
+        try:
+            value = await means.functions.call(function, arguments, context, attempt.timeout)
+        except (FunctionFailed, FunctionTimeout) as error:
+            raise context.ended_by or _failed(error, context.used) from error
+        if context.ended_by is not None:
+            raise context.ended_by
+        return context.used._replace(value=value)
+
+
+def _failed(error: FunctionFailed | FunctionTimeout, used: StepResult | None = None) -> StepFailed:
+    reason = error.message.rstrip(".")
+    if isinstance(error, FunctionTimeout):
+        return StepFailed(reason, code="E502", used=used)
+    if isinstance(inner := error.__cause__, StepFailed):
+        # The function passed on what a call of its own failed of.
+        return StepFailed(
+            inner.reason, code=inner.code, hint=error.detail or None, used=used,
+            is_final=not inner.is_repeatable,
+        )  # fmt: skip
+    if error.detail:
+        reason = f"{reason} ({error.detail})"
+    return StepFailed(reason, is_final=isinstance(error, FunctionUnavailable), used=used)
