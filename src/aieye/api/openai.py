@@ -259,6 +259,8 @@ class _Connection:
             self._handle.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
+        # They point back here: what a call holds is to go with its end, not when a collector comes.
+        self._handle = self._watcher = self._task = self.call = None
 
 
 class _Aborted(Exception):
