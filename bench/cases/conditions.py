@@ -57,12 +57,18 @@ def relaxed(servers: Servers) -> Iterator[Result]:
 
 
 def _beside(servers: Servers, **change: Any) -> Iterator[tuple[str, float, float]]:
-    """Hits and forwarded calls with everything on and with a change, measured in turns."""
-    with servers.started(servers.setup("changed", **change)) as changed:
+    """Hits and forwarded calls with everything on and with a change, measured in turns.
+
+    Both gateways are new: one that has worked for a while has more to remember.
+    """
+    with (
+        servers.started(servers.setup("usual")) as usual,
+        servers.started(servers.setup("changed", **change)) as changed,
+    ):
         for name, bodies in (("cache hits", SAME), ("forwarded", UNIQUE)):
             rates = servers.pace.medians(
                 {
-                    "usual": servers.rate(servers.gateway, bodies, HIT_CONNECTIONS),
+                    "usual": servers.rate(usual, bodies, HIT_CONNECTIONS),
                     "changed": servers.rate(changed, bodies, HIT_CONNECTIONS),
                 }
             )
