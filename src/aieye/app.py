@@ -27,6 +27,7 @@ from aieye.api.deps import assert_every_route_has_a_policy
 from aieye.api.idempotency import Idempotency
 from aieye.api.openai import STOP_SECONDS, OpenAIEndpoint
 from aieye.api.openapi import install as install_openapi
+from aieye.api.pipeline_models import PipelineModels
 from aieye.api.rendering import add_error_handlers, render_error
 from aieye.background import Background
 from aieye.cache.service import Cache, CacheLimits
@@ -159,6 +160,7 @@ class _Service:
                     most_seconds=self._settings.upstream_timeout + 60,
                 ),
                 state.metrics,
+                PipelineModels(state.pipelines),
             )  # fmt: skip
             if self._announce is not None:
                 self._announce(first, state.directory.current.default)
@@ -239,6 +241,8 @@ async def running(
             settings, database, directory, functions, ModelCalls(relay, gateway, metrics),
             presence.instance_id,
         )  # fmt: skip
+        stack.push_async_callback(pipelines.close)
+        relay.models.extra.append(PipelineModels(pipelines).list)
         state = State(
             settings=settings,
             database=database,

@@ -50,12 +50,9 @@ OTHER_VARIABLES = frozenset(
 # What is read and checked here and has no effect yet: it comes with what it is for.
 IDLE_VARIABLES = (
     "AIEYE_CONFIG_FILE",
-    "AIEYE_FUNCS_DIR",
     "AIEYE_REDIS_URL",
     "AIEYE_SAGA_OPEN",
     "AIEYE_SEARCH_MODEL",
-    "AIEYE_TOKEN",
-    "AIEYE_URL",
 )
 
 

@@ -43,7 +43,7 @@ def builtin_hi(buddy):
 async def ask(text: str, context: Context):
     return await context.complete(text, model="gpt-4o-mini")
 
-async def greet(buddy: str, context: Context):
+async def hello(buddy: str, context: Context):
     return await context.prompt("prompt_buddy", buddy=buddy)
 
 async def who(context: Context):

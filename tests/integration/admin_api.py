@@ -23,6 +23,9 @@ from aieye.api.rendering import add_error_handlers
 from aieye.db.engine import Database
 from aieye.db.tables import AuditEntry, Base
 from aieye.functions.service import Functions
+from aieye.pipeline.model_calls import Answer, ModelCalls, Prediction
+from aieye.pipeline.running import Pipelines
+from aieye.pipeline.step_runner import StepFailed
 from aieye.settings import load_settings
 from aieye.state import State
 
@@ -34,7 +37,7 @@ AUTHORED = ("list", "create", "get", "update", "delete", "list_versions", "diff"
 AUTHORED_OPERATIONS = {
     *(f"{kind}_{act}" for kind in ("prompts", "pipelines") for act in AUTHORED),
     *("prompts_label", "prompts_list_dependants", "pipelines_label", "pipelines_list_dependants"),
-    *("pipelines_check", "pipelines_format"),
+    *("pipelines_check", "pipelines_format", "pipelines_call", "pipelines_explain"),
 }
 SECRET_KEY = "0123456789abcdefghijklmnopqrstuvwxyz"
 BASE_URL = "http://127.0.0.1:8000"
@@ -107,6 +110,22 @@ class AdminApi:
             yield client
 
 
+class NoModels(ModelCalls):
+    """Fails whatever asks a model."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def ask(self, *_: object, **__: object) -> Answer:
+        raise StepFailed("there is no provider here", is_final=True)
+
+    async def forecast(self, *_: object) -> Prediction:
+        raise StepFailed("there is no provider here", is_final=True)
+
+    def quote(self, *_: object) -> None:
+        return None
+
+
 @asynccontextmanager
 async def running_admin_api(database_url: str, directory: Path) -> AsyncIterator[AdminApi]:
     """The application over the migrated database at `database_url`."""
@@ -122,6 +141,9 @@ async def running_admin_api(database_url: str, directory: Path) -> AsyncIterator
         "directory": Directory(database, cipher),
         "functions": Functions(database, settings),
     }
+    parts["pipelines"] = Pipelines(
+        settings, database, parts["directory"], parts["functions"], NoModels(), "test"
+    )
     # The gateway and what it needs are not there: none of these resources calls a provider.
     state = State(**(_absent_parts() | parts))
     await state.directory.start()

@@ -21,6 +21,7 @@ from aieye.db.tables import (
     CacheTotals,
     Call,
     CallBody,
+    Execution,
     IdempotentCall,
     Instance,
     LatencyRollup,
@@ -145,6 +146,19 @@ async def test_a_dead_process_is_remembered_while_calls_of_its_are_open(ledger: 
     await prune(ledger.database, settings())
     assert await left(ledger, Instance.id) == ["instance-1"]
     await ledger.settle(record)
+    await prune(ledger.database, settings())
+    assert await left(ledger, Instance.id) == []
+
+
+async def test_a_dead_process_is_remembered_while_runs_of_its_are_open(ledger: Ledger) -> None:
+    async with ledger.database.write() as session:
+        then = now() - 3 * DAYS
+        session.add(Instance(id="instance-1", started_at=then, seen_at=then))
+        session.add(Execution(run_id="a", status="running", arguments={}, instance_id="instance-1"))
+    await prune(ledger.database, settings())
+    assert await left(ledger, Instance.id) == ["instance-1"]
+    async with ledger.database.write() as session:
+        await session.execute(update(Execution).values(status="interrupted"))
     await prune(ledger.database, settings())
     assert await left(ledger, Instance.id) == []
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,6 +19,7 @@ from aieye.access.directory import Directory
 from aieye.access.snapshot import SCOPES, Grant
 from aieye.api.bodies import Scope, check_head, read_body, stream_body
 from aieye.api.idempotency import Idempotency
+from aieye.api.pipeline_models import PipelineModels
 from aieye.api.rendering import error_body
 from aieye.cache.controls import DEFAULT, from_header
 from aieye.errors import AieyeError, Unauthenticated, Unavailable
@@ -55,8 +58,10 @@ class OpenAIEndpoint:
         relay: Relay,
         idempotency: Idempotency,
         metrics: Metrics,
+        pipelines: PipelineModels,
     ) -> None:
         self._settings = settings
+        self._pipelines = pipelines
         self._proxies = TrustedProxies(settings.trusted_proxies)
         self._directory = directory
         self._gateway = gateway
@@ -142,11 +147,20 @@ class OpenAIEndpoint:
             call.upload = lambda: stream_body(
                 scope, connection.receive, call, limit, connection.watch
             )
+        respond = self._respond
+        asked = self._pipelines.read(call)
+        if asked is not None:
+            connection.has_row = False
+            respond = partial(self._run, asked)
         key = headers.get(b"idempotency-key")
         if key is not None and scope["method"] == "POST":
-            await self._idempotency.answer(call, scope["path"], key, send, self._respond)
+            await self._idempotency.answer(call, scope["path"], key, send, respond)
             return
-        await self._respond(call, send)
+        await respond(call, send)
+
+    async def _run(self, asked: Mapping[str, Any], call: Call, send: Any) -> None:
+        """Answer a call that asks a pipeline."""
+        await send_reply(send, await self._pipelines.answer(call, asked))
 
     async def _respond(self, call: Call, send: Any) -> None:
         """Find the answer and send it; events that the server's stop cuts off end with an error."""
@@ -211,13 +225,15 @@ class _Connection:
     """Watches, for calls that take their time, whether the client is still there."""
 
     __slots__ = ("_gateway", "_handle", "_record", "_task", "_watcher", "call", "client_left",
-                 "grant", "receive")  # fmt: skip
+                 "grant", "has_row", "receive")  # fmt: skip
 
     def __init__(self, gateway: Gateway, receive: Any, record: CallRecord) -> None:
         self.receive = receive
         self.grant: Grant | None = None
         self.call: Call | None = None
         self.client_left = False
+        # The runs of pipelines have records of their own.
+        self.has_row = True
         self._gateway = gateway
         self._record = record
         self._task: asyncio.Task[Any] | None = None
@@ -231,7 +247,7 @@ class _Connection:
             self._handle = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._begin)
 
     def _begin(self) -> None:
-        if self._record.status is None:
+        if self._record.status is None and self.has_row:
             if self.grant is not None:
                 self._record.token_id = self.grant.token_id
                 self._record.user_id = self.grant.user_id

@@ -11,13 +11,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
 from aieye import __version__
+from aieye.access.snapshot import Grant
 from aieye.api.openapi_examples import complete_examples
 from aieye.api.openapi_paths import gateway_paths, original_paths, shared_components
+from aieye.api.openapi_pipelines import add_pipelines
 from aieye.api.schemas import ErrorBody
+from aieye.db.types import now, to_micros
+from aieye.state import State
 
 DESCRIPTION = (
     "A gateway for the OpenAI API with a response cache, a ledger of calls and prices. Programs "
@@ -32,14 +36,35 @@ _METHODS = ("get", "post", "put", "patch", "delete")
 
 
 def install(app: FastAPI) -> None:
-    """Serve the document at `/openapi.json`, to anybody; it is made when first asked for."""
-    made: list[bytes] = []
+    """Serve the document at `/openapi.json`, to anybody; it is made when first asked for.
+
+    A caller with a token gets the pipelines that they may use as operations of their own besides.
+    """
+    made: list[dict[str, Any]] = []
 
     @app.get("/openapi.json", include_in_schema=False)
-    async def get_openapi_document() -> Response:
+    async def get_openapi_document(request: Request) -> Response:
         if not made:
-            made.append(orjson.dumps(document(app)))
-        return Response(made[0], media_type="application/json")
+            made.append(document(app))
+        described = made[0]
+        grant = _find_grant(request)
+        if grant is not None:
+            state: State = request.app.state.aieye
+            found = await state.pipelines.list_arguments(
+                grant.user_id, is_administrator=grant.is_administrator
+            )
+            described = add_pipelines(described, found)
+        return Response(orjson.dumps(described), media_type="application/json")
+
+
+def _find_grant(request: Request) -> Grant | None:
+    """Who asks, if they say so: nobody is refused here."""
+    secret = request.headers.get("authorization", "").partition(" ")[2].strip()
+    state: State | None = getattr(request.app.state, "aieye", None)
+    grant = None if state is None or not secret else state.directory.find_grant(secret)
+    if grant is None or (grant.expires_at is not None and grant.expires_at <= to_micros(now())):
+        return None
+    return grant
 
 
 def document(app: FastAPI) -> dict[str, Any]:

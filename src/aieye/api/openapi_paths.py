@@ -11,6 +11,7 @@ import re
 from itertools import pairwise
 from typing import Any
 
+from aieye.api.openapi_originals import pipeline_paths
 from aieye.gateway import wire
 
 TOKEN = "token"  # noqa: S105 - the name of a security scheme
@@ -139,6 +140,7 @@ def original_paths() -> dict[str, Any]:
                 [{**shown, "cache_hit": True}],
             )
         },
+        **pipeline_paths([{TOKEN: []}, {"session": []}]),
     }
 
 

@@ -17,8 +17,8 @@ from aieye.access.snapshot import PipelineInfo
 from aieye.api.bodies import read_body
 from aieye.api.original_views import arguments_view, entries_view, execution_view, meta_view
 from aieye.api.originals import InvalidData, grant_of, said
-from aieye.api.rendering import diagnostics_of, note_denial, status_of
-from aieye.api.runners import Caller, by_grant, by_session
+from aieye.api.rendering import diagnostics_of, note_denial
+from aieye.api.runners import Caller, by_grant, by_session, failure_of
 from aieye.api.waiting import unless_gone
 from aieye.cache.key import read_object
 from aieye.db.rows import LARGEST_ID
@@ -28,7 +28,7 @@ from aieye.pipeline import service as pipelines
 from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.language.errors import InvalidPipeline
 from aieye.pipeline.language.values import text_of
-from aieye.pipeline.running import Finished
+from aieye.pipeline.run_record import Finished
 from aieye.state import State
 
 router = APIRouter(tags=["original"])
@@ -131,7 +131,7 @@ async def _call(asked: _Asked) -> object:
     )
     asked.headers["X-Run-Id"] = finished.run_id
     if finished.failure is not None:
-        raise finished.failure
+        raise failure_of(finished)
     return _said(asked.request, finished)
 
 
@@ -182,8 +182,8 @@ async def _answer(request: Request, handler: _Handler) -> Response:
         return _json(200, await handler(asked), headers)
     except (InvalidPipeline, RunFailed) as error:
         body = {"success": False, "error": error.message, "diagnostics": diagnostics_of(error)}
-        status = status_of(error)
-        return _json(400 if status == error.status else status, body, headers)
+        # What is nobody else's fault is 400 here.
+        return _json(400 if error.status == 422 else error.status, body, headers)
     except AieyeError as error:
         note_denial(request, error)
         return _json(error.status, said(error), {**error.headers, **headers})
@@ -204,7 +204,13 @@ async def _body(asked: _Asked) -> Mapping[str, Any]:
     raw = await read_body(scope, dict(scope["headers"]), request.receive, MOST_BYTES)
     if not raw.strip():
         raise InvalidData
-    return read_object(raw)
+    # Strictly first; then with the numbers that steps compute with, not as they were written.
+    read_object(raw)
+    try:
+        body: Mapping[str, Any] = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest("The body holds a number that is too large.") from error
+    return body
 
 
 def _get(asked: _Asked, pipeline_id: int) -> PipelineInfo:

@@ -11,7 +11,7 @@ from aieye.ledger.pricing import format_usd
 from aieye.pipeline.language.catalogue import Parameter
 from aieye.pipeline.language.printer import format_type
 from aieye.pipeline.language.values import text_of
-from aieye.pipeline.running import Finished
+from aieye.pipeline.run_record import Finished
 from aieye.pipeline.trace import StepTrace
 
 # The original knew how a run ended only, and began each as one that has failed.

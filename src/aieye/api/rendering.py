@@ -57,21 +57,15 @@ def diagnostics_of(error: AieyeError) -> list[dict[str, Any]] | None:
     return None
 
 
-def status_of(error: AieyeError) -> int:
-    """The HTTP status: a provider's fault in a step of a pipeline is not the caller's."""
-    return (isinstance(error, RunFailed) and error.fault_status) or error.status
-
-
 async def render_error(request: Request, error: Exception) -> Response:
     """Answer with an `AieyeError`'s own status, headers and message."""
     assert isinstance(error, AieyeError)
-    status = status_of(error)
-    if status >= 500:
-        log.warning("request_failed", code=error.code, status=status)
+    if error.status >= 500:
+        log.warning("request_failed", code=error.code, status=error.status)
     note_denial(request, error)
     if _is_original(request.scope["path"]):
-        return _response(status, orjson.dumps({"detail": error.message}), error.headers)
-    return _response(status, error_body(error), error.headers)
+        return _response(error.status, orjson.dumps({"detail": error.message}), error.headers)
+    return _response(error.status, error_body(error), error.headers)
 
 
 def note_denial(request: Request, error: AieyeError) -> None:

@@ -11,7 +11,9 @@ from aieye.access.audit import Actor
 from aieye.access.bounds import bounds_of
 from aieye.access.sessions import SESSION_COOKIE, SignedIn, find_session
 from aieye.access.snapshot import DEFAULT_NAMESPACE, SCOPES, Grant
-from aieye.errors import Forbidden, NotFound, Unauthenticated
+from aieye.errors import Forbidden, NotFound, Unauthenticated, Unprocessable
+from aieye.pipeline.failures import RunFailed
+from aieye.pipeline.run_record import Finished
 from aieye.state import State
 from aieye.telemetry import request_id
 
@@ -70,14 +72,18 @@ def _check_origin(request: Request, state: State, signed_in: SignedIn) -> None:
 
 
 def _grant_of(actor: Actor, key_id: int | None) -> Grant:
-    """What a signed-in user may do without a token: all that a token without limits could."""
     assert actor.user_id is not None
+    return grant_of_user(actor.user_id, actor.label, actor.role, key_id=key_id)
+
+
+def grant_of_user(user_id: int, user: str, role: str, *, key_id: int | None = None) -> Grant:
+    """What a user may do without a token: all that one of theirs without limits could."""
     return Grant(
         token_id=None,
         token_name="",
-        user_id=actor.user_id,
-        user=actor.label,
-        role=actor.role,
+        user_id=user_id,
+        user=user,
+        role=role,
         scope=SCOPES["runs"],
         namespace=DEFAULT_NAMESPACE,
         cache_enabled=True,
@@ -85,3 +91,32 @@ def _grant_of(actor: Actor, key_id: int | None) -> Grant:
         key_id=key_id,
         models=None,
     )
+
+
+def grant_of_caller(
+    request: Request, state: State, actor: Actor, *, key_id: int | None = None
+) -> Grant:
+    """Who pays for a call of `/api/v1`, whose caller is known already.
+
+    `key_id` is the key that a session chose. Raises `NotFound`, `Unprocessable`.
+    """
+    authorization = request.headers.get("authorization")
+    if authorization is None:
+        if key_id is not None and key_id not in state.directory.current.keys:
+            raise NotFound(f"There is no key {key_id}.", param="key_id")
+        return _grant_of(actor, key_id)
+    if key_id is not None:
+        raise Unprocessable("A token has its own key: key_id is for sessions.", param="key_id")
+    grant = state.directory.find_grant(authorization.partition(" ")[2].strip())
+    if grant is None:
+        raise Unauthenticated("The token is not valid, or not any more.")
+    return grant
+
+
+def failure_of(finished: Finished) -> RunFailed:
+    """Why a run failed, as it is answered: a provider's fault in a step is not the caller's."""
+    failure = finished.failure
+    assert failure is not None
+    failure.status = failure.fault_status or failure.status  # type: ignore[misc] # per answer here
+    failure.headers["X-Run-Id"] = finished.run_id
+    return failure

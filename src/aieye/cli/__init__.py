@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from aieye import __version__
-from aieye.cli import functions, people, providers, serving, storage, tokens
+from aieye.cli import functions, people, pipelines, providers, serving, storage, tokens
 from aieye.cli.terminal import complain
 from aieye.errors import AieyeError
 
@@ -36,6 +36,10 @@ app.command()(serving.demo_upstream)
 app.command()(storage.migrate)
 app.command()(storage.backup)
 app.command()(storage.restore)
+app.command()(pipelines.check)
+app.command()(pipelines.fmt)
+app.command()(pipelines.explain)
+app.command()(pipelines.run)
 app.add_typer(people.admin, name="admin")
 app.add_typer(people.user, name="user")
 app.add_typer(providers.provider, name="provider")

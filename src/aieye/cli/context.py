@@ -40,17 +40,22 @@ def run(work: Callable[[Context], Awaitable[Result]], *, makes: bool = False) ->
     any other one a database that is not there is the wrong directory. Raises `NoDatabase`.
     """
     settings = load_settings()
-    if not is_made(settings.database):
-        place = place_of(settings.database)
-        if not makes:
-            raise NoDatabase(
-                f"There is no database at {place}. Go to the server's directory, or set "
-                "AIEYE_DATA_DIR or AIEYE_DATABASE_URL as it has it."
-            )
-        tell(f"There is no database yet: making {place}.")
+    if not makes:
+        require_database(settings)
+    elif not is_made(settings.database):
+        tell(f"There is no database yet: making {place_of(settings.database)}.")
     cipher = Cipher(settings.secret_keys())
     migrate(settings.database)
     return asyncio.run(_within(settings, cipher, work))
+
+
+def require_database(settings: Settings) -> None:
+    """Raises `NoDatabase` where there is none yet."""
+    if not is_made(settings.database):
+        raise NoDatabase(
+            f"There is no database at {place_of(settings.database)}. Go to the server's directory, "
+            "or set AIEYE_DATA_DIR or AIEYE_DATABASE_URL as it has it."
+        )
 
 
 async def _within(

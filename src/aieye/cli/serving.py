@@ -54,7 +54,7 @@ def serve(
         )
     signal.signal(signal.SIGTERM, _leave)
     with ExitStack() as stack:
-        _lock(settings, stack)
+        lock(settings, stack)
         listener = stack.enter_context(listen(settings.host, settings.port))
         bound: int = listener.getsockname()[1]
         settings = load_settings(host=host, port=bound, workers=workers)
@@ -172,7 +172,7 @@ def _server_options() -> dict[str, Any]:
     }
 
 
-def _lock(settings: Settings, stack: ExitStack) -> None:
+def lock(settings: Settings, stack: ExitStack) -> None:
     """One server on a SQLite file, for as long as it runs."""
     if settings.is_sqlite:
         from pathlib import Path

@@ -22,6 +22,7 @@ from aieye.pipeline.language.catalogue import UNREGISTRABLE
 from aieye.pipeline.language.values import Json
 
 MOST_MESSAGE: Final = 1_000
+_MOST_PARSES: Final = 5
 
 
 class Unloadable(Exception):
@@ -188,6 +189,20 @@ def _invoke(implementation: Callable[..., Any], signature: Signature) -> Invoke:
     return invoke
 
 
+def _parse(source: Source) -> ast.Module:
+    """The file's tree. Raises `SyntaxError`.
+
+    CPython 3.11 keeps one count of levels for all threads that make trees at a time, and takes it for
+    broken where they meet; the next time they do not.
+    """
+    for _ in range(_MOST_PARSES - 1):
+        try:
+            return ast.parse(source.content, source.path)
+        except SystemError:
+            continue
+    return ast.parse(source.content, source.path)
+
+
 class _Texts:
     """Where the functions stand in the file, and what tells what they say from anything else.
 
@@ -195,7 +210,7 @@ class _Texts:
     """
 
     def __init__(self, source: Source) -> None:
-        tree = ast.parse(source.content, source.path)
+        tree = _parse(source)
         functions = [
             node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         ]

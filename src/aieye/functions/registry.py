@@ -13,7 +13,8 @@ from aieye.access.names import free_name
 from aieye.db.rows import get_living, keyset
 from aieye.db.tables import CallableName, RegisteredFunction
 from aieye.db.types import now
-from aieye.functions.model import Failure, Function, describe
+from aieye.functions.model import Failure, Function, Source, describe, read_description
+from aieye.pipeline.language.catalogue import Definition
 
 KIND: Final = "function"
 
@@ -69,6 +70,15 @@ def gather(
             ]
         for one in kept:
             found.functions[name] = one
+    return found
+
+
+async def registered_definitions(session: AsyncSession) -> dict[str, Definition]:
+    """The registered functions as pipelines are checked against them, by name."""
+    found = {}
+    for row in await list_functions(session):
+        source = Source(row.file, row.file, b"", is_builtin=False)
+        found[row.name] = read_description(row.definition, source, row.id).definition
     return found
 
 

@@ -29,7 +29,7 @@ from aieye.gateway.dispatch import Dispatcher
 from aieye.gateway.prepare import Plan, prepare
 from aieye.gateway.replay import body_from, fill_from_entry
 from aieye.gateway.results import Results
-from aieye.gateway.routing import Router
+from aieye.gateway.routing import Candidate, Router
 from aieye.gateway.sharing import Exchanges
 from aieye.gateway.tariff import Tariff
 from aieye.gateway.upstream import Upstream
@@ -73,6 +73,15 @@ class _Known:
     tags: dict[str, str] | None
     entry: Entry | None = None
     fixed: tuple[Header, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a call would come to: the first candidate, and the stored answer with its body, if any."""
+
+    candidate: Candidate
+    entry: Entry | None
+    body: bytes | None
 
 
 class Gateway:
@@ -155,6 +164,21 @@ class Gateway:
             if call.record.status is None:
                 self.accounts.settle_crashed(call)
             raise
+
+    async def forecast(self, call: Call) -> Forecast:
+        """Where a call would go, and what of the cache would answer it; nothing is asked or booked.
+
+        Raises what `prepare` does.
+        """
+        plan = prepare(call.match, call.body, call.grant, self._router, call.controls)
+        is_looked_up = self._mode(call, plan) in {"use", "only"}
+        for key in plan.keys if is_looked_up else ():
+            entry = await self._cache.find(key)
+            if entry is not None and entry.is_fresh(call.record.created_at, None):
+                body = body_from(entry, plan.endpoint, is_stream=False, wants_usage=False)
+                if body is not None:
+                    return Forecast(plan.candidates[0], entry, body)
+        return Forecast(plan.candidates[0], None, None)
 
     def _recall(self, call: Call) -> Reply | None:
         """The short way: the answer to what the same token has asked before, out of memory."""

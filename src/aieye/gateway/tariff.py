@@ -57,6 +57,15 @@ class Tariff:
         """Whether the model has answered and has a price."""
         return model in self._charged
 
+    def quote(self, provider: ProviderInfo, model: str | None, usage: Usage) -> int | None:
+        """What `usage` would cost, in nano-dollars; nothing is booked by it."""
+        if model is None or provider.is_simulated:
+            return None
+        price = self._prices.price_for(
+            provider.name, provider.origin, model, now(), usage.service_tier, asked=model
+        )
+        return None if price is None else price.cost_nano(usage)
+
     def charge(
         self,
         provider: ProviderInfo,

@@ -36,6 +36,7 @@ from aieye.db.tables import (
     CacheEntry,
     Call,
     CallBody,
+    Execution,
     IdempotentCall,
     Instance,
     LatencyRollup,
@@ -132,7 +133,8 @@ def _rules(moment: datetime) -> Iterator[_Rule]:
 def _is_gone(day_ago: datetime) -> ColumnElement[bool]:
     """Dead for a day, and nothing it left open still has to be marked."""
     open_calls = exists().where(Call.state == "open", Call.instance_id == Instance.id)
-    return and_(Instance.seen_at <= day_ago, ~open_calls)
+    open_runs = exists().where(Execution.status == "running", Execution.instance_id == Instance.id)
+    return and_(Instance.seen_at <= day_ago, ~open_calls, ~open_runs)
 
 
 def _old_minutes(moment: datetime) -> Iterator[_Rule]:

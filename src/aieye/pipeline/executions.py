@@ -6,6 +6,7 @@ steps. Values are kept redacted, and not at all where texts are not to be kept.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from functools import reduce
 from typing import Any, Final, Literal
 
 import orjson
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.audit import Actor
@@ -31,6 +32,8 @@ Status = Literal["running", "done", "failed", "cancelled", "interrupted"]
 # Of a run with more steps, the first ones are kept.
 MOST_STEPS: Final = 5_000
 _ROWS_AT_ONCE: Final = 500
+_RUNS_LOOKED_AT: Final = 20
+_ITEM: Final = re.compile(r"\[[0-9]+\]")
 
 
 class NoSuchExecution(NotFound):
@@ -75,6 +78,14 @@ class Run:
     key_id: int | None
     arguments: Mapping[str, Json]
     started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a step has used on the average, in tokens."""
+
+    tokens_input: int
+    tokens_output: int
 
 
 async def open_run(session: AsyncSession, run: Run, *, keeps_values: bool) -> int:
@@ -142,6 +153,44 @@ async def list_steps(session: AsyncSession, execution_id: int) -> Sequence[Execu
     """The steps of a run, in the order in which they were queued."""
     statement = select(ExecutionStep).where(ExecutionStep.execution_id == execution_id)
     return (await session.scalars(statement.order_by(ExecutionStep.number))).all()
+
+
+async def past_steps(session: AsyncSession, pipeline_id: int) -> Mapping[str, Past]:
+    """The average tokens of a pipeline's calls of models in its newest runs, by their paths.
+
+    Calls that a cache answered used as many: they count too.
+    """
+    newest = (
+        select(Execution.id)
+        .where(Execution.pipeline_id == pipeline_id, Execution.status == "done")
+        .order_by(Execution.id.desc())
+        .limit(_RUNS_LOOKED_AT)
+    )
+    rows = await session.execute(
+        select(
+            ExecutionStep.path,
+            func.count(),
+            func.sum(ExecutionStep.tokens_input),
+            func.sum(ExecutionStep.tokens_output),
+        )
+        .where(
+            ExecutionStep.execution_id.in_(newest),
+            ExecutionStep.status == "done",
+            ExecutionStep.model.is_not(None),
+        )
+        .group_by(ExecutionStep.path)
+    )
+    sums: dict[str, tuple[int, int, int]] = {}
+    for path, *figures in rows:
+        # The items of a `map` are one call of the plan.
+        place = _ITEM.sub("", path)
+        before = sums.get(place, (0, 0, 0))
+        count, used, made = (int(figure or 0) for figure in figures)
+        sums[place] = before[0] + count, before[1] + used, before[2] + made
+    return {
+        path: Past(round(used / count), round(made / count))
+        for path, (count, used, made) in sums.items()
+    }
 
 
 def kept(value: Json) -> Json:

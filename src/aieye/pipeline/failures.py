@@ -16,6 +16,8 @@ from aieye.pipeline.trace import StepTrace
 # Statuses below 500 that say nothing of the request itself.
 _PROVIDERS_OWN: Final = frozenset({408, 409, 429})
 
+_MOST_CAUSES: Final = 20
+
 
 class RunFailed(Unprocessable):
     """The pipeline was run and failed. `__cause__` is the `StepFailed`, if a call was at fault.
@@ -45,9 +47,14 @@ class RunFailed(Unprocessable):
         if self.diagnostic.code == "E502" and failed is not None and failed.kind == "prompt":
             return 504
         error: BaseException | None = self.__cause__
-        while error is not None and not isinstance(error, UpstreamError | Unavailable):
+        # What a function raised may have causes without end.
+        for _ in range(_MOST_CAUSES):
+            if error is None or isinstance(error, UpstreamError | Unavailable):
+                break
             error = error.__cause__
-        if error is None or (error.status < 500 and error.status not in _PROVIDERS_OWN):
+        if not isinstance(error, UpstreamError | Unavailable):
+            return None
+        if error.status < 500 and error.status not in _PROVIDERS_OWN:
             return None
         return 504 if error.status == 504 else 502
 

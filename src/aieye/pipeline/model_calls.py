@@ -7,24 +7,27 @@ here closes the call at the provider, and what was used is booked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from aieye.access.snapshot import Grant
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.key import write_json
 from aieye.errors import AieyeError
-from aieye.gateway.calls import Call
-from aieye.gateway.faults import UpstreamError, UpstreamTimeout
+from aieye.gateway.calls import Call, Reply
+from aieye.gateway.faults import BrokenOff, UpstreamError, UpstreamTimeout
 from aieye.gateway.relay import Relay
+from aieye.gateway.routing import resolve
 from aieye.gateway.service import CacheMiss, Gateway
-from aieye.gateway.usage import Usage, normalise_usage
+from aieye.gateway.usage import Usage, estimate_usage, normalise_usage
 from aieye.gateway.wire import INFERENCE
 from aieye.ledger.book import CLIENT_LEFT, CallRecord
 from aieye.pipeline.model_requests import NoValue, message_of_error, text_of_answer
 from aieye.pipeline.step_runner import CacheState, StepFailed, StepResult
 from aieye.pipeline.steps import CacheMode
+from aieye.pipeline.streamed_text import EndedBadly, StreamedText
 from aieye.telemetry.metrics import Metrics
 
 CHAT: Final = INFERENCE["/v1/chat/completions"]
@@ -33,6 +36,7 @@ SLOW_SECONDS: Final = 0.05
 # Statuses that another attempt may change.
 _PASSING: Final = frozenset({408, 409, 429})
 _LONGEST_STEP: Final = 200
+OnText: TypeAlias = Callable[[str], None]
 _CANCELLED: Final = (CLIENT_LEFT, "step_cancelled")
 
 
@@ -60,6 +64,17 @@ class Answer(NamedTuple):
     used: StepResult
 
 
+class Prediction(NamedTuple):
+    """What a call would come to. With a `text` it would be a hit, which costs nothing."""
+
+    model: str | None
+    text: str | None
+    tokens_input: int | None
+    tokens_output: int | None
+    cost_nano: int | None
+    saved_nano: int | None
+
+
 class ModelCalls:
     """Asks models. One a process."""
 
@@ -69,12 +84,21 @@ class ModelCalls:
         self._metrics = metrics
 
     async def ask(
-        self, origin: Origin, step: str, request: Mapping[str, Any], cache: CacheMode | None
+        self,
+        origin: Origin,
+        step: str,
+        request: Mapping[str, Any],
+        cache: CacheMode | None,
+        *,
+        on_text: OnText | None = None,
     ) -> Answer:
         """The text of the answer to a chat request; without a `cache` mode the settings decide.
 
+        `on_text` is told what the model says as it comes; what fails after that cannot be repeated.
         Raises `StepFailed`.
         """
+        if on_text is not None:
+            request = {**request, "stream": True}
         record = CallRecord(
             CHAT.endpoint.name,
             run_id=origin.run_id,
@@ -92,7 +116,16 @@ class ModelCalls:
             reply = await self._relay.infer(call)
             if reply.status >= 400:
                 raise ProviderFailed(reply.status, message_of_error(reply.body))
-            return Answer(text_of_answer(reply.body or b""), self._used(record))
+            text = (
+                text_of_answer(reply.body or b"")
+                if on_text is None
+                else await _read_stream(reply, on_text)
+            )
+            return Answer(text, self._used(record))
+        except EndedBadly as error:
+            raise StepFailed(str(error), is_final=True, used=self._used(record)) from (
+                BrokenOff(str(error))
+            )
         except AieyeError as error:
             raise self._failed(error, record) from error
         except NoValue as error:
@@ -100,6 +133,37 @@ class ModelCalls:
         finally:
             noting.cancel()
             self._metrics.ended(record)
+
+    async def forecast(
+        self, grant: Grant, request: Mapping[str, Any], cache: CacheMode | None
+    ) -> Prediction:
+        """What asking would come to, without asking. Raises `StepFailed` where it would fail at once."""
+        record = CallRecord(CHAT.endpoint.name)
+        controls = DEFAULT if cache is None else Controls(cache, is_explicit=True)
+        call = Call(CHAT, grant, _written(request), record, controls=controls)
+        try:
+            found = await self._gateway.forecast(call)
+        except AieyeError as error:
+            raise self._failed(error, record) from error
+        entry, model = found.entry, found.candidate.model
+        if entry is not None and found.body is not None:
+            made = entry.provenance
+            with suppress(NoValue):
+                return Prediction(
+                    made.model or model, text_of_answer(found.body), made.tokens_input,
+                    made.tokens_output, 0, made.cost_nano,
+                )  # fmt: skip
+        estimated = estimate_usage(dict(request), deltas=0, output_size=0)
+        return Prediction(model, None, estimated.input, None, None, None)
+
+    def quote(self, grant: Grant, model: str, tokens_input: int, tokens_output: int) -> int | None:
+        """What so many tokens would cost, in nano-dollars; None where that is not known."""
+        try:
+            candidate = resolve(self._gateway.directory.current, grant, model)[0]
+        except AieyeError:
+            return None
+        usage = Usage(input=tokens_input, output=tokens_output, estimated=True)
+        return self._gateway.tariff.quote(candidate.provider, candidate.model, usage)
 
     def _note_open(self, record: CallRecord) -> None:
         if record.status is None:
@@ -141,6 +205,25 @@ class ModelCalls:
             provider, record.model, usage, asked=record.model_asked
         )
         return None if charge.cost_nano is None else min(cost, charge.cost_nano)
+
+
+async def _read_stream(reply: Reply, on_text: OnText) -> str:
+    """Tell what a streamed answer says, and give all of it. Raises `EndedBadly`, `NoValue`."""
+    reader = StreamedText()
+    if reply.chunks is None:
+        for said in reader.feed(reply.body or b""):
+            on_text(said)
+        return reader.end()
+    try:
+        async for chunk in reply.chunks:
+            for said in reader.feed(chunk):
+                on_text(said)
+    except AieyeError as error:
+        raise EndedBadly(error.message.rstrip(".")) from error
+    finally:
+        # Closing settles the call; it does nothing to one that was read to its end.
+        await reply.chunks.aclose()  # type: ignore[attr-defined] # an async generator, always
+    return reader.end()
 
 
 def _written(request: Mapping[str, Any]) -> bytes:

@@ -41,6 +41,11 @@ async def load_program(
     number = row.served_version if version is None else version
     found = await repository.get_version(session, row, number)
     main = (await resolve(session, functions, row, found)).require_valid()
+    return await complete(session, functions, main)
+
+
+async def complete(session: AsyncSession, functions: Catalogue, main: Resolved) -> Program:
+    """The program of a pipeline that is resolved, saved or not. Raises `InvalidPipeline`."""
     pipelines: dict[int, Resolved] = {}
     level = [main]
     for _ in range(MAX_PIPELINE_DEPTH):

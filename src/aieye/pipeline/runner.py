@@ -6,7 +6,7 @@ other's key, token or values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,7 +18,7 @@ from aieye.functions.running import run_inline
 from aieye.functions.service import Functions
 from aieye.pipeline.kept_results import KeptResults, Place
 from aieye.pipeline.language.values import Json
-from aieye.pipeline.model_calls import ModelCalls, Origin
+from aieye.pipeline.model_calls import ModelCalls, OnText, Origin
 from aieye.pipeline.model_requests import NoValue, request_of, value_of_text
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.run_context import RunContext
@@ -39,15 +39,33 @@ class Means:
     results: KeptResults
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told the run's value while the model says it: what `steps` say, which come last."""
+
+    steps: Sequence[CallStep]
+    on_text: OnText
+
+    def of(self, step: CallStep) -> OnText | None:
+        return self.on_text if any(one is step for one in self.steps) else None
+
+
 class Runner:
     """The `StepRunner` of one run."""
 
-    __slots__ = ("_means", "_options", "_origin")
+    __slots__ = ("_listener", "_means", "_options", "_origin")
 
-    def __init__(self, means: Means, origin: Origin, options: RunOptions) -> None:
+    def __init__(
+        self,
+        means: Means,
+        origin: Origin,
+        options: RunOptions,
+        listener: Listener | None = None,
+    ) -> None:
         self._means = means
         self._origin = origin
         self._options = options
+        self._listener = listener
 
     async def run(
         self, step: CallStep, arguments: Mapping[str, Json], attempt: Attempt
@@ -86,7 +104,13 @@ class Runner:
         if attempt.number > 1 and content.schema is not None and cache in {None, "use"}:
             # An answer that held no object is in the cache: to get it once more would not help.
             cache = "refresh"
-        text, used = await self._means.models.ask(self._origin, attempt.path, request, cache)
+        on_text = None
+        # What was told already cannot be taken back: a further attempt is not listened to.
+        if self._listener is not None and content.schema is None and attempt.number == 1:
+            on_text = self._listener.of(step)
+        text, used = await self._means.models.ask(
+            self._origin, attempt.path, request, cache, on_text=on_text
+        )
         try:
             return used._replace(value=value_of_text(content, text))
         except NoValue as error:
@@ -124,9 +148,11 @@ class Runner:
         try:
             value = await means.functions.call(function, arguments, context, attempt.timeout)
         except (FunctionFailed, FunctionTimeout) as error:
-            raise context.ended_by or _failed(error, context.used) from error
+            if context.ended_by is None:
+                raise _failed(error, context.used) from error
         if context.ended_by is not None:
-            raise context.ended_by
+            # As it was: with its own cause, and not with what the function made of it.
+            raise context.ended_by from context.ended_by.__cause__
         return context.used._replace(value=value)
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Final
 
-import structlog
 import uuid_utils
 
 from aieye.access.audit import Actor
+from aieye.access.authored import owner_of_new
 from aieye.access.directory import Directory
 from aieye.access.snapshot import Grant, PipelineInfo, Snapshot
 from aieye.db.engine import Database
@@ -22,43 +21,38 @@ from aieye.errors import AieyeError, NotFound
 from aieye.functions.model import Function
 from aieye.functions.service import Functions
 from aieye.pipeline import executions
+from aieye.pipeline.catalogue import catalogue_of
+from aieye.pipeline.checking import check_valid
 from aieye.pipeline.compiling import compile_program
 from aieye.pipeline.evaluator import evaluate
-from aieye.pipeline.executions import Run, Status, Totals
+from aieye.pipeline.executions import Past, Run, Status
+from aieye.pipeline.explaining import Explanation, explain
 from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.kept_results import KeptResults
-from aieye.pipeline.language.catalogue import Catalogue, Definition
+from aieye.pipeline.language.catalogue import Catalogue, Definition, Parameter
 from aieye.pipeline.language.errors import Diagnostic
 from aieye.pipeline.language.values import Json
-from aieye.pipeline.model_calls import SLOW_SECONDS, ModelCalls, Origin
+from aieye.pipeline.model_calls import ModelCalls, OnText, Origin
 from aieye.pipeline.options import RunOptions
-from aieye.pipeline.program import load_program
-from aieye.pipeline.runner import Means, Runner
-from aieye.pipeline.steps import Plan
+from aieye.pipeline.program import complete, load_program
+from aieye.pipeline.repository import versions_of
+from aieye.pipeline.resolution import Resolved
+from aieye.pipeline.run_record import Finished, RunRecord
+from aieye.pipeline.runner import Listener, Means, Runner
+from aieye.pipeline.steps import CacheMode, CallStep, Plan
+from aieye.pipeline.stored import read_arguments
 from aieye.pipeline.trace import StepTrace
 from aieye.settings import Settings
 
-log = structlog.get_logger()
-
 # Plans that are remembered until the next change of anything.
 _MOST_PLANS: Final = 1_000
+# How long the end of runs that the server's stop cuts off may take.
+STOP_SECONDS: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A run that is over. `failure` says why it has no value."""
-
-    run_id: str
-    execution_id: int
-    value: Json
-    failure: RunFailed | None
-    trace: Sequence[StepTrace]
-    totals: Totals
-
-    @property
-    def steps(self) -> Sequence[StepTrace]:
-        """The calls alone."""
-        return [step for step in self.trace if step.kind != "form"]
+def new_run_id() -> str:
+    """The id of a run that is about to begin."""
+    return uuid_utils.uuid7().hex
 
 
 class Pipelines:
@@ -82,7 +76,14 @@ class Pipelines:
         self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
         self._catalogue: Catalogue = {}
         self._functions_known: Mapping[str, Function] | None = None
+        # Runs whose record is still to be written.
+        self._open: set[asyncio.Future[None]] = set()
         directory.on_change(self._follow)
+
+    async def close(self) -> None:
+        """Wait for the records of runs that the server's stop cut off."""
+        if self._open:
+            await asyncio.wait(self._open, timeout=STOP_SECONDS)
 
     def _follow(self, _snapshot: Snapshot) -> None:
         # A plan holds all that it calls, any of which may have changed.
@@ -126,6 +127,19 @@ class Pipelines:
             if is_administrator or found.is_shared or found.user_id == user_id
         ]
 
+    async def list_arguments(
+        self, user_id: int, *, is_administrator: bool
+    ) -> Sequence[tuple[str, Sequence[Parameter]]]:
+        """The names of the pipelines that the user may call, each with what it asks for."""
+        found = self.list_callable(user_id, is_administrator=is_administrator)
+        async with self._database.read() as session:
+            versions = await versions_of(session, {one.id: one.version for one in found})
+        return [
+            (one.name, read_arguments(versions[one.id].arguments))
+            for one in found
+            if one.id in versions
+        ]
+
     async def plan(self, info: PipelineInfo) -> Plan:
         """The plan of a pipeline in the version that runs. Raises `InvalidPipeline`, `NotFound`."""
         functions = self.catalogue()
@@ -148,6 +162,32 @@ class Pipelines:
                 self._plans.popitem(last=False)
         return plan
 
+    async def plan_of_text(self, source: str, actor: Actor) -> Plan:
+        """The plan of a text that is not saved, with the actor's rights. Raises `InvalidPipeline`."""
+        functions, current = self.catalogue(), self._functions.current
+        async with self._database.read() as session:
+            owner_id = await owner_of_new(session, actor)
+            tree, analysis = check_valid(source, await catalogue_of(session, functions, owner_id))
+            main = Resolved(0, "", owner_id, 0, tree, analysis)
+            program = await complete(session, functions, main)
+        return compile_program(program, current.values())
+
+    async def explain(
+        self,
+        plan: Plan,
+        arguments: Mapping[str, Json],
+        grant: Grant,
+        *,
+        info: PipelineInfo | None = None,
+        cache: CacheMode = "use",
+    ) -> Explanation:
+        """What running a plan would come to. Nothing is run, and nothing is spent."""
+        past: Mapping[str, Past] = {}
+        if info is not None:
+            async with self._database.read() as session:
+                past = await executions.past_steps(session, info.id)
+        return await explain(plan, arguments, self._means.models, grant, past, cache)
+
     # --- Runs
 
     async def run(
@@ -156,15 +196,20 @@ class Pipelines:
         arguments: Mapping[str, Json],
         grant: Grant,
         options: RunOptions | None = None,
+        *,
+        run_id: str | None = None,
+        on_text: OnText | None = None,
     ) -> Finished:
         """Run a pipeline for the caller whose grant this is; the run is on record at the end.
 
+        `run_id` is one of `new_run_id`. Where the value is what a model says in the end, `on_text` is
+        told it as it comes, or the beginning of it.
         A run that fails is a result too. Raises `InvalidPipeline` before anything runs, `NotFound`,
         and what keeps the record from being written.
         """
         plan = await self.plan(info)
         run = Run(
-            run_id=uuid_utils.uuid7().hex,
+            run_id=run_id or new_run_id(),
             instance_id=self._instance_id,
             pipeline_id=info.id,
             pipeline_version=info.version,
@@ -179,19 +224,36 @@ class Pipelines:
             },
             started_at=now(),
         )
-        return await self._run(run, plan, grant, options or RunOptions())
+        listener = None
+        if on_text is not None:
+            last = [plan.steps[index] for index in plan.finals]
+            listener = Listener([one for one in last if isinstance(one, CallStep)], on_text)
+        return await self._run(run, plan, grant, options or RunOptions(), listener)
 
-    async def _run(self, run: Run, plan: Plan, grant: Grant, options: RunOptions) -> Finished:
-        seen: dict[str, StepTrace] = {}
+    async def _run(
+        self, run: Run, plan: Plan, grant: Grant, options: RunOptions, listener: Listener | None
+    ) -> Finished:
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._open.add(over)
+        try:
+            return await self._recorded(run, plan, grant, options, listener)
+        finally:
+            self._open.discard(over)
+            over.set_result(None)
+
+    async def _recorded(
+        self, run: Run, plan: Plan, grant: Grant, options: RunOptions, listener: Listener | None
+    ) -> Finished:
+        seen: dict[int, StepTrace] = {}
         told = options.on_step
 
         def note(step: StepTrace) -> None:
-            seen[step.path] = step
+            seen[id(step)] = step
             if told is not None:
                 told(step)
 
-        runner = Runner(self._means, Origin(run.run_id, run.pipeline, grant), options)
-        record = _Record(self._database, run, keeps_values=self._keeps_values)
+        runner = Runner(self._means, Origin(run.run_id, run.pipeline, grant), options, listener)
+        record = RunRecord(self._database, run, keeps_values=self._keeps_values)
         try:
             outcome = await evaluate(plan, run.arguments, runner, replace(options, on_step=note))
         except RunFailed as failure:
@@ -210,70 +272,6 @@ class Pipelines:
             await record.end("failed", list(seen.values()), error=found)
             raise
         return await record.end("done", outcome.trace, value=outcome.value)
-
-
-class _Record:
-    """The record of one run: a row at once for those that take their time, all of it at the end."""
-
-    def __init__(self, database: Database, run: Run, *, keeps_values: bool) -> None:
-        self._database = database
-        self._run = run
-        self._keeps_values = keeps_values
-        self._opening: asyncio.Task[int] | None = None
-        self._timer = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._begin)
-
-    def _begin(self) -> None:
-        self._opening = asyncio.ensure_future(self._open())
-
-    async def _open(self) -> int:
-        async with self._database.write() as session:
-            return await executions.open_run(session, self._run, keeps_values=self._keeps_values)
-
-    async def end(
-        self,
-        status: Status,
-        trace: Sequence[StepTrace],
-        *,
-        value: Json = None,
-        failure: RunFailed | None = None,
-        error: Diagnostic | None = None,
-    ) -> Finished:
-        """Write it down, whatever happens to the caller meanwhile."""
-        self._timer.cancel()
-        totals = Totals.of(trace)
-        found = failure.diagnostic if failure is not None else error
-        writing = asyncio.ensure_future(self._write(status, trace, totals, value, found))
-        try:
-            execution_id = await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait({writing})
-            raise
-        return Finished(self._run.run_id, execution_id, value, failure, trace, totals)
-
-    async def _write(
-        self,
-        status: Status,
-        trace: Sequence[StepTrace],
-        totals: Totals,
-        value: Json,
-        error: Diagnostic | None,
-    ) -> int:
-        execution_id = await self._opened()
-        ended_at: datetime = now()
-        async with self._database.write() as session:
-            return await executions.end_run(
-                session, self._run, execution_id, status=status, ended_at=ended_at, output=value,
-                error=error, trace=trace, totals=totals, keeps_values=self._keeps_values,
-            )  # fmt: skip
-
-    async def _opened(self) -> int | None:
-        if self._opening is None:
-            return None
-        try:
-            return await self._opening
-        except AieyeError as error:
-            log.warning("execution_not_noted", run_id=self._run.run_id, reason=error.code)
-            return None
 
 
 def _definitions(functions: Mapping[str, Function]) -> dict[str, Definition]:

@@ -1,0 +1,349 @@
+"""`aieye check`, `fmt`, `explain` and `run`: at the server of AIEYE_URL, else on this machine."""
+
+# ruff: noqa: PLC0415 - each command imports what it needs when it runs
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from aieye.cli.remote import Refused, find_remote
+from aieye.cli.terminal import AsJson, complain, show, tell
+from aieye.errors import AieyeError, InvalidRequest
+
+if TYPE_CHECKING:
+    from aieye.access.snapshot import Grant
+    from aieye.pipeline.language.errors import Diagnostic
+    from aieye.state import State
+
+NOT_CANONICAL = 1
+WRONG = 2
+NOTHING_RAN = 3
+OVER_BUDGET = 4
+NOT_IN_CACHE = 5
+PIPELINES = "/api/v1/pipelines"
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILES", help="Texts of pipelines.")]
+Given = Annotated[
+    list[str] | None,
+    typer.Option("--arg", metavar="K=V", help="An argument; K=@FILE reads it from a file."),
+]
+What = Annotated[str, typer.Argument(metavar="NAME", help="A saved pipeline.")]
+Cache = Annotated[
+    str, typer.Option(help="use, refresh, off, or only (answer from the cache or fail).")
+]
+ResultT = TypeVar("ResultT")
+
+
+def check(files: Files) -> None:
+    """Look for mistakes in the texts of pipelines; the exit code is 2 if there are any.
+
+    They are checked against what you may use: at the server of AIEYE_URL, else in the database
+    here. Where there is neither, the built-in functions are all there is.
+    """
+    is_wrong = False
+    for file, (source, found) in zip(files, _checked(files), strict=True):
+        _render(found, source, str(file))
+        is_wrong = is_wrong or any(one.is_error for one in found)
+    if is_wrong:
+        raise typer.Exit(WRONG)
+    tell("No mistakes." if len(files) == 1 else f"No mistakes in {len(files)} files.")
+
+
+def fmt(
+    files: Files,
+    is_check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit with 1 if something would be.")
+    ] = False,
+) -> None:
+    """Write the texts of pipelines in the canonical form."""
+    from aieye.pipeline.language.errors import InvalidPipeline
+    from aieye.pipeline.language.parser import parse
+    from aieye.pipeline.language.printer import format_pipeline
+
+    is_wrong = is_changed = False
+    for file in files:
+        text = _read(file)
+        try:
+            written = format_pipeline(parse(text))
+        except InvalidPipeline as error:
+            _render(error.diagnostics, text, str(file))
+            is_wrong = True
+            continue
+        if written == text:
+            continue
+        is_changed = True
+        if is_check:
+            tell(f"{file} would be changed")
+        else:
+            file.write_text(written, encoding="utf-8")
+            tell(f"{file} was changed")
+    if is_wrong:
+        raise typer.Exit(WRONG)
+    if is_check and is_changed:
+        raise typer.Exit(NOT_CANONICAL)
+
+
+def explain(
+    what: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A saved pipeline or a text.")],
+    args: Given = None,
+    cache: Cache = "use",
+    as_json: AsJson = False,
+) -> None:
+    """Show what running a pipeline would call, read from the cache, and cost. Nothing is run."""
+    given = _arguments(args)
+    file = Path(what)
+    body = {"source": _read(file)} if file.is_file() else {"name": what}
+    found = _post("/explain", {**body, "args": given, "cache": _mode(cache)}, body.get("source"))
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    columns = ("path", "times", "model", "cache", "tokens_input", "tokens_output", "cost_usd")
+    steps = [{**step, "path": _path(step)} for step in found["steps"]]
+    total = {column: found.get(column) for column in columns} | {"path": "total", "times": None}
+    show([*steps, total], columns, as_json=False)
+    for step in found["steps"]:
+        if step["error"] is not None:
+            tell(f"{step['path']}: {step['error']}")
+
+
+def run(
+    name: What,
+    args: Given = None,
+    cache: Cache = "use",
+    as_json: Annotated[bool, typer.Option("--json", help="Print value, usage and steps.")] = False,
+) -> None:
+    """Run a saved pipeline and print its value: a text as it is, anything else as JSON."""
+    body = {"args": _arguments(args), "cache": _mode(cache)}
+    found = _post(f"/{name}/call", body, None)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        value = found["value"]
+        typer.echo(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+# -- what was said on the command line ---------------------------------------------------------
+
+
+def _arguments(given: Sequence[str] | None) -> dict[str, str]:
+    found = {}
+    for one in given or ():
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise InvalidRequest(f"--arg {one[:50]}: write it as NAME=VALUE or NAME=@FILE.")
+        found[name] = _read(Path(value[1:])) if value.startswith("@") else value
+    return found
+
+
+def _mode(cache: str) -> str:
+    if cache not in {"use", "refresh", "off", "only"}:
+        raise InvalidRequest("--cache should be one of use, refresh, off, only.")
+    return cache
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8", "surrogateescape")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InvalidRequest(f"{file}: {error.strerror}.") from error
+
+
+def _path(step: Mapping[str, Any]) -> str:
+    return step["path"] if step["certain"] else f"{step['path']} (perhaps)"
+
+
+# -- checking ----------------------------------------------------------------------------------
+
+
+def _checked(files: Sequence[Path]) -> list[tuple[str, Sequence[Diagnostic]]]:
+    """Each text with what was found in it."""
+    texts = [_read(file) for file in files]
+    remote = find_remote()
+    if remote is None:
+        return list(zip(texts, _check_here(files, texts), strict=True))
+    from aieye.pipeline.language.errors import Diagnostic
+
+    found = [
+        remote.post(f"{PIPELINES}/check", {"source": text, "name": _name(file)})
+        for file, text in zip(files, texts, strict=True)
+    ]
+    return [
+        (text, [Diagnostic(**one) for one in answer["diagnostics"]])
+        for text, answer in zip(texts, found, strict=True)
+    ]
+
+
+def _check_here(files: Sequence[Path], texts: Sequence[str]) -> list[Sequence[Diagnostic]]:
+    from aieye.db.migrate import is_made
+    from aieye.pipeline.checking import check as check_text
+    from aieye.settings import load_settings
+
+    if not is_made(load_settings().database):
+        tell("There is no database here: only the built-in functions are known.")
+        catalogue = _builtins()
+        return [
+            check_text(text, catalogue, _name(file)).diagnostics
+            for file, text in zip(files, texts, strict=True)
+        ]
+    from aieye.cli.context import Context
+    from aieye.cli.context import run as within_database
+
+    async def work(context: Context) -> list[Sequence[Diagnostic]]:
+        from aieye.access.audit import COMMAND_LINE
+        from aieye.functions.registry import registered_definitions
+        from aieye.pipeline.service import check_source
+
+        async with context.database.read() as session:
+            functions = await registered_definitions(session)
+            return [
+                (
+                    await check_source(
+                        session, functions, text, actor=COMMAND_LINE, name=_name(file)
+                    )
+                ).diagnostics
+                for file, text in zip(files, texts, strict=True)
+            ]
+
+    return within_database(work)
+
+
+def _builtins() -> dict[str, Any]:
+    from aieye.functions.loader import read_files
+    from aieye.functions.module import find_functions, load
+    from aieye.settings import load_settings
+
+    sources, _ = read_files(load_settings().funcs_dir)
+    functions, _ = find_functions(load(next(one for one in sources if one.is_builtin)), sources[0])
+    return {function.name: function.definition for function in functions}
+
+
+def _name(file: Path) -> str | None:
+    """What the text is or will be saved under: its file's name, where that could be one."""
+    return file.stem if file.stem.isidentifier() and file.stem.isascii() else None
+
+
+def _render(found: Sequence[Diagnostic], text: str, name: str) -> None:
+    """Findings with the line and a caret, in colour on a terminal."""
+    from aieye.pipeline.language.errors import render
+    from aieye.pipeline.language.source import Source
+
+    source = Source(text)
+    for one in found:
+        colour = typer.colors.RED if one.is_error else typer.colors.YELLOW
+        typer.secho(render(one, source, name), err=True, fg=colour)
+
+
+# -- calling -----------------------------------------------------------------------------------
+
+
+def _post(path: str, body: dict[str, Any], source: str | None) -> Any:
+    """What `/api/v1/pipelines` answers, wherever that is. Ends the command where it is an error."""
+    remote = find_remote()
+    try:
+        if remote is not None:
+            return remote.post(f"{PIPELINES}{path}", body)
+        return _embedded(lambda state, grant: _answer_here(state, grant, path, body))
+    except AieyeError as error:
+        diagnostics = _diagnostics(error)
+        if not diagnostics:
+            raise
+        _tell_diagnostics(diagnostics, source, path)
+        raise typer.Exit(_exit_code(error, diagnostics)) from error
+
+
+def _diagnostics(error: AieyeError) -> Sequence[Diagnostic]:
+    from aieye.pipeline.failures import RunFailed
+    from aieye.pipeline.language.errors import Diagnostic, InvalidPipeline
+
+    match error:
+        case Refused():
+            return [Diagnostic(**one) for one in error.diagnostics]
+        case InvalidPipeline():
+            return error.diagnostics
+        case RunFailed():
+            return [error.diagnostic]
+    return ()
+
+
+def _tell_diagnostics(found: Sequence[Diagnostic], source: str | None, path: str) -> None:
+    if source is not None:
+        _render(found, source, "pipeline")
+        return
+    name = path.strip("/").partition("/")[0]
+    for one in found:
+        place = "" if one.line is None else f":{one.line}:{one.column}"
+        complain(f"{name}{place}: {one.code}: {one.message}")
+
+
+def _exit_code(error: AieyeError, found: Sequence[Diagnostic]) -> int:
+    codes = {one.code for one in found if one.is_error}
+    if "E504" in codes:
+        return OVER_BUDGET
+    if "E505" in codes:
+        return NOT_IN_CACHE
+    # A step that failed: at the provider's or in a function, either way the text is not wrong.
+    has_run = any(code.startswith("E5") and code != "E507" for code in codes)
+    return NOTHING_RAN if has_run or error.status >= 500 else WRONG
+
+
+def _embedded(work: Callable[[State, Grant], Awaitable[ResultT]]) -> ResultT:
+    """Do `work` in a service of its own, without a socket, as the first administrator."""
+    from contextlib import ExitStack
+
+    from aieye.cli.context import require_database
+    from aieye.cli.serving import lock
+    from aieye.db.exclusive import DatabaseInUse
+    from aieye.settings import load_settings
+    from aieye.telemetry import configure_logs
+
+    settings = load_settings()
+    require_database(settings)
+    configure_logs()
+
+    async def within() -> ResultT:
+        from aieye.access.owners import default_owner
+        from aieye.api.runners import grant_of_user
+        from aieye.app import running
+
+        async with running(settings) as (state, _first):
+            async with state.database.read() as session:
+                owner = await default_owner(session)
+            return await work(state, grant_of_user(owner.id, owner.email, owner.role))
+
+    with ExitStack() as stack:
+        try:
+            lock(settings, stack)
+        except DatabaseInUse as error:
+            raise DatabaseInUse(
+                "A server is running on this database: name it with AIEYE_URL and AIEYE_TOKEN."
+            ) from error
+        return asyncio.run(within())
+
+
+async def _answer_here(state: State, grant: Grant, path: str, body: Mapping[str, Any]) -> Any:
+    from aieye.api.pipeline_calls import explained_view, result_view
+    from aieye.api.runners import by_grant, failure_of
+    from aieye.pipeline.options import RunOptions
+
+    actor, pipelines = by_grant(grant).actor, state.pipelines
+    if path == "/explain":
+        info = None if "name" not in body else pipelines.get_named(body["name"], actor)
+        plan = (
+            await pipelines.plan_of_text(body["source"], actor)
+            if info is None
+            else await pipelines.plan(info)
+        )
+        explained = await pipelines.explain(
+            plan, body["args"], grant, info=info, cache=body["cache"]
+        )
+        return explained_view(plan, explained).model_dump(mode="json")
+    info = pipelines.get_named(path.strip("/").partition("/")[0], actor)
+    finished = await pipelines.run(info, body["args"], grant, RunOptions(cache=body["cache"]))
+    if finished.failure is not None:
+        raise failure_of(finished)
+    return result_view(finished).model_dump(mode="json")

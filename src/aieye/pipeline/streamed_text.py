@@ -1,0 +1,60 @@
+"""What a model says while it says it: texts out of the events of a chat answer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import orjson
+
+from aieye.gateway.sse import FrameSplitter, iter_events
+from aieye.pipeline.model_requests import NoValue, message_of_error
+
+_MOST_EVENT_BYTES: Final = 16 << 20
+
+
+class EndedBadly(Exception):
+    """The answer broke off, or ended with an error, after it had begun; the message says so."""
+
+
+class StreamedText:
+    """Reads a stream; `text` is what was said until now."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._refusal = ""
+        self._is_done = False
+        self._splitter = FrameSplitter(_MOST_EVENT_BYTES)
+
+    def feed(self, chunk: bytes) -> Iterator[str]:
+        """What these bytes add. Raises `EndedBadly`."""
+        for event in iter_events(self._splitter.feed(chunk)):
+            if event.data == b"[DONE]":
+                self._is_done = True
+            elif said := self._read(event.data):
+                self.text += said
+                yield said
+
+    def end(self) -> str:
+        """All of the text. Raises `EndedBadly`, and `NoValue` where there was none."""
+        if not self._is_done:
+            raise EndedBadly("the answer broke off")
+        if not self.text and self._refusal:
+            raise NoValue(f"the model refused: {self._refusal}")
+        return self.text
+
+    def _read(self, data: bytes) -> str:
+        try:
+            chunk = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return ""
+        if isinstance(chunk, dict) and chunk.get("error"):
+            raise EndedBadly(message_of_error(data) or "the provider broke its answer off")
+        try:
+            delta = chunk["choices"][0]["delta"]
+            said, refusal = delta.get("content"), delta.get("refusal")
+        except (LookupError, TypeError, AttributeError):
+            return ""
+        if isinstance(refusal, str):
+            self._refusal += refusal
+        return said if isinstance(said, str) else ""

@@ -1,0 +1,208 @@
+"""`/api/v1/pipelines/{name}/call` and `/explain`: runs with their steps, and what they would come to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from aieye.ledger.pricing import parse_usd
+from tests.fakes.chat import error_body
+from tests.fakes.upstream import FakeUpstream, json_answer
+from tests.faults.harness import error_code
+from tests.faults.house import House, as_session
+
+pytestmark = pytest.mark.live
+
+PIPELINES = "/api/v1/pipelines"
+
+
+async def call(house: House, name: object, **body: Any) -> httpx.Response:
+    return await house.admin.post(f"{PIPELINES}/{name}/call", json=body)
+
+
+async def explain(house: House, **body: Any) -> Any:
+    answer = await house.admin.post(f"{PIPELINES}/explain", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+# -- calls -------------------------------------------------------------------------------------
+
+
+async def test_a_call_gives_the_value_with_what_it_took(house: House) -> None:
+    await house.prompt("prompt_buddy", "Hey {buddy}")
+    id_ = await house.pipeline("greet", "[upper(prompt_buddy(x)), 1]")
+    answer = await call(house, "greet", args={"x": "Ada"})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert body["value"] == ["HEY ADA", 1]
+    assert (body["tokens_input"], body["tokens_output"], body["saved_usd"]) == (11, 7, "0")
+    assert parse_usd(body["cost_usd"]) > 0
+    assert answer.headers["x-run-id"] == body["run_id"]
+    (step, upper) = body["steps"]
+    assert (step["path"], step["within"], step["offset"], step["length"]) == (
+        "prompt_buddy", None, 7, 15,
+    )  # fmt: skip
+    assert (step["status"], step["cache"], step["input"], step["output"]) == (
+        "done", "miss", '{"buddy":"Ada"}', "Hey Ada",
+    )  # fmt: skip
+    assert (upper["kind"], upper["model"], upper["cost_usd"]) == ("function", None, "0")
+    assert (await call(house, id_, args={"x": "Ada"})).json()["value"] == ["HEY ADA", 1]
+
+
+async def test_a_call_says_what_it_wants_of_the_cache_and_of_time(
+    house: House, upstream: FakeUpstream
+) -> None:
+    await house.prompt("prompt_buddy", "Hey {buddy}")
+    await house.pipeline("greet", "prompt_buddy(x)")
+    missed = await call(house, "greet", args={"x": "Ada"}, cache="only")
+    assert (missed.status_code, error_code(missed)) == (422, "run_failed")
+    assert missed.json()["diagnostics"][0]["code"] == "E505"
+    assert upstream.calls() == []
+    wrong: tuple[dict[str, Any], ...] = (
+        {"timeout": 0}, {"timeout": 1e9}, {"cache": "x"}, {"args": []}, {"key_id": 1},
+    )  # fmt: skip
+    for body in wrong:
+        refused = await call(house, "greet", **body)
+        assert refused.status_code == 422, body
+
+
+async def test_whose_fault_it_was_is_in_the_status(
+    house: House, upstream: FakeUpstream, quick_retries: None
+) -> None:
+    await house.prompt("prompt_buddy", "Hey {buddy}")
+    await house.pipeline("greet", "prompt_buddy(x)")
+    await house.pipeline("broken", "fail()")
+    upstream.default = json_answer(503, error_body())
+    statuses = {}
+    for name in ("greet", "broken", "none"):
+        answer = await call(house, name, args={"x": "Ada"})
+        statuses[name] = (answer.status_code, error_code(answer))
+    assert statuses == {
+        "greet": (502, "run_failed"),
+        "broken": (422, "run_failed"),
+        "none": (404, "not_found"),
+    }
+
+
+async def test_a_session_calls_with_the_key_that_it_names(house: House) -> None:
+    await house.prompt("prompt_buddy", "Hey {buddy}")
+    await house.pipeline("greet", "prompt_buddy(x)")
+    user_id = await house.gateway.add_user("root@example.org", role="administrator")
+    session = await house.sign_in(user_id)
+    (key_id,) = house.gateway.state.directory.current.keys
+    async with httpx.AsyncClient(base_url=house.gateway.url, trust_env=False) as browser:
+        browser.headers.update(as_session(session))
+        body = {"args": {"x": "Ada"}, "key_id": key_id}
+        answer = await browser.post(f"{PIPELINES}/greet/call", json=body)
+        assert answer.json()["value"] == "Hey Ada"
+        unknown = await browser.post(f"{PIPELINES}/greet/call", json={**body, "key_id": 999})
+        assert unknown.status_code == 404
+    (row,) = await house.gateway.rows(1)
+    assert (row.token_id, row.user_id, row.key_id) == (None, user_id, key_id)
+
+
+# -- looking through ---------------------------------------------------------------------------
+
+
+async def test_what_is_known_is_looked_up_and_the_rest_told_from_the_request_or_the_cap(
+    house: House, upstream: FakeUpstream
+) -> None:
+    await house.prompt("prompt_buddy", "Hey {buddy}")
+    await house.prompt("brief", "Title of {text}", params={"max_tokens": 50})
+    source = "upper(brief(prompt_buddy(x)))"
+    await house.pipeline("p", source)
+    (buddy, brief, upper) = (await explain(house, source=source, args={"x": "Ada"}))["steps"]
+    assert (buddy["cache"], buddy["input_basis"], buddy["output_basis"]) == (
+        "miss",
+        "request",
+        None,
+    )
+    assert buddy["tokens_input"] > 3
+    assert (buddy["cost_usd"], buddy["tokens_output"]) == (None, None)
+    assert (brief["cache"], brief["tokens_input"], brief["output_basis"]) == (None, None, "cap")
+    assert (upper["kind"], upper["cost_usd"], upper["model"]) == ("function", "0", None)
+    assert upstream.calls() == []
+
+    await call(house, "p", args={"x": "Ada"})
+    asked = len(upstream.calls())
+    replay = await explain(house, name="p", args={"x": "Ada"})
+    assert [step["cache"] for step in replay["steps"]] == ["hit", "hit", None]
+    assert (replay["cost_usd"], parse_usd(replay["saved_usd"]) > 0) == ("0", True)
+    other = await explain(house, name="p", args={"x": "Ben"})
+    assert [step["output_basis"] for step in other["steps"]] == ["history", "history", None]
+    assert [step["input_basis"] for step in other["steps"]] == ["request", "history", None]
+    assert parse_usd(other["cost_usd"]) > 0
+    assert (await explain(house, name="p", args={"x": "Ada"}, cache="refresh"))["steps"][0][
+        "cache"
+    ] == "miss"
+    assert len(upstream.calls()) == asked
+    rows = await house.gateway.rows()
+    assert len(rows) == asked
+
+
+async def test_branches_and_items_are_counted(house: House) -> None:
+    await house.prompt("prompt_buddy", "Hey {buddy}", params={"max_tokens": 10})
+    source = "[if(c, prompt_buddy(a), prompt_buddy(b)), map(prompt_buddy, [1, 2, 3])]"
+
+    async def steps(**args: Any) -> list[tuple[object, ...]]:
+        found = await explain(house, source=source, args=args)
+        return [(step["path"], step["certain"], step["times"]) for step in found["steps"]]
+
+    in_map = ("map/prompt_buddy", True, 3)
+    assert await steps() == [
+        ("prompt_buddy", False, 1),
+        ("prompt_buddy#2", False, 1),
+        in_map,
+    ]
+    assert await steps(c=True) == [("prompt_buddy", True, 1), in_map]
+    await house.pipeline("p", "map(prompt_buddy, xs)")
+    await call(house, "p", args={"xs": ["a", "b"]})
+    (forecast,) = (await explain(house, name="p", args={"xs": ["c", "d", "e"]}))["steps"]
+    assert (forecast["tokens_input"], forecast["tokens_output"], forecast["times"]) == (11, 7, 3)
+
+
+async def test_a_text_is_refused_with_all_that_is_wrong(house: House) -> None:
+    answer = await house.admin.post(f"{PIPELINES}/explain", json={"source": "uper(x)"})
+    assert answer.status_code == 422
+    assert answer.json()["diagnostics"][0]["code"] == "E201"
+    neither: tuple[dict[str, str], ...] = ({}, {"name": "p", "source": "x"})
+    for body in neither:
+        both = await house.admin.post(f"{PIPELINES}/explain", json=body)
+        assert both.status_code == 422
+    missing = await house.admin.post(f"{PIPELINES}/explain", json={"name": "none"})
+    assert missing.status_code == 404
+
+
+# -- the document ------------------------------------------------------------------------------
+
+
+async def test_a_caller_finds_each_pipeline_they_may_use_in_the_document(house: House) -> None:
+    source = "param who: str;\nparam tags: list[int]? = null;\nparam n: int = 2;\n[who, tags, n]"
+    await house.pipeline("greet", source)
+    path = f"{PIPELINES}/greet/call"
+    operation = (await house.gateway.get("/openapi.json")).json()["paths"][path]["post"]
+    assert operation["operationId"] == "pipelines_call_greet"
+    assert [one["name"] for one in operation["parameters"]] == []
+    body = operation["requestBody"]["content"]["application/json"]
+    assert body["schema"]["properties"]["args"] == {
+        "type": "object",
+        "properties": {
+            "who": {"type": "string"},
+            "tags": {
+                "anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "null"}],
+                "description": "`null` if left out.",
+            },
+            "n": {"type": "integer", "description": "`2` if left out."},
+        },
+        "required": ["who"],
+        "additionalProperties": True,
+    }
+    assert (await call(house, "greet", **body["example"])).json()["value"] == ["text", None, 2]
+    stranger = await house.gateway.add_token(user_id=await house.gateway.add_user("a@example.org"))
+    for token in (stranger, "nobody"):
+        document = (await house.gateway.get("/openapi.json", token=token)).json()
+        assert path not in document["paths"]
+        assert f"{PIPELINES}/{{name}}/call" in document["paths"]

@@ -1,0 +1,52 @@
+"""Whose fault it was that a run failed."""
+
+from __future__ import annotations
+
+import pytest
+
+from aieye.errors import AieyeError
+from aieye.gateway.faults import Unreachable, UpstreamTimeout
+from aieye.gateway.routing import ModelNotAllowed, NoRoute
+from aieye.pipeline.failures import RunFailed
+from aieye.pipeline.language.errors import Diagnostic
+from aieye.pipeline.model_calls import ProviderFailed
+
+
+def failed(code: str, cause: BaseException | None = None) -> RunFailed:
+    error = RunFailed(Diagnostic.nowhere(code, "it failed"))
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [
+        (None, None),
+        (ValueError(), None),
+        (Unreachable("gone"), 502),
+        (UpstreamTimeout("silent"), 504),
+        (ProviderFailed(500, None), 502),
+        (ProviderFailed(504, None), 504),
+        (ProviderFailed(429, None), 502),
+        (ProviderFailed(400, None), None),
+        (NoRoute("nobody"), 502),
+        (ModelNotAllowed("no"), None),
+    ],
+)
+def test_a_providers_fault_is_found_behind_whatever_it_caused(
+    cause: AieyeError | None, status: int | None
+) -> None:
+    outer = RuntimeError()
+    outer.__cause__ = cause
+    assert failed("E501", cause).fault_status == status
+    assert failed("E501", outer).fault_status == status
+
+
+def test_a_budget_has_a_status_of_its_own() -> None:
+    assert failed("E504").fault_status == 402
+
+
+def test_causes_without_end_are_no_providers_fault() -> None:
+    one, other = ValueError(), ValueError()
+    one.__cause__, other.__cause__ = other, one
+    assert failed("E501", one).fault_status is None
