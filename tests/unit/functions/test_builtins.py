@@ -210,7 +210,7 @@ def test_what_a_builtin_cannot_do_fails_with_the_reason(
 
 
 class Prompts:
-    """The context of a run that may use one prompt."""
+    """The context of a run that may use one prompt. No built-in function asks a model."""
 
     run_id = "run-1"
 

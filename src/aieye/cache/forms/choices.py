@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from aieye.cache.forms.pieces import (
     Pieces,
     add_audio,
@@ -15,7 +17,7 @@ from aieye.cache.forms.pieces import (
 from aieye.cache.forms.reading import CannotConvert, Object, as_object, as_objects, index_of
 
 
-class Choice:
+class Choice(ABC):
     """One choice of a stream, as far as it has been read."""
 
     def __init__(self, index: int) -> None:
@@ -33,13 +35,13 @@ class Choice:
             elif key != "index" and not self.add_content(key, value):
                 settle(self.rest, key, value)
 
+    @abstractmethod
     def add_content(self, key: str, value: object) -> bool:
         """Take in `value` if `key` is the part of a chunk that holds what was generated."""
-        raise NotImplementedError
 
+    @abstractmethod
     def content(self) -> Object:
         """What was generated, as a plain body names it."""
-        raise NotImplementedError
 
     def fold(self) -> Object:
         """The choice of a plain body."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from asyncio import TimerHandle, get_running_loop
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
@@ -19,7 +20,7 @@ EMPTY_BYTES: Final = 2
 """What a list without items counts as."""
 
 
-class Application:
+class Application(ABC):
     """One such step while it runs. `frames` are its items or attempts so far, in order.
 
     `arrived` are frames whose result is settled and that have not been looked at. None stands for one
@@ -48,15 +49,15 @@ class Application:
             if body is not None:
                 self._flow.drop(body)
 
+    @abstractmethod
     def start(self) -> None:
         """Begin what can begin."""
-        raise NotImplementedError
 
+    @abstractmethod
     def go_on(self) -> Sized | Failure | None:
         """Look at what arrived: the value of the step, its failure, or None for not yet."""
-        raise NotImplementedError
 
-    def close(self, found: Json | Failure) -> None:
+    def close(self, found: Json | Failure) -> None:  # noqa: B027 - not all have an entry there
         """Note in the trace how it ended."""
 
     def _run(self, body: Frame) -> None:
