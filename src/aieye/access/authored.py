@@ -6,7 +6,7 @@ administrators change it; what somebody may not see does not exist for them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 from sqlalchemy import ColumnElement, or_, select, true
@@ -18,7 +18,7 @@ from aieye.access.owners import default_owner
 from aieye.access.texts import check_name
 from aieye.access.uses import refuse_while_used
 from aieye.db.rows import get_living, keyset
-from aieye.db.tables import Authored, Base, Pipeline, Prompt
+from aieye.db.tables import Authored, Base, Pipeline, Preset, Prompt
 from aieye.db.types import now
 from aieye.errors import Forbidden, NotFound, Unprocessable
 
@@ -27,7 +27,13 @@ PRODUCTION: Final = "production"
 
 MOST_LABELS: Final = 20
 
-AuthoredT = TypeVar("AuthoredT", Prompt, Pipeline)
+_KINDS: Final[Mapping[type[Base], Kind]] = {
+    Prompt: "prompt",
+    Preset: "preset",
+    Pipeline: "pipeline",
+}
+
+AuthoredT = TypeVar("AuthoredT", Prompt, Pipeline, Preset)
 
 
 async def list_visible(
@@ -153,4 +159,4 @@ def _may_see(table: type[AuthoredT], actor: Actor) -> ColumnElement[bool]:
 
 
 def _kind(table: type[Base]) -> Kind:
-    return "prompt" if table is Prompt else "pipeline"
+    return _KINDS[table]
