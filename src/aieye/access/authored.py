@@ -108,6 +108,19 @@ async def rename(
     row.name = name
 
 
+async def share(
+    session: AsyncSession, row: AuthoredT, is_shared: bool, *, force: bool, actor: Actor
+) -> None:
+    """Let everybody use it, or only its owner: then pipelines of others that call it fail.
+
+    Raises `InUse` while there are such, unless `force`.
+    """
+    if row.is_shared and not is_shared and not force:
+        kind = _kind(type(row))
+        await refuse_while_used(session, kind, row.id, actor=actor, owner_id=row.user_id)
+    row.is_shared = is_shared
+
+
 async def remove(session: AsyncSession, row: AuthoredT, *, force: bool, actor: Actor) -> None:
     """Delete it; another may have its name. Raises `InUse` unless `force`."""
     kind = _kind(type(row))

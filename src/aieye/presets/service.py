@@ -159,10 +159,8 @@ async def update_preset(
     await _rename(
         session, row, changes.get("name", row.name), actor, force=force, any_name=any_name
     )
-    shared = changes.get("shared", row.is_shared)
-    if row.is_shared and not shared and not force:
-        await refuse_while_used(session, "preset", row.id, actor=actor, owner_id=row.user_id)
-    row.is_shared = shared
+    if "shared" in changes:
+        await authored.share(session, row, changes["shared"], force=force, actor=actor)
     if "config" in changes:
         version = await _save(session, row, version, changes["config"], actor)
     row.updated_at = now()
