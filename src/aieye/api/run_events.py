@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from enum import Enum, auto
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 from fastapi import Request, Response
 
 from aieye.api.rendering import error_body
+from aieye.api.run_views import result_view, step_view
 from aieye.api.runners import failure_of
 from aieye.api.waiting import unless_gone
 from aieye.errors import AieyeError
@@ -38,12 +39,6 @@ Told: TypeAlias = "asyncio.Queue[StepTrace | Quiet | None]"
 Begin: TypeAlias = Callable[[Callable[[StepTrace], None]], Coroutine[Any, Any, Finished]]
 
 
-class Shown(Protocol):
-    """What is sent as JSON."""
-
-    def model_dump_json(self) -> str: ...
-
-
 class RunEvents(Response):
     """The answer to a call that is to be told as it goes on. The run ends when the client leaves.
 
@@ -52,23 +47,13 @@ class RunEvents(Response):
 
     media_type = MEDIA_TYPE
 
-    def __init__(
-        self,
-        request: Request,
-        run_id: str,
-        begin: Begin,
-        *,
-        show_step: Callable[[StepTrace], Shown],
-        show_result: Callable[[Finished], Shown],
-    ) -> None:
+    def __init__(self, request: Request, run_id: str, begin: Begin) -> None:
         super().__init__(headers={"X-Run-Id": run_id, "Cache-Control": "no-store"})
         # A stream has no length.
         del self.headers["content-length"]
         self._request = request
         self._run_id = run_id
         self._begin = begin
-        self._show_step = show_step
-        self._show_result = show_result
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         told: Told = asyncio.Queue()
@@ -97,7 +82,7 @@ class RunEvents(Response):
                 yield _STILL_THERE
                 continue
             number += 1
-            yield _event("step", self._show_step(step).model_dump_json().encode(), number)
+            yield _event("step", step_view(step).model_dump_json().encode(), number)
         try:
             finished = await run
             if finished.failure is not None:
@@ -105,7 +90,7 @@ class RunEvents(Response):
         except AieyeError as error:
             yield _event("error", error_body(error))
         else:
-            yield _event("result", self._show_result(finished).model_dump_json().encode())
+            yield _event("result", result_view(finished).model_dump_json().encode())
 
 
 async def _next(told: Told, run: asyncio.Future[Finished]) -> StepTrace | Quiet | None:
