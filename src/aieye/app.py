@@ -272,6 +272,8 @@ async def running(
             state.colleagues = Colleagues(workers_at, settings.workers, metrics)
             await state.colleagues.start()
             stack.push_async_callback(state.colleagues.close)
+        # On a SQLite file there is no other process that could be asked to end a run of this one.
+        beside_others = {} if database.is_sqlite else {"open runs": pipelines.open.watch}
         await stack.enter_async_context(
             background.running(
                 {
@@ -280,6 +282,7 @@ async def running(
                     "lag": state.lag.watch,
                     "pruning": partial(keep_pruning, database, settings),
                     "heartbeat": partial(keep_beating, database, presence),
+                    **beside_others,
                 }
             )
         )
