@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-import structlog
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
@@ -29,8 +28,9 @@ from aieye.db.types import now, to_micros
 from aieye.errors import Forbidden, Unauthenticated
 from aieye.state import State
 from aieye.telemetry import request_id
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 PREFIX = "/api/v1"
 # Routes under the prefix that anybody may call, as "METHOD /path". There are none.

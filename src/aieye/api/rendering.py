@@ -13,7 +13,6 @@ from traceback import extract_tb
 from typing import Any
 
 import orjson
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -22,8 +21,9 @@ from aieye.errors import AieyeError
 from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.language.errors import InvalidPipeline
 from aieye.telemetry import DENIED, RequestId, denials, request_id
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 _INVALID = "invalid_request_error"
 # A longer field name, or one of other characters, may be a secret that was put in the wrong place.

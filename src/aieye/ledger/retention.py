@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
 from sqlalchemy import (
     ColumnElement,
     SQLColumnExpression,
@@ -49,8 +48,9 @@ from aieye.errors import AieyeError
 from aieye.ledger.rollups import HOUR, MINUTE, MINUTES_KEPT_SECONDS, bucket_of
 from aieye.ledger.texts import remove_texts
 from aieye.settings import Settings
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 # What one transaction removes.
 CHUNK_ROWS = 500

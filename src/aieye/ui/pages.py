@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.routing import APIRoute
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from aieye import __version__
 from aieye.access.sessions import SESSION_COOKIE, SignedIn, find_session
@@ -19,6 +18,9 @@ from aieye.program import program
 from aieye.state import State
 from aieye.telemetry import denials
 from aieye.ui import static
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def get_state(request: Request) -> State:
@@ -93,6 +95,9 @@ def render_error(request: Request, error: AieyeError) -> Response:
 
 @functools.cache
 def _templates() -> Environment:
+    # A server that only programs call makes no page.
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
     environment = Environment(
         loader=PackageLoader("aieye.ui"),
         autoescape=True,
