@@ -48,6 +48,7 @@ from aieye.ledger.redact import hide_imported
 from aieye.ledger.retention import keep_pruning
 from aieye.pipeline.model_calls import ModelCalls
 from aieye.pipeline.running import Pipelines
+from aieye.presets.book import PresetBook
 from aieye.settings import Settings, load_settings
 from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
@@ -203,6 +204,8 @@ async def running(
         stack.push_async_callback(database.close)
         cipher = Cipher(settings.secret_keys())
         directory = Directory(database, cipher)
+        presets = PresetBook()
+        directory.read_with(presets.read)
         await directory.start()
         directory.on_change(
             lambda snapshot: hide_secrets(key.hidden.decode() for key in snapshot.keys.values())
@@ -255,6 +258,7 @@ async def running(
             relay=relay,
             functions=functions,
             pipelines=pipelines,
+            presets=presets,
             function_catalogue=pipelines.catalogue,
             metrics=metrics,
         )
@@ -265,6 +269,8 @@ async def running(
             state.colleagues = Colleagues(workers_at, settings.workers, metrics)
             await state.colleagues.start()
             stack.push_async_callback(state.colleagues.close)
+        # On a SQLite file there is no other process that could be asked to end a run of this one.
+        beside_others = {} if database.is_sqlite else {"open runs": pipelines.open.watch}
         await stack.enter_async_context(
             background.running(
                 {
@@ -273,6 +279,7 @@ async def running(
                     "lag": state.lag.watch,
                     "pruning": partial(keep_pruning, database, settings),
                     "heartbeat": partial(keep_beating, database, presence),
+                    **beside_others,
                 }
             )
         )

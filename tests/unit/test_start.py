@@ -7,6 +7,7 @@ import sys
 
 from starlette.routing import Mount, Route
 
+from aieye.api import admin
 from aieye.app import create_app
 from aieye.settings import Settings
 
@@ -25,7 +26,9 @@ FOR_OTHERS = {"urllib.request", "multiprocessing", "unittest", "sqlalchemy.testi
 
 def _loaded_by(statement: str) -> set[str]:
     script = f"import sys; {statement}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     return set(done.stdout.split())
 
 
@@ -49,3 +52,10 @@ def test_no_route_is_built_twice() -> None:
     """As FastAPI builds those of a router that is included."""
     app = create_app(Settings()).fastapi
     assert [route for route in app.routes if not isinstance(route, Route | Mount)] == []
+
+
+def test_every_resource_of_the_administrators_api_lies_below_it() -> None:
+    """Where alone each route has to say who may call it; `resource_router` sees to that."""
+    assert [
+        path for route in admin.router.routes if not (path := route.path).startswith("/api/v1/")
+    ] == []  # type: ignore[attr-defined] # every route has one
