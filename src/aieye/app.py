@@ -55,7 +55,7 @@ from aieye.telemetry import configure_logs, hide_secrets
 from aieye.telemetry.colleagues import VARIABLE, Colleagues
 from aieye.telemetry.lag import LoopLag
 from aieye.telemetry.metrics import Metrics
-from aieye.ui import auth, home, pages, static
+from aieye.ui import failures, pages, site
 
 log = structlog.get_logger()
 
@@ -135,12 +135,13 @@ class _Service:
             openapi_url=None,
             redirect_slashes=False,
         )
-        for module in (originals, original_pipelines, admin, health, auth, home):
+        for module in (originals, original_pipelines, admin, health):
             app.include_router(module.router)
-        static.mount(app)
+        site.mount(app)
         # The request's id, which the handlers of errors add around it, is in its refusals too.
         app.add_middleware(BodyLimit, longest=_longest_body, render=_render_too_large)
         add_error_handlers(app)
+        failures.add_handlers(app)
         install_openapi(app)
         assert_every_route_has_a_policy(app)
         return app
