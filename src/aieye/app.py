@@ -51,6 +51,8 @@ from aieye.ledger.retention import keep_pruning
 from aieye.pipeline.model_calls import ModelCalls
 from aieye.pipeline.running import Pipelines
 from aieye.presets.book import PresetBook
+from aieye.presets.embedding import Embedding
+from aieye.presets.search import Search
 from aieye.settings import Settings, load_settings
 from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
@@ -245,6 +247,10 @@ async def running(
         await functions.start()
         directory.on_change(lambda _snapshot: functions.notice())
         relay = Relay(settings, gateway, Owned(database, writer))
+        search = Search(
+            database, directory, Embedding(relay, gateway, metrics), settings.search_model
+        )
+        stack.push_async_callback(search.close)
         pipelines = Pipelines(
             settings, database, directory, functions, ModelCalls(relay, gateway, metrics),
             presence.instance_id,
@@ -263,6 +269,7 @@ async def running(
             functions=functions,
             pipelines=pipelines,
             presets=presets,
+            search=search,
             function_catalogue=pipelines.catalogue,
             metrics=metrics,
         )
@@ -282,6 +289,7 @@ async def running(
                     "cache": cache.maintain,
                     "lag": state.lag.watch,
                     "pruning": partial(keep_pruning, database, settings),
+                    "vectors": search.keep_pruning,
                     "heartbeat": partial(keep_beating, database, presence),
                     **beside_others,
                 }
