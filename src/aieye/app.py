@@ -50,6 +50,8 @@ from aieye.ledger.retention import keep_pruning
 from aieye.pipeline.model_calls import ModelCalls
 from aieye.pipeline.running import Pipelines
 from aieye.presets.book import PresetBook
+from aieye.presets.embedding import Embedding
+from aieye.presets.search import Search
 from aieye.settings import Settings, load_settings
 from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
@@ -57,13 +59,13 @@ from aieye.telemetry.colleagues import VARIABLE, Colleagues
 from aieye.telemetry.lag import LoopLag
 from aieye.telemetry.loggers import get_logger
 from aieye.telemetry.metrics import Metrics
-from aieye.ui import auth, home, pages, static
+from aieye.ui import failures, pages, site
 
 log = get_logger()
 
 MOST_FORM_BYTES = 2**20
 LONGEST_LAG_SECONDS = 1.0
-_PARTS = (originals, original_pipelines, saga, admin, health, auth, home)
+_PARTS = (originals, original_pipelines, saga, admin, health)
 
 Announce = Callable[[FirstStart, ProviderInfo | None], None]
 
@@ -140,10 +142,11 @@ class _Service:
             # As they are: to include a router is to build each of its routes once more.
             routes=[route for part in _PARTS for route in part.router.routes],
         )
-        static.mount(app)
+        site.mount(app)
         # The request's id, which the handlers of errors add around it, is in its refusals too.
         app.add_middleware(BodyLimit, longest=_longest_body, render=_render_too_large)
         add_error_handlers(app)
+        failures.add_handlers(app)
         install_openapi(app)
         assert_every_route_has_a_policy(app)
         return app
@@ -245,6 +248,10 @@ async def running(
         await functions.start()
         directory.on_change(lambda _snapshot: functions.notice())
         relay = Relay(settings, gateway, Owned(database, writer))
+        search = Search(
+            database, directory, Embedding(relay, gateway, metrics), settings.search_model
+        )
+        stack.push_async_callback(search.close)
         pipelines = Pipelines(
             settings, database, directory, functions, ModelCalls(relay, gateway, metrics),
             presence.instance_id,
@@ -263,6 +270,7 @@ async def running(
             functions=functions,
             pipelines=pipelines,
             presets=presets,
+            search=search,
             function_catalogue=pipelines.catalogue,
             metrics=metrics,
         )
@@ -282,6 +290,7 @@ async def running(
                     "cache": cache.maintain,
                     "lag": state.lag.watch,
                     "pruning": partial(keep_pruning, database, settings),
+                    "vectors": search.keep_pruning,
                     "heartbeat": partial(keep_beating, database, presence),
                     **beside_others,
                 }

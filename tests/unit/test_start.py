@@ -17,7 +17,7 @@ NEEDED = {
     *("aieye", "fastapi", "starlette", "anyio", "sniffio", "opentelemetry", "annotated_doc"),
     *("pydantic", "pydantic_core", "pydantic_settings", "annotated_types", "dotenv"),
     *("typing_extensions", "typing_inspection", "python_multipart"),
-    *("sqlalchemy", "greenlet", "cython_runtime", "cryptography", "structlog"),
+    *("sqlalchemy", "greenlet", "cython_runtime", "cryptography", "structlog", "markupsafe"),
     *("orjson", "uuid_utils", "httptools", "aiohappyeyeballs"),
 }
 # Of the standard library, and of packages that are needed: what costs a megabyte and is for others.
