@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from aieye.access.snapshot import Grant
 from aieye.cache.key import read_object, write_json
+from aieye.errors import AieyeError
 from aieye.gateway.calls import Call, Reply
 from aieye.gateway.models import Model
 from aieye.gateway.relay import Relay
@@ -58,7 +59,7 @@ class PresetModels:
     def read(self, call: Call) -> Asked | None:
         """What a call that names a preset asks; None for any other."""
         # Most bodies do not even hold the word.
-        if b"preset" not in call.body or call.match.endpoint.kind != INFER:
+        if call.match.endpoint.kind != INFER or b"preset" not in call.body:
             return None
         if _MAY_NAME.search(call.body) is None:
             return None
@@ -117,6 +118,8 @@ class PresetModels:
         bodies = [write_json(body) for body in asking.bodies]
         call.match, call.body = asking.match, bodies[0]
         call.record.endpoint = asking.match.endpoint.name
+        if not (question.is_answered_as_it_is or question.is_stream):
+            call.restate = partial(_restate, call.record, question)
         if len(bodies) == 1:
             replies = [await self._relay.infer(call)]
         else:
@@ -129,6 +132,16 @@ class PresetModels:
             return _reshaped(reply, question)
         reply.body = question.answer([one.body or b"" for one in replies])
         return reply
+
+
+def _restate(record: CallRecord, question: Question, body: bytes | None) -> None:
+    """Book what is answered here, where the provider's answer cannot be read."""
+    if body is None or (record.status or 0) >= 400 or len(question.asking.bodies) > 1:
+        return
+    try:
+        question.answer([body])
+    except AieyeError as error:
+        record.status, record.error = error.status, error.code
 
 
 def _split(call: Call, bodies: list[bytes]) -> list[Call]:

@@ -16,7 +16,8 @@ from aieye.presets.apply import Body
 from aieye.presets.through_chat import completion_id, text_logprobs
 from aieye.presets.through_completions import chat_id, chat_logprobs
 
-MOST_EVENT_BYTES: Final = 16 << 20
+# The gateway has its own, smaller bound, and passes on nothing larger.
+_MOST_EVENT_BYTES: Final = 1 << 31
 # One choice of a chunk as the other API has it; None where there is nothing to say.
 _Choose: TypeAlias = Callable[[Body], Body | None]
 
@@ -28,10 +29,10 @@ class Reshaped:
         self._kind = kind
         self._name = name
         self._choose = choose
-        self._splitter = FrameSplitter(MOST_EVENT_BYTES)
+        self._splitter = FrameSplitter(_MOST_EVENT_BYTES)
 
     def feed(self, data: bytes) -> bytes:
-        """The events that these bytes complete. Raises `EventTooLarge`."""
+        """The events that these bytes complete."""
         return b"".join(self._event(event.data) for event in iter_events(self._splitter.feed(data)))
 
     def _event(self, data: bytes) -> bytes:
