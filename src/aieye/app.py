@@ -49,6 +49,7 @@ from aieye.ledger.redact import hide_imported
 from aieye.ledger.retention import keep_pruning
 from aieye.pipeline.model_calls import ModelCalls
 from aieye.pipeline.running import Pipelines
+from aieye.presets.book import PresetBook
 from aieye.settings import Settings, load_settings
 from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
@@ -202,6 +203,8 @@ async def running(
         stack.push_async_callback(database.close)
         cipher = Cipher(settings.secret_keys())
         directory = Directory(database, cipher)
+        presets = PresetBook()
+        directory.read_with(presets.read)
         await directory.start()
         directory.on_change(
             lambda snapshot: hide_secrets(key.hidden.decode() for key in snapshot.keys.values())
@@ -254,6 +257,7 @@ async def running(
             relay=relay,
             functions=functions,
             pipelines=pipelines,
+            presets=presets,
             function_catalogue=pipelines.catalogue,
             metrics=metrics,
         )

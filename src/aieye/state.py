@@ -17,6 +17,7 @@ from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.running import Pipelines
+from aieye.presets.book import PresetBook
 from aieye.settings import Settings
 from aieye.telemetry.colleagues import Colleagues
 from aieye.telemetry.lag import LoopLag
@@ -37,6 +38,7 @@ class State:
     relay: Relay
     functions: Functions
     pipelines: Pipelines
+    presets: PresetBook
     metrics: Metrics = field(default_factory=Metrics)
     lag: LoopLag = field(default_factory=LoopLag)
     # The registered functions as pipelines are checked against them, by name.

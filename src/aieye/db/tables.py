@@ -334,6 +334,47 @@ class PromptVersion(Base):
     created_by: Mapped[int | None] = mapped_column(Integer)
 
 
+class Preset(Authored, Base):
+    """A predefined configuration. `uid` is what it is called by; `is_callable`: it holds its name in
+    `names`, which only a name that is a NAME and was free does."""
+
+    __tablename__ = "presets"
+    __table_args__ = (_living("uid", "presets"),)
+
+    uid: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str] = mapped_column(String(200))
+    type: Mapped[str] = mapped_column(String(12))
+    is_callable: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class PresetVersion(Base):
+    """What a preset says, as it was saved once. A search's documents are rows of their own, shared
+    by all versions with the same ones."""
+
+    __tablename__ = "preset_versions"
+
+    preset_id: Mapped[int] = mapped_column(ForeignKey("presets.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    config: Mapped[dict[str, Any]] = mapped_column(Json)
+    documents_id: Mapped[str | None] = mapped_column(ForeignKey("preset_documents.id"), index=True)
+    document_count: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    created_by: Mapped[int | None] = mapped_column(Integer)
+
+
+class PresetDocuments(Base):
+    """The documents of searches: a JSON text a line, compressed (zlib). `id` is the SHA-256 of the
+    lines in hex, `size_bytes` how long they are."""
+
+    __tablename__ = "preset_documents"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    count: Mapped[int] = mapped_column(Integer)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    lines: Mapped[bytes] = mapped_column(Blob)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
 class Pipeline(Authored, Base):
     """Prompts, functions and other pipelines, composed."""
 
