@@ -28,6 +28,7 @@ from aieye.api.idempotency import Idempotency
 from aieye.api.openai import STOP_SECONDS, OpenAIEndpoint
 from aieye.api.openapi import install as install_openapi
 from aieye.api.pipeline_models import PipelineModels
+from aieye.api.preset_models import PresetModels
 from aieye.api.rendering import add_error_handlers, render_error
 from aieye.background import Background
 from aieye.cache.service import Cache, CacheLimits
@@ -48,8 +49,10 @@ from aieye.ledger.interrupted import keep_beating, mark_interrupted
 from aieye.ledger.redact import hide_imported
 from aieye.ledger.retention import keep_pruning
 from aieye.pipeline.model_calls import ModelCalls
+from aieye.pipeline.preset_calls import PresetCalls
 from aieye.pipeline.running import Pipelines
 from aieye.presets.book import PresetBook
+from aieye.presets.processing import Processing
 from aieye.settings import Settings, load_settings
 from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
@@ -162,6 +165,7 @@ class _Service:
                 ),
                 state.metrics,
                 PipelineModels(state.pipelines),
+                PresetModels(state.presets, state.processing, state.relay),
             )  # fmt: skip
             if self._announce is not None:
                 self._announce(first, state.directory.current.default)
@@ -240,12 +244,15 @@ async def running(
         await functions.start()
         directory.on_change(lambda _snapshot: functions.notice())
         relay = Relay(settings, gateway, Owned(database, writer))
+        processing = Processing(relay, gateway, metrics)
+        models = ModelCalls(relay, gateway, metrics)
         pipelines = Pipelines(
-            settings, database, directory, functions, ModelCalls(relay, gateway, metrics),
+            settings, database, directory, functions, models, PresetCalls(models, processing),
             presence.instance_id,
         )  # fmt: skip
         stack.push_async_callback(pipelines.close)
         relay.models.extra.append(PipelineModels(pipelines).list)
+        relay.models.extra.append(PresetModels(presets, processing, relay).list)
         state = State(
             settings=settings,
             database=database,
@@ -258,6 +265,7 @@ async def running(
             functions=functions,
             pipelines=pipelines,
             presets=presets,
+            processing=processing,
             function_catalogue=pipelines.catalogue,
             metrics=metrics,
         )

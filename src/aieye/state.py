@@ -18,6 +18,7 @@ from aieye.gateway.service import Gateway
 from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.running import Pipelines
 from aieye.presets.book import PresetBook
+from aieye.presets.processing import Processing
 from aieye.settings import Settings
 from aieye.telemetry.colleagues import Colleagues
 from aieye.telemetry.lag import LoopLag
@@ -39,6 +40,7 @@ class State:
     functions: Functions
     pipelines: Pipelines
     presets: PresetBook
+    processing: Processing
     metrics: Metrics = field(default_factory=Metrics)
     lag: LoopLag = field(default_factory=LoopLag)
     # The registered functions as pipelines are checked against them, by name.

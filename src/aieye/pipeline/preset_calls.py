@@ -7,7 +7,7 @@ its answer's text; an embedding's its vector; a search's the list of its results
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias, TypeGuard
 import orjson
 
 from aieye.errors import InvalidRequest
+from aieye.presets.fields import OVERRIDABLE
 
 Body: TypeAlias = dict[str, Any]
 Prompt: TypeAlias = str | list[Any]
@@ -22,10 +23,6 @@ _ALWAYS: Final = ("max_tokens", "temperature", "top_p", "frequency_penalty", "pr
 # Said only where they ask for something: many servers do not know them.
 _SILENT: Final[Mapping[str, object]] = {"best_of": 1, "echo": False, "logprobs": None, "stop": []}
 COMPLETION_FIELDS: Final = frozenset({*_ALWAYS, *_SILENT})
-
-
-FIELD: Final = "overridable"
-"""The field of a configuration that names what callers may override; no model is told of it."""
 
 
 class MissingPrompt(InvalidRequest):
@@ -111,7 +108,9 @@ def embeddings_body(config: Mapping[str, Any], text: object, model: str | None) 
 
 def _said(config: Mapping[str, Any]) -> Body:
     """What of a configuration is for the model."""
-    return {name: value for name, value in config.items() if value is not None and name != FIELD}
+    return {
+        name: value for name, value in config.items() if value is not None and name != OVERRIDABLE
+    }
 
 
 def with_restart(answer: Body, restart: str) -> Body:

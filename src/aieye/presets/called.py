@@ -18,7 +18,6 @@ from aieye.gateway.wire import CHAT, COMPLETIONS, EMBEDDINGS, Endpoint
 from aieye.presets import asking
 from aieye.presets.apply import (
     COMPLETION_FIELDS,
-    FIELD,
     Body,
     Prompt,
     assemble,
@@ -28,6 +27,7 @@ from aieye.presets.apply import (
     is_text,
 )
 from aieye.presets.asking import Asking, ask_completion
+from aieye.presets.fields import OVERRIDABLE
 from aieye.presets.precedence import merge, overridable
 from aieye.presets.streams import Reshaped, as_chat, as_completion
 from aieye.presets.through_completions import chat_of, completion_words
@@ -161,7 +161,7 @@ def asked_of_chat(config: Mapping[str, Any], request: Mapping[str, Any], model: 
     messages = request.get("messages")
     if not isinstance(messages, list):
         raise InvalidRequest("messages should be a list of messages.", param="messages")
-    own = _without(config, "model", "messages", FIELD)
+    own = _without(config, "model", "messages", OVERRIDABLE)
     fields = merge(own, _without(request, "model", "messages"), overridable(config))
     body = chat_body({**fields, "messages": config.get("messages")}, messages, model)
     return Question(Asking(asking.CHAT, (body,)), CHAT, fields.get("stream") is True)
@@ -171,7 +171,7 @@ def asked_of_embeddings(
     config: Mapping[str, Any], request: Mapping[str, Any], model: str
 ) -> Question:
     """What an embeddings preset asks. Raises `InvalidRequest`."""
-    own = _without(config, "model", FIELD)
+    own = _without(config, "model", OVERRIDABLE)
     fields = merge(own, _without(request, "model", "input"), overridable(config))
     body = embeddings_body(fields, request.get("input"), model)
     return Question(Asking(asking.EMBEDDINGS, (body,)), EMBEDDINGS, is_stream=False)

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from aieye.cache.key import Number
 from aieye.errors import InvalidRequest
-from aieye.presets.apply import FIELD, Body
+from aieye.presets.apply import Body
+from aieye.presets.fields import OVERRIDABLE
 
 # What a caller says of this one call and of itself: never the preset's to decide.
 CALLERS: Final = frozenset(
@@ -20,7 +21,7 @@ CALLERS: Final = frozenset(
     }
 )
 # What a preset's author lets callers change, unless the configuration says otherwise.
-OVERRIDABLE: Final = (
+USUAL: Final = (
     *("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "n", "stop"),
     *("max_tokens", "max_completion_tokens", "logprobs", "top_logprobs"),
     *("reasoning_effort", "verbosity"),
@@ -37,8 +38,8 @@ class LockedField(InvalidRequest):
 
 def overridable(config: Mapping[str, Any]) -> Collection[str]:
     """The fields that a caller may override."""
-    named = config.get(FIELD)
-    return OVERRIDABLE if named is None else named
+    named = config.get(OVERRIDABLE)
+    return USUAL if named is None else named
 
 
 def merge(preset: Mapping[str, Any], request: Mapping[str, Any], may: Collection[str]) -> Body:

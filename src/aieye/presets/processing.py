@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from aieye.presets.models import Preset
-
 from aieye.access.snapshot import Grant
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.key import write_json
@@ -24,6 +22,7 @@ from aieye.ledger.book import CallRecord
 from aieye.presets.apply import Prompt
 from aieye.presets.asking import Asking, asking_of
 from aieye.presets.engines import Engines
+from aieye.presets.models import Preset
 from aieye.telemetry.metrics import Metrics
 
 # What takes longer than this is noted as open in the ledger.

@@ -66,6 +66,7 @@ def test_without_a_prompt_of_its_own_the_callers_is_taken(own: dict[str, Prompt]
     assert assemble(own, "?", "Is it ") == "Is it ?"
     assert assemble(own, "?", ["a", "b"]) == ["a?", "b?"]
     assert assemble(own, "?", "") == "?"
+    nothing: Prompt | None
     for nothing in (None, []):
         with pytest.raises(MissingPrompt) as refused:
             assemble(own, "?", nothing)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from aieye.cache.key import Number
-from aieye.presets.precedence import CALLERS, OVERRIDABLE, LockedField, merge, overridable
+from aieye.presets.precedence import CALLERS, USUAL, LockedField, merge, overridable
 
 PRESET = {"temperature": 0.5, "max_tokens": 100, "tools": [1], "user": "preset", "seed": None}
 
 
-def merged(request: dict[str, Any], may: tuple[str, ...] = OVERRIDABLE) -> dict[str, Any]:
+def merged(request: dict[str, Any], may: tuple[str, ...] = USUAL) -> dict[str, Any]:
     return merge(PRESET, request, may)
 
 
@@ -50,8 +50,8 @@ def test_the_rest_is_the_presets_and_asking_for_something_else_is_refused() -> N
 
 
 def test_an_author_says_what_may_be_overridden() -> None:
-    assert overridable({}) == OVERRIDABLE
-    assert overridable({"overridable": None}) == OVERRIDABLE
+    assert overridable({}) == USUAL
+    assert overridable({"overridable": None}) == USUAL
     assert overridable({"overridable": ["tools"]}) == ["tools"]
     assert merged({"tools": [2]}, ("tools",))["tools"] == [2]
     with pytest.raises(LockedField, match="not override anything"):

@@ -222,10 +222,14 @@ def test_names_tell_which_models_only_chat(name: str, is_chat: bool) -> None:
     assert is_chat_name(name) is is_chat
 
 
+def said(message: str) -> bytes:
+    return orjson.dumps({"error": {"message": message}})
+
+
 def test_what_a_provider_says_of_a_model_counts_for_more_than_its_name() -> None:
     engines = Engines()
-    chat = b'{"error":{"message":"This is a chat model and not supported in the v1/completions endpoint. Did you mean to use v1/chat/completions?"}}'
-    older = b'{"error":{"message":"This is not a chat model and thus not supported in the v1/chat/completions endpoint. Did you mean to use v1/completions?"}}'
+    chat = said("This is a chat model and not supported in the v1/completions endpoint.")
+    older = said("This is not a chat model. Did you mean to use v1/completions?")
     assert not engines.is_chat_only("mine", "mine")
     assert engines.learn("mine", 404, chat, through_chat=False)
     assert engines.is_chat_only("mine", "mine")
