@@ -47,6 +47,8 @@ class State:
     function_catalogue: Callable[[], Catalogue] = dict
     # Each says what keeps the process from serving, or None.
     ready_checks: list[Callable[[], str | None]] = field(default_factory=list)
+    # The provider that the configuration file names for the models of `/_saga`.
+    saga_provider: str | None = None
     # The other workers of this server, where there are several.
     colleagues: Colleagues | None = None
     started_at: datetime = field(default_factory=now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -13,6 +14,7 @@ from aieye.access.audit import Actor
 from aieye.access.snapshot import PipelineInfo
 from aieye.api.deps import CurrentActor, CurrentState
 from aieye.api.pipeline_checks import INVALID, InvalidPipelineBody, Source
+from aieye.api.run_events import RunEvents, prefers_events
 from aieye.api.run_views import (
     EXPLAINED,
     RESULT,
@@ -27,6 +29,7 @@ from aieye.api.waiting import unless_gone
 from aieye.db.rows import LARGEST_ID
 from aieye.pipeline.limits import RUN_SECONDS
 from aieye.pipeline.options import RunOptions
+from aieye.pipeline.running import new_run_id
 from aieye.state import State
 
 router = APIRouter(prefix="/pipelines", tags=["pipelines"])
@@ -113,16 +116,32 @@ async def explain_pipeline(
 
 @router.post(
     "/{name}/call", operation_id="pipelines_call", summary="Run a pipeline",
-    responses={**answers(RESULT, 404), **FAILED},
+    responses={**answers(RESULT, 404), **FAILED}, response_model=PipelineResult,
 )  # fmt: skip
 async def call_pipeline(
     name: PipelineName, body: PipelineCall, caller: CurrentActor, request: Request,
     response: Response, state: CurrentState,
-) -> PipelineResult:  # fmt: skip
-    """Runs the version that the label `production` names, else the newest, on your account."""
+) -> PipelineResult | RunEvents:  # fmt: skip
+    """Runs the version that the label `production` names, else the newest, on your account.
+
+    With `Accept: text/event-stream` the answer is a stream of events: `run` (`{"run_id"}`, by which
+    `executions_cancel` ends it), a `step` for each step that has ended, and at last `result` (the
+    JSON of the plain answer) or `error` (that of an error). The run ends when the client leaves.
+    """
     info = _find(state, name, caller)
     grant = grant_of_caller(request, state, caller, key_id=body.key_id)
     options = RunOptions(cache=body.cache, timeout=body.timeout)
+    if prefers_events(request.headers.get("accept", "")):
+        # What keeps it from running at all is told as an answer of its own.
+        await state.pipelines.plan(info)
+        run_id = new_run_id()
+        return RunEvents(
+            request,
+            run_id,
+            lambda tell: state.pipelines.run(
+                info, body.args, grant, replace(options, on_step=tell), run_id=run_id
+            ),
+        )
     finished = await unless_gone(request, state.pipelines.run(info, body.args, grant, options))
     if finished.failure is not None:
         raise failure_of(finished)

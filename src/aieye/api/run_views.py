@@ -159,11 +159,12 @@ def result_view(finished: Finished) -> PipelineResult:
         tokens_output=totals.tokens_output,
         cost_usd=usd(totals.cost_nano),
         saved_usd=usd(totals.saved_nano),
-        steps=[_step(step) for step in finished.trace],
+        steps=[step_view(step) for step in finished.trace],
     )
 
 
-def _step(step: StepTrace) -> StepView:
+def step_view(step: StepTrace) -> StepView:
+    """A step, as it is shown."""
     place = step.place
     return StepView(
         path=step.path,

@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Text,
     text,
+    true,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -426,7 +427,8 @@ class PipelineTag(Base):
 class Execution(Base):
     """One run of a pipeline. `run_id` is what its calls in the ledger are marked with.
 
-    `error` is null or a diagnostic's fields. Costs are null while a step's is unknown.
+    `error` is null or a diagnostic's fields. Costs are null while a step's is unknown. Without
+    `has_texts` arguments and output are gone, also the steps', and of errors code and place are left.
     """
 
     __tablename__ = "executions"
@@ -438,6 +440,12 @@ class Execution(Base):
             "instance_id",
             sqlite_where=text("status = 'running'"),
             postgresql_where=text("status = 'running'"),
+        ),
+        Index(
+            "ix_executions_texts",
+            "started_at",
+            sqlite_where=text("has_texts = 1"),
+            postgresql_where=text("has_texts"),
         ),
     )
 
@@ -454,6 +462,7 @@ class Execution(Base):
     status: Mapped[str] = mapped_column(String(12))
     started_at: Mapped[datetime] = mapped_column(UtcTime, default=now, index=True)
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    has_texts: Mapped[bool] = mapped_column(Boolean, default=True, server_default=true())
     arguments: Mapped[dict[str, Any]] = mapped_column(Json)
     output: Mapped[Any | None] = mapped_column(Json)
     error: Mapped[dict[str, Any] | None] = mapped_column(Json)
