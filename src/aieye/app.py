@@ -53,14 +53,16 @@ from aieye.pipeline.model_calls import ModelCalls
 from aieye.pipeline.preset_calls import PresetCalls
 from aieye.pipeline.running import Pipelines
 from aieye.presets.book import PresetBook
+from aieye.presets.embedding import Embedding
 from aieye.presets.processing import Processing
+from aieye.presets.search import Search
 from aieye.settings import Settings, load_settings
 from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
 from aieye.telemetry.colleagues import VARIABLE, Colleagues
 from aieye.telemetry.lag import LoopLag
 from aieye.telemetry.metrics import Metrics
-from aieye.ui import auth, home, pages, static
+from aieye.ui import failures, pages, site
 
 log = structlog.get_logger()
 
@@ -140,12 +142,13 @@ class _Service:
             openapi_url=None,
             redirect_slashes=False,
         )
-        for module in (originals, original_pipelines, saga, admin, health, auth, home):
+        for module in (originals, original_pipelines, saga, admin, health):
             app.include_router(module.router)
-        static.mount(app)
+        site.mount(app)
         # The request's id, which the handlers of errors add around it, is in its refusals too.
         app.add_middleware(BodyLimit, longest=_longest_body, render=_render_too_large)
         add_error_handlers(app)
+        failures.add_handlers(app)
         install_openapi(app)
         assert_every_route_has_a_policy(app)
         return app
@@ -250,6 +253,10 @@ async def running(
         relay = Relay(settings, gateway, Owned(database, writer))
         processing = Processing(relay, gateway, metrics)
         models = ModelCalls(relay, gateway, metrics)
+        search = Search(
+            database, directory, Embedding(relay, gateway, metrics), settings.search_model
+        )
+        stack.push_async_callback(search.close)
         pipelines = Pipelines(
             settings, database, directory, functions, models, PresetCalls(models, processing),
             presence.instance_id,
@@ -270,6 +277,7 @@ async def running(
             pipelines=pipelines,
             presets=presets,
             processing=processing,
+            search=search,
             function_catalogue=pipelines.catalogue,
             metrics=metrics,
         )
@@ -289,6 +297,7 @@ async def running(
                     "cache": cache.maintain,
                     "lag": state.lag.watch,
                     "pruning": partial(keep_pruning, database, settings),
+                    "vectors": search.keep_pruning,
                     "heartbeat": partial(keep_beating, database, presence),
                     **beside_others,
                 }
