@@ -21,6 +21,7 @@ from aieye.gateway.service import Gateway
 from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.running import Pipelines
 from aieye.presets.book import PresetBook
+from aieye.presets.processing import Processing
 from aieye.presets.search import Search
 from aieye.settings import Settings
 from aieye.telemetry.colleagues import Colleagues
@@ -46,6 +47,7 @@ class State:
     functions: Functions
     pipelines: Pipelines
     presets: PresetBook
+    processing: Processing
     search: Search
     metrics: Metrics = field(default_factory=Metrics)
     lag: LoopLag = field(default_factory=LoopLag)
