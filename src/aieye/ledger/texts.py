@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.db.chunks import within
 from aieye.db.engine import Database
 from aieye.db.tables import CacheEntry, CallBody
-from aieye.ledger.queries.call_rows import id_at
+from aieye.ledger.queries.call_filters import id_at
 
 log = structlog.get_logger()
 
