@@ -22,13 +22,14 @@ from aieye.access.cipher import Cipher
 from aieye.access.directory import Directory
 from aieye.access.setup import FirstStart, first_start
 from aieye.access.snapshot import ProviderInfo, Snapshot
-from aieye.api import admin, health, original_pipelines, originals
+from aieye.api import admin, health, original_pipelines, originals, saga
 from aieye.api.deps import assert_every_route_has_a_policy
 from aieye.api.idempotency import Idempotency
 from aieye.api.openai import STOP_SECONDS, OpenAIEndpoint
 from aieye.api.openapi import install as install_openapi
 from aieye.api.pipeline_models import PipelineModels
-from aieye.api.rendering import add_error_handlers, render_error
+from aieye.api.rendering import add_error_handlers, is_saga, render_error
+from aieye.api.saga_callers import MOST_BYTES
 from aieye.background import Background
 from aieye.cache.service import Cache, CacheLimits
 from aieye.collector import rest_while_starting, watch_what_comes
@@ -49,6 +50,7 @@ from aieye.ledger.redact import hide_imported
 from aieye.ledger.retention import keep_pruning
 from aieye.pipeline.model_calls import ModelCalls
 from aieye.pipeline.running import Pipelines
+from aieye.presets.book import PresetBook
 from aieye.settings import Settings, load_settings
 from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
@@ -135,7 +137,7 @@ class _Service:
             openapi_url=None,
             redirect_slashes=False,
         )
-        for module in (originals, original_pipelines, admin, health, auth, home):
+        for module in (originals, original_pipelines, saga, admin, health, auth, home):
             app.include_router(module.router)
         static.mount(app)
         # The request's id, which the handlers of errors add around it, is in its refusals too.
@@ -171,13 +173,16 @@ class _Service:
 
 def _longest_body(path: str) -> int | None:
     """Forms and administrators' JSON are small; the originals' routes count for themselves."""
-    return None if path.startswith(("/api/openai/", "/api/cache/")) else MOST_FORM_BYTES
+    if path.startswith(("/api/openai/", "/api/cache/", "/_saga/")):
+        return None
+    # With the documents of a search.
+    return MOST_BYTES if path.startswith("/api/v1/presets") else MOST_FORM_BYTES
 
 
 async def _render_too_large(scope: Any, error: PayloadTooLarge) -> Any:
     """As the path's other errors: for programs below `/api`, elsewhere a page for people."""
     request = Request(scope)
-    if scope["path"].startswith("/api/"):
+    if scope["path"].startswith("/api/") or is_saga(scope["path"]):
         return await render_error(request, error)
     return pages.render_error(request, error)
 
@@ -202,6 +207,8 @@ async def running(
         stack.push_async_callback(database.close)
         cipher = Cipher(settings.secret_keys())
         directory = Directory(database, cipher)
+        presets = PresetBook()
+        directory.read_with(presets.read)
         await directory.start()
         directory.on_change(
             lambda snapshot: hide_secrets(key.hidden.decode() for key in snapshot.keys.values())
@@ -254,6 +261,7 @@ async def running(
             relay=relay,
             functions=functions,
             pipelines=pipelines,
+            presets=presets,
             function_catalogue=pipelines.catalogue,
             metrics=metrics,
         )
@@ -264,6 +272,8 @@ async def running(
             state.colleagues = Colleagues(workers_at, settings.workers, metrics)
             await state.colleagues.start()
             stack.push_async_callback(state.colleagues.close)
+        # On a SQLite file there is no other process that could be asked to end a run of this one.
+        beside_others = {} if database.is_sqlite else {"open runs": pipelines.open.watch}
         await stack.enter_async_context(
             background.running(
                 {
@@ -272,6 +282,7 @@ async def running(
                     "lag": state.lag.watch,
                     "pruning": partial(keep_pruning, database, settings),
                     "heartbeat": partial(keep_beating, database, presence),
+                    **beside_others,
                 }
             )
         )

@@ -17,6 +17,7 @@ from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.running import Pipelines
+from aieye.presets.book import PresetBook
 from aieye.settings import Settings
 from aieye.telemetry.colleagues import Colleagues
 from aieye.telemetry.lag import LoopLag
@@ -37,12 +38,15 @@ class State:
     relay: Relay
     functions: Functions
     pipelines: Pipelines
+    presets: PresetBook
     metrics: Metrics = field(default_factory=Metrics)
     lag: LoopLag = field(default_factory=LoopLag)
     # The registered functions as pipelines are checked against them, by name.
     function_catalogue: Callable[[], Catalogue] = dict
     # Each says what keeps the process from serving, or None.
     ready_checks: list[Callable[[], str | None]] = field(default_factory=list)
+    # The provider that the configuration file names for the models of `/_saga`.
+    saga_provider: str | None = None
     # The other workers of this server, where there are several.
     colleagues: Colleagues | None = None
     started_at: datetime = field(default_factory=now)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.installation import Installation, Made
 from tests.live import LiveServer, LiveServers
@@ -70,6 +71,37 @@ def test_a_run_whose_server_was_killed_is_told_so_at_the_next_start(
     assert (run["status"], run["error"], run["output"]) == ("error", "the process ended", None)
     assert run["end_date"] is not None
     assert installation.query(running) == []
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_a_run_is_ended_through_another_server_on_the_same_database(
+    installation: Installation, start_server: LiveServers, tmp_path: Path
+) -> None:
+    funcs = tmp_path / "functions"
+    funcs.mkdir()
+    (funcs / "custom_a.py").write_text(FILE)
+    token = installation.add_token("admin")
+    environment = {**installation.environment, "AIEYE_FUNCS_DIR": str(funcs)}
+    server, other = start_server(environment), start_server(environment)
+    _until(lambda: bool(installation.query("SELECT 1 FROM functions")))
+    _post(server, token, "/api/v1/functions/sync", {})
+    _post(server, token, "/api/v1/pipelines", {"name": "p", "source": "sleep(25)"}, status=201)
+    answers: list[httpx.Response] = []
+
+    def call() -> None:
+        url = f"{server.base_url}/api/v1/pipelines/p/call"
+        answers.append(httpx.post(url, json={}, headers=token.headers, trust_env=False, timeout=60))
+
+    calling = threading.Thread(target=call)
+    calling.start()
+    _until(lambda: bool(installation.query("SELECT 1 FROM executions WHERE status = 'running'")))
+    ((run_id,),) = installation.query("SELECT run_id FROM executions")
+    told = _post(other, token, f"/api/v1/executions/{run_id}/cancel", {})
+    assert told == {"run_id": run_id, "status": "cancelling"}
+    calling.join(10)
+    (answer,) = answers
+    assert (answer.status_code, answer.json()["diagnostics"][0]["code"]) == (422, "E503")
+    assert installation.query("SELECT status FROM executions") == [("cancelled",)]
 
 
 def test_every_process_runs_a_pipeline_as_it_was_saved_last(

@@ -8,9 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
+from aieye.ledger.retention import prune
+from aieye.ledger.run_texts import NOT_KEPT
+from aieye.settings import load_settings
 from tests.fakes.chat import error_body
 from tests.fakes.upstream import FakeUpstream, hang_before_headers, json_answer
-from tests.faults.harness import Gateway, Json
+from tests.faults.harness import Gateway, Json, both_databases
 from tests.faults.house import CALL, House, as_session
 
 pytestmark = pytest.mark.live
@@ -213,6 +216,23 @@ async def test_the_newest_run_is_shown_with_its_steps(house: House) -> None:
         )
     other = await house.gateway.ask({"pipeline_id": id_}, path=logs, token=stranger)
     assert other.status_code == 400
+
+
+@both_databases
+async def test_a_run_whose_texts_are_gone_is_shown_without_them(house: House) -> None:
+    made, failing = await house.pipeline("p", "upper(x)"), await house.pipeline("q", "bar(x)")
+    await house.call(made, {"x": "Ada"})
+    await house.call(failing, {"x": "Ada"})
+    await prune(house.gateway.state.database, load_settings(ledger_retention_days=0))
+    shown = []
+    for id_ in (made, failing):
+        answer = await house.gateway.ask({"pipeline_id": id_}, path="/api/pipeline/logs/")
+        run, entries = answer.json()["pipeline_execution"], answer.json()["call_entries"]
+        shown.append((run["status"], run["parameters"], run["output"], run["error"]))
+        execution = (await house.gateway.get(f"/api/execution/{run['id']}/")).json()
+        assert execution["call_entries"] == entries
+        assert all(entry["parameters"] == {} and entry["output"] is None for entry in entries)
+    assert shown == [("success", {}, None, None), ("error", {}, None, NOT_KEPT)]
 
 
 # -- what goes wrong ---------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from aieye.db.presence import Presence
 from aieye.db.tables import Execution, Instance
 from aieye.ledger.interrupted import mark_interrupted
+from aieye.ledger.run_texts import NOT_KEPT
 from tests.fakes import chat
 from tests.fakes.chat import chat_body, error_body
 from tests.fakes.upstream import (
@@ -270,9 +271,16 @@ async def test_where_texts_are_not_kept_values_are_neither(
     async with gateway.make_client(await gateway.add_token(scope="admin")) as admin:
         house = House(gateway, admin)
         assert await house.value("uppercase(x)", x="something unusual") == "SOMETHING UNUSUAL"
+        failed = await house.call(
+            await house.pipeline("p", "divide(x, 1)"), {"x": "something unusual"}
+        )
+        assert "something unusual" in failed.text
     stored = await gateway.stored()
     assert b"something unusual" not in stored
     assert b"SOMETHING UNUSUAL" not in stored
+    run = (await executions(gateway))[-1]
+    assert run.error is not None
+    assert (run.error["code"], run.error["message"]) == ("E501", NOT_KEPT)
 
 
 @pytest.mark.parametrize("value", ["\ud800", "a\0b", 2**63 - 1, "x" * 600_000])

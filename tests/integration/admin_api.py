@@ -31,6 +31,7 @@ from aieye.state import State
 
 RESOURCES = {
     *("users", "tokens", "providers", "keys", "routes", "prices", "prompts", "pipelines"),
+    "executions",
 }
 AUTHORED = ("list", "create", "get", "update", "delete", "list_versions", "diff", "roll_back")
 # The operations of prompts and pipelines, which everybody may have.
@@ -38,6 +39,7 @@ AUTHORED_OPERATIONS = {
     *(f"{kind}_{act}" for kind in ("prompts", "pipelines") for act in AUTHORED),
     *("prompts_label", "prompts_list_dependants", "pipelines_label", "pipelines_list_dependants"),
     *("pipelines_check", "pipelines_format", "pipelines_call", "pipelines_explain"),
+    *("executions_list", "executions_get", "executions_cancel"),
 }
 SECRET_KEY = "0123456789abcdefghijklmnopqrstuvwxyz"
 BASE_URL = "http://127.0.0.1:8000"

@@ -317,6 +317,33 @@ async def test_pipelines_that_call_it_are_listed_before_it_is_renamed_or_deleted
     assert (await api.ada.client.patch(path, json={"body": "{x}!"})).status_code == 200
 
 
+@pytest.mark.parametrize("kind", ["prompt", "pipeline"])
+async def test_pipelines_of_others_are_listed_before_it_is_shared_no_more(
+    api: AdminApi, kind: str
+) -> None:
+    if kind == "prompt":
+        shared = await prompt(api.ada.client, "shared", "{x}", shared=True)
+    else:
+        shared = await save(api.ada.client, "shared", "upper(x)", shared=True)
+    path = f"/api/v1/{kind}s/{shared['id']}"
+    # Her own pipeline may call it in any case.
+    await save(api.ada.client, "hers", "shared(x)")
+    for again in (False, True):
+        changed = await api.ada.client.patch(path, json={"shared": again})
+        assert changed.json()["shared"] is again
+    bens = await save(api.ben.client, "bens", "upper(shared(x))")
+    told = error_of(await api.ada.client.patch(path, json={"shared": False}), 409)
+    assert told["code"] == "in_use"
+    assert "1 of other users" in told["message"]
+    told = error_of(await api.administrator.client.patch(path, json={"shared": False}), 409)
+    assert "bens" in told["message"]
+    assert (await api.ada.client.patch(path, json={"shared": True})).status_code == 200
+    assert await codes(api.ben.client, bens) == []
+    forced = await api.ada.client.patch(f"{path}?force=true", json={"shared": False})
+    assert forced.json()["shared"] is False
+    assert await codes(api.ben.client, bens) == ["E201"]
+
+
 async def test_a_pipeline_goes_on_calling_what_was_renamed(api: AdminApi) -> None:
     inner = await save(api.ada.client, "inner", "upper(x)")
     outer = await save(api.ada.client, "outer", "inner(x)")
@@ -360,7 +387,7 @@ async def test_a_pipeline_says_what_it_lacks_by_now(api: AdminApi) -> None:
         "'two' has no parameter 'x' any more",
         "'two' has changed and asks for 'w' too",
     ]
-    await api.ben.client.patch(path, json={"shared": False})
+    await api.ben.client.patch(f"{path}?force=true", json={"shared": False})
     assert await messages() == ["the prompt 'two' is gone, or not shared any more"]
     api.state.function_catalogue = lambda: {"upper": FUNCTIONS["upper"]}
     assert (await messages())[1:] == ["the function 'length' is not registered any more"]

@@ -79,6 +79,10 @@ async def furnished(database_url: str, tmp_path: Path) -> AsyncIterator[Furnishe
         for client, resource, body in things:
             answer = await client.post(f"/api/v1/{resource}", json=body)
             made[resource] = answer.json()["id"]
+        # There is no provider here: what is left of the call is that it failed.
+        await api.ben.client.post("/api/v1/pipelines/bens/call", json={"args": {"buddy": "x"}})
+        (run,) = (await root.get("/api/v1/executions")).json()["data"]
+        made["executions"] = run["id"]
         booked = call(user_id=api.ben.id, token_id=api.ben.token_id)
         await ledger.settle(booked)
         ledger.cache.keep(entry(), request(), is_kept=False)

@@ -22,6 +22,7 @@ from aieye.db.tables import (
     Call,
     CallBody,
     Execution,
+    ExecutionStep,
     IdempotentCall,
     Instance,
     LatencyRollup,
@@ -31,10 +32,11 @@ from aieye.db.tables import (
     User,
 )
 from aieye.db.types import now, to_micros
-from aieye.ledger import retention, texts
+from aieye.ledger import retention, run_texts, texts
 from aieye.ledger.queries import totals
 from aieye.ledger.retention import keep_pruning, prune
 from aieye.ledger.rollups import DAY, HOUR, MINUTE
+from aieye.ledger.run_texts import NOT_KEPT
 from aieye.settings import Settings, load_settings
 from tests.integration.ledger_api import Ledger, call, entry, request, running_ledger
 from tests.integration.statements import rows_of, watched
@@ -70,6 +72,102 @@ async def test_texts_go_after_their_days_and_rows_stay(ledger: Ledger) -> None:
     assert counts["call_bodies"] == 1
     assert await left(ledger, CallBody.id) == [young.id]
     assert len(await left(ledger, Call.id)) == 2
+
+
+RUN_TEXT = "what somebody said"
+
+
+def run(name: str, started_at: datetime, *, steps: int = 1, status: str = "failed") -> list[Any]:
+    """A run that failed as its steps did, with a text wherever one may be."""
+    error = {"code": "E501", "message": RUN_TEXT, "hint": RUN_TEXT, "line": 1}
+    execution = Execution(
+        run_id=name, status=status, instance_id="i", started_at=started_at,
+        arguments={"x": RUN_TEXT}, output=RUN_TEXT, error=error, tokens_input=5,
+    )  # fmt: skip
+    return [
+        execution,
+        *(
+            ExecutionStep(
+                number=number, path="f", name="f", kind="function",
+                span_start=0, span_end=1, status="failed", attempts=1, arguments={"x": RUN_TEXT},
+                output=RUN_TEXT, error={"code": "E501", "message": RUN_TEXT}, tokens_output=7,
+            )
+            for number in range(steps)
+        ),
+    ]  # fmt: skip
+
+
+async def add_runs(ledger: Ledger, *runs: list[Any]) -> None:
+    async with ledger.database.write() as session:
+        for rows in runs:
+            execution, steps = rows[0], rows[1:]
+            session.add(execution)
+            await session.flush()
+            for step in steps:
+                step.execution_id = execution.id
+            session.add_all(steps)
+
+
+async def test_texts_of_runs_go_after_their_days_and_what_they_used_stays(ledger: Ledger) -> None:
+    await add_runs(ledger, run("old", now() - 31 * DAYS), run("young", now() - 29 * DAYS))
+    assert (await prune(ledger.database, settings()))["executions"] == 1
+    async with ledger.database.read() as session:
+        old, young = await session.scalars(select(Execution).order_by(Execution.id))
+        lost, whole = await session.scalars(
+            select(ExecutionStep).order_by(ExecutionStep.execution_id)
+        )
+    gone = {"code": "E501", "message": NOT_KEPT}
+    assert (old.arguments, old.output, old.tokens_input) == ({}, None, 5)
+    assert old.error == {**gone, "hint": None, "line": 1}
+    assert (lost.arguments, lost.output, lost.error, lost.tokens_output) == (None, None, gone, 7)
+    assert (young.arguments, young.output) == ({"x": RUN_TEXT}, RUN_TEXT)
+    assert (whole.arguments, whole.output) == ({"x": RUN_TEXT}, RUN_TEXT)
+    assert RUN_TEXT in str(young.error)
+    assert RUN_TEXT in str(whole.error)
+    assert (await prune(ledger.database, settings()))["executions"] == 0
+
+
+async def test_a_run_that_goes_on_loses_its_texts_when_it_is_over(ledger: Ledger) -> None:
+    await add_runs(ledger, run("long", now() - DAYS, status="running"))
+    nothing_kept = settings(ledger_retention_days=0)
+    assert (await prune(ledger.database, nothing_kept))["executions"] == 0
+    async with ledger.database.write() as session:
+        await session.execute(update(Execution).values(status="done"))
+    assert (await prune(ledger.database, nothing_kept))["executions"] == 1
+
+
+async def test_many_runs_and_long_ones_lose_their_texts_a_few_at_a_time(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_texts, "CHUNK_RUNS", 3)
+    monkeypatch.setattr(run_texts, "CHUNK_BYTES", 10_000)
+    then = now() - 40 * DAYS
+    steps = [1, 1, 1, 1, 1, 20, 6, 6]
+    await add_runs(ledger, *(run(str(at), then, steps=count) for at, count in enumerate(steps)))
+    async with ledger.database.write() as session:
+        for table in (Execution, ExecutionStep):
+            await session.execute(update(table).values(error=None))
+    with watched(ledger.database) as done:
+        assert (await prune(ledger.database, settings()))["executions"] == len(steps)
+    assert rows_of(done, "UPDATE execution_steps SET") == [3, 2, 20, 6, 6]
+    assert rows_of(done, "UPDATE executions SET") == [3, 2, 1, 1, 1]
+
+
+async def test_of_many_that_prune_at_once_each_run_is_emptied_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_texts, "CHUNK_RUNS", 3)
+    await add_runs(ledger, *(run(str(at), now() - 40 * DAYS) for at in range(20)))
+    counts = await asyncio.gather(*(prune(ledger.database, settings()) for _ in range(4)))
+    assert sum(count["executions"] for count in counts) == 20
+    assert await left(ledger, Execution.has_texts) == [False] * 20
+
+
+async def test_runs_that_hold_texts_are_found_without_looking_at_the_others(
+    ledger: Ledger,
+) -> None:
+    plan = await plan_of_first(ledger, "FROM executions")
+    assert "ix_executions_texts" in plan
 
 
 async def test_with_no_days_texts_go_at_the_next_pruning(ledger: Ledger) -> None:
@@ -331,13 +429,24 @@ async def test_large_answers_that_expire_go_a_few_at_a_time(
 
 
 async def test_old_texts_are_found_by_their_ids_alone(ledger: Ledger) -> None:
+    await keep_given(ledger, 1, b"answered", age=31 * DAYS)
+    plan = await plan_of_first(ledger, "FROM call_bodies")
+    by_id = (
+        "sqlite_autoindex_call_bodies_1 (id<?)" if ledger.database.is_sqlite else "pk_call_bodies"
+    )
+    assert by_id in plan
+    assert "Sort" not in plan
+    assert "TEMP B-TREE" not in plan
+
+
+async def plan_of_first(ledger: Ledger, part: str) -> str:
+    """How the database finds what pruning asks it first with this in the statement."""
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        if "FROM call_bodies" in statement:
+        if part in statement:
             asked.append((statement, values))
 
-    await keep_given(ledger, 1, b"answered", age=31 * DAYS)
     event.listen(ledger.database.engine.sync_engine, "before_cursor_execute", note)
     await prune(ledger.database, settings())
     statement, values = asked[0]
@@ -349,10 +458,4 @@ async def test_old_texts_are_found_by_their_ids_alone(ledger: Ledger) -> None:
         explain = "EXPLAIN QUERY PLAN" if ledger.database.is_sqlite else "EXPLAIN"
         connection = await session.connection()
         plan = await connection.exec_driver_sql(f"{explain} {statement}", values)
-        lines = "\n".join(str(row) for row in plan)
-    by_id = (
-        "sqlite_autoindex_call_bodies_1 (id<?)" if ledger.database.is_sqlite else "pk_call_bodies"
-    )
-    assert by_id in lines
-    assert "Sort" not in lines
-    assert "TEMP B-TREE" not in lines
+        return "\n".join(str(row) for row in plan)

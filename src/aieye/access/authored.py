@@ -6,7 +6,7 @@ administrators change it; what somebody may not see does not exist for them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 from sqlalchemy import ColumnElement, or_, select, true
@@ -18,7 +18,7 @@ from aieye.access.owners import default_owner
 from aieye.access.texts import check_name
 from aieye.access.uses import refuse_while_used
 from aieye.db.rows import get_living, keyset
-from aieye.db.tables import Authored, Base, Pipeline, Prompt
+from aieye.db.tables import Authored, Base, Pipeline, Preset, Prompt
 from aieye.db.types import now
 from aieye.errors import Forbidden, NotFound, Unprocessable
 
@@ -27,7 +27,13 @@ PRODUCTION: Final = "production"
 
 MOST_LABELS: Final = 20
 
-AuthoredT = TypeVar("AuthoredT", Prompt, Pipeline)
+_KINDS: Final[Mapping[type[Base], Kind]] = {
+    Prompt: "prompt",
+    Preset: "preset",
+    Pipeline: "pipeline",
+}
+
+AuthoredT = TypeVar("AuthoredT", Prompt, Pipeline, Preset)
 
 
 async def list_visible(
@@ -102,6 +108,19 @@ async def rename(
     row.name = name
 
 
+async def share(
+    session: AsyncSession, row: AuthoredT, is_shared: bool, *, force: bool, actor: Actor
+) -> None:
+    """Let everybody use it, or only its owner: then pipelines of others that call it fail.
+
+    Raises `InUse` while there are such, unless `force`.
+    """
+    if row.is_shared and not is_shared and not force:
+        kind = _kind(type(row))
+        await refuse_while_used(session, kind, row.id, actor=actor, owner_id=row.user_id)
+    row.is_shared = is_shared
+
+
 async def remove(session: AsyncSession, row: AuthoredT, *, force: bool, actor: Actor) -> None:
     """Delete it; another may have its name. Raises `InUse` unless `force`."""
     kind = _kind(type(row))
@@ -153,4 +172,4 @@ def _may_see(table: type[AuthoredT], actor: Actor) -> ColumnElement[bool]:
 
 
 def _kind(table: type[Base]) -> Kind:
-    return "prompt" if table is Prompt else "pipeline"
+    return _KINDS[table]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
 import structlog
@@ -71,6 +71,7 @@ class Directory:
         self._demo_forced = False
         self._lock = asyncio.Lock()
         self._listeners: list[Callable[[Snapshot], None]] = []
+        self._readers: list[Callable[[AsyncSession], Awaitable[None]]] = []
         # Secrets of the present snapshot's tokens that were seen: spares each call a hash.
         self._known: dict[str | bytes, Grant] = {}
         self.current = EMPTY
@@ -79,6 +80,10 @@ class Directory:
         """Call `listener` with each new snapshot, and now with the present one."""
         self._listeners.append(listener)
         listener(self.current)
+
+    def read_with(self, reader: Callable[[AsyncSession], Awaitable[None]]) -> None:
+        """Let `reader` read what else is kept in memory, from now on with each snapshot."""
+        self._readers.append(reader)
 
     def set_demo(self, base_url: str, *, forced: bool) -> None:
         """Offer the simulated provider at `base_url`, while no other holds a key or when `forced`."""
@@ -123,6 +128,8 @@ class Directory:
         """Read everything anew. Called after a change was committed, before it is answered."""
         async with self._lock, self._database.read() as session:
             snapshot = await self._load(session)
+            for reader in self._readers:
+                await reader(session)
         self._replace(snapshot)
 
     async def watch(self) -> None:

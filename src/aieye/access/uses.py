@@ -64,10 +64,15 @@ def visible_to(actor: Actor, dependants: Sequence[Dependant]) -> Sequence[Depend
 
 
 async def refuse_while_used(
-    session: AsyncSession, kind: Kind, object_id: int, *, actor: Actor
+    session: AsyncSession, kind: Kind, object_id: int, *, actor: Actor, owner_id: int | None = None
 ) -> None:
-    """Raise `InUse`, which names the pipelines that call it, as far as `actor` may know of them."""
-    dependants = await find_dependants(session, kind, object_id)
+    """Raise `InUse`, which names the pipelines that call it, as far as `actor` may know of them.
+
+    With `owner_id`, whose own pipelines may call it anyway, only those of others count.
+    """
+    dependants = [
+        one for one in await find_dependants(session, kind, object_id) if one.user_id != owner_id
+    ]
     if not dependants:
         return
     names = [one.name for one in visible_to(actor, dependants)]

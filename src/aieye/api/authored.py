@@ -20,7 +20,8 @@ CallableName = Annotated[
 ]
 VersionNumber = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 Force = Annotated[
-    bool, Query(description="Go on although pipelines call it, and it is renamed or deleted.")
+    bool,
+    Query(description="Go on although pipelines call it, and it is renamed, unshared or deleted."),
 ]
 BaseVersion = Annotated[
     VersionNumber | None, Query(description="The one before `head` if left out.")

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import ConfigDict, Field, field_validator
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from aieye.access import uses
-from aieye.api.authored import (
-    BaseVersion,
-    CallableName,
-    Dependants,
-    Difference,
-    Force,
-    HeadVersion,
-    LabelWrite,
-    RollBack,
-    VersionNumber,
-    difference_of,
-)
+from aieye.access.audit import Actor
+from aieye.api.authored import CallableName, Force, LabelWrite, VersionNumber
 from aieye.api.deps import Changing, CurrentActor, Reading
 from aieye.api.paging import CurrentPaging, Page
 from aieye.api.schemas import (
@@ -35,9 +25,11 @@ from aieye.api.schemas import (
     omittable,
     page_example,
 )
+from aieye.api.versions import Versioned, add_version_routes
 from aieye.prompts import service as prompts
 from aieye.prompts.content import MAX_BODY_CHARACTERS, Content
 from aieye.prompts.models import SavedPrompt
+from aieye.state import State
 
 router = APIRouter(prefix="/prompts", tags=["prompts"])
 
@@ -232,75 +224,6 @@ async def delete_prompt(
     return Deleted(id=prompt_id)
 
 
-@router.get(
-    "/{id}/versions", operation_id="prompts_list_versions", summary="List a prompt's versions",
-    responses=answers(page_example(EXAMPLE), 404),
-)  # fmt: skip
-async def list_versions(
-    prompt_id: PathId, caller: CurrentActor, session: Reading, page: CurrentPaging
-) -> PromptPage:
-    """The prompt as each version says, the oldest first."""
-    rows = await prompts.list_versions(
-        session, prompt_id, actor=caller, after=page.after_id(), limit=page.fetch
-    )
-    return PromptPage.of(rows, page, key=lambda prompt: prompt.shown_version)
-
-
-@router.get(
-    "/{id}/diff", operation_id="prompts_diff", summary="Compare two versions of a prompt",
-    responses=answers(Difference.EXAMPLE, 404),
-)  # fmt: skip
-async def diff_prompt(
-    prompt_id: PathId,
-    caller: CurrentActor,
-    session: Reading,
-    base: BaseVersion = None,
-    head: HeadVersion = None,
-) -> Difference:
-    """What differs, the body line by line."""
-    other = await prompts.get_prompt(session, prompt_id, actor=caller, version=head)
-    older = base or max(1, other.shown_version - 1)
-    one = await prompts.get_prompt(session, prompt_id, actor=caller, version=older)
-    return difference_of(
-        (one.shown_version, one.content.body, _fields(one)),
-        (other.shown_version, other.content.body, _fields(other)),
-    )
-
-
-@router.post(
-    "/{id}/rollback", operation_id="prompts_roll_back", summary="Roll a prompt back",
-    responses=answers(EXAMPLE, 404),
-)  # fmt: skip
-async def roll_back_prompt(
-    prompt_id: PathId, body: RollBack, caller: CurrentActor, session: Changing
-) -> PromptView:
-    """Makes a new version that says what an older one says."""
-    return _view(await prompts.roll_back(session, prompt_id, body.version, actor=caller))
-
-
-@router.post(
-    "/{id}/labels", operation_id="prompts_label", summary="Label a version of a prompt",
-    responses=answers(EXAMPLE, 404),
-)  # fmt: skip
-async def label_prompt(
-    prompt_id: PathId, body: LabelWrite, caller: CurrentActor, session: Changing
-) -> PromptView:
-    """A label names one version. The one that is called `production` is the one that runs."""
-    prompt = await prompts.label_version(session, prompt_id, body.label, body.version, actor=caller)
-    return _view(prompt)
-
-
-@router.get(
-    "/{id}/dependants", operation_id="prompts_list_dependants", summary="Who calls a prompt",
-    responses=answers(Dependants.EXAMPLE, 404),
-)  # fmt: skip
-async def list_dependants(prompt_id: PathId, caller: CurrentActor, session: Reading) -> Dependants:
-    """The pipelines that call it, as far as you may see them; `hidden` counts the others."""
-    await prompts.get_prompt(session, prompt_id, actor=caller)
-    found = await uses.find_dependants(session, "prompt", prompt_id)
-    return Dependants.of(found, caller)
-
-
 def _view(prompt: SavedPrompt) -> PromptView:
     return PromptView.model_validate(
         {
@@ -332,3 +255,41 @@ def _fields(prompt: SavedPrompt) -> dict[str, Any]:
 
 def _params(params: PromptParams) -> dict[str, Any]:
     return params.model_dump(exclude_unset=True)
+
+
+class PromptVersions(Versioned[SavedPrompt]):
+    """The versions of prompts."""
+
+    kind = "prompt"
+    view = PromptView
+    page = PromptPage
+    example = EXAMPLE
+
+    async def get(
+        self, state: State, session: AsyncSession, row_id: int, caller: Actor, version: int | None
+    ) -> SavedPrompt:
+        return await prompts.get_prompt(session, row_id, actor=caller, version=version)
+
+    async def list_versions(
+        self, session: AsyncSession, row_id: int, caller: Actor, *, after: int | None, limit: int
+    ) -> Sequence[SavedPrompt]:
+        return await prompts.list_versions(session, row_id, actor=caller, after=after, limit=limit)
+
+    async def roll_back(
+        self, state: State, session: AsyncSession, row_id: int, caller: Actor, version: int
+    ) -> SavedPrompt:
+        return await prompts.roll_back(session, row_id, version, actor=caller)
+
+    async def label(
+        self, state: State, session: AsyncSession, row_id: int, caller: Actor, body: LabelWrite
+    ) -> SavedPrompt:
+        return await prompts.label_version(session, row_id, body.label, body.version, actor=caller)
+
+    def show(self, saved: SavedPrompt) -> PromptView:
+        return _view(saved)
+
+    def compared(self, saved: SavedPrompt) -> tuple[str, Mapping[str, Any]]:
+        return saved.content.body, _fields(saved)
+
+
+add_version_routes(router, PromptVersions())

@@ -326,7 +326,7 @@ def _embedded(work: Callable[[State, Grant], Awaitable[ResultT]]) -> ResultT:
 
 
 async def _answer_here(state: State, grant: Grant, path: str, body: Mapping[str, Any]) -> Any:
-    from aieye.api.pipeline_calls import explained_view, result_view
+    from aieye.api.run_views import explained_view, result_view
     from aieye.api.runners import by_grant, failure_of
     from aieye.pipeline.options import RunOptions
 

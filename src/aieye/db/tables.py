@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Text,
     text,
+    true,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -334,6 +335,47 @@ class PromptVersion(Base):
     created_by: Mapped[int | None] = mapped_column(Integer)
 
 
+class Preset(Authored, Base):
+    """A predefined configuration. `uid` is what it is called by; `is_callable`: it holds its name in
+    `names`, which only a name that is a NAME and was free does."""
+
+    __tablename__ = "presets"
+    __table_args__ = (_living("uid", "presets"),)
+
+    uid: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str] = mapped_column(String(200))
+    type: Mapped[str] = mapped_column(String(12))
+    is_callable: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class PresetVersion(Base):
+    """What a preset says, as it was saved once. A search's documents are rows of their own, shared
+    by all versions with the same ones."""
+
+    __tablename__ = "preset_versions"
+
+    preset_id: Mapped[int] = mapped_column(ForeignKey("presets.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    config: Mapped[dict[str, Any]] = mapped_column(Json)
+    documents_id: Mapped[str | None] = mapped_column(ForeignKey("preset_documents.id"), index=True)
+    document_count: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    created_by: Mapped[int | None] = mapped_column(Integer)
+
+
+class PresetDocuments(Base):
+    """The documents of searches: a JSON text a line, compressed (zlib). `id` is the SHA-256 of the
+    lines in hex, `size_bytes` how long they are."""
+
+    __tablename__ = "preset_documents"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    count: Mapped[int] = mapped_column(Integer)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    lines: Mapped[bytes] = mapped_column(Blob)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
 class Pipeline(Authored, Base):
     """Prompts, functions and other pipelines, composed."""
 
@@ -385,7 +427,8 @@ class PipelineTag(Base):
 class Execution(Base):
     """One run of a pipeline. `run_id` is what its calls in the ledger are marked with.
 
-    `error` is null or a diagnostic's fields. Costs are null while a step's is unknown.
+    `error` is null or a diagnostic's fields. Costs are null while a step's is unknown. Without
+    `has_texts` arguments and output are gone, also the steps', and of errors code and place are left.
     """
 
     __tablename__ = "executions"
@@ -397,6 +440,12 @@ class Execution(Base):
             "instance_id",
             sqlite_where=text("status = 'running'"),
             postgresql_where=text("status = 'running'"),
+        ),
+        Index(
+            "ix_executions_texts",
+            "started_at",
+            sqlite_where=text("has_texts = 1"),
+            postgresql_where=text("has_texts"),
         ),
     )
 
@@ -413,6 +462,7 @@ class Execution(Base):
     status: Mapped[str] = mapped_column(String(12))
     started_at: Mapped[datetime] = mapped_column(UtcTime, default=now, index=True)
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    has_texts: Mapped[bool] = mapped_column(Boolean, default=True, server_default=true())
     arguments: Mapped[dict[str, Any]] = mapped_column(Json)
     output: Mapped[Any | None] = mapped_column(Json)
     error: Mapped[dict[str, Any] | None] = mapped_column(Json)

@@ -40,8 +40,8 @@ from aieye.settings import Settings
 # Bodies whose reading is remembered.
 _MOST_KNOWN = 8_192
 # A body's hash (as a dictionary takes it: a hint), the path, the token, the key that the caller is
-# pinned to, and the trials it takes part in.
-_Place = tuple[int, str, int | None, int | None, str]
+# pinned to, its own default provider, and the trials it takes part in.
+_Place = tuple[int, str, int | None, int | None, int | None, str]
 
 
 class CacheMiss(AieyeError):
@@ -297,4 +297,7 @@ class Gateway:
 
 def _place(call: Call) -> _Place:
     grant = call.grant
-    return hash(call.body), call.match.path, grant.token_id, grant.key_id, call.beta
+    return (
+        *(hash(call.body), call.match.path),
+        *(grant.token_id, grant.key_id, grant.home_id, call.beta),
+    )

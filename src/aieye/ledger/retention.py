@@ -1,8 +1,9 @@
 """What is not kept for ever, and its removal: in small transactions, so that no writer waits long.
 
-Rows of the ledger and the sums by hour and day stay. `AIEYE_LEDGER_RETENTION_DAYS` counts from the
-beginning of the call whose text it is; with 0 days it is gone at the next pruning, within the hour
-(to keep none at all there is `AIEYE_LEDGER_BODIES=off`). Hits on an old cache entry then show no text.
+Rows of the ledger, of runs and their steps, and the sums by hour and day stay.
+`AIEYE_LEDGER_RETENTION_DAYS` counts from the beginning of the call or run whose text it is; with 0
+days it is gone at the next pruning, within the hour (to keep none at all there is
+`AIEYE_LEDGER_BODIES=off`). Hits on an old cache entry then show no text.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from aieye.db.tables import (
 from aieye.db.types import now, to_micros
 from aieye.errors import AieyeError
 from aieye.ledger.rollups import HOUR, MINUTE, MINUTES_KEPT_SECONDS, bucket_of
+from aieye.ledger.run_texts import remove_run_texts
 from aieye.ledger.texts import remove_texts
 from aieye.settings import Settings
 
@@ -89,10 +91,16 @@ async def keep_pruning(database: Database, settings: Settings) -> None:
 
 
 async def prune(database: Database, settings: Settings) -> dict[str, int]:
-    """Remove what is past its time; how many rows went, by table. Raises `DatabaseUnavailable`."""
+    """Remove what is past its time; how many rows went or, of runs, lost their texts, by table.
+
+    Raises `DatabaseUnavailable`.
+    """
     moment = now()
     texts_until = moment - timedelta(days=settings.ledger_retention_days)
-    counts = {CallBody.__tablename__: await remove_texts(database, texts_until)}
+    counts = {
+        CallBody.__tablename__: await remove_texts(database, texts_until),
+        Execution.__tablename__: await remove_run_texts(database, texts_until),
+    }
     for rule in _rules(moment):
         removed = 0
         while (count := await _remove_chunk(database, rule)) > 0:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from aieye.pipeline.evaluation.arguments import bind
 from aieye.pipeline.evaluation.calls import Calls
+from aieye.pipeline.evaluation.cancellation import Cancellation
 from aieye.pipeline.evaluation.clock import Clock
 from aieye.pipeline.evaluation.frames import FAILED, Flow, Frame
 from aieye.pipeline.evaluation.stepping import Stepping
@@ -31,6 +32,8 @@ from aieye.pipeline.trace import StepTrace
 _SLICE_SECONDS: Final = 0.005
 """How long steps that never wait may keep the loop from others."""
 
+CANCELLED: Final = "the run was cancelled"
+
 _DEFAULTS: Final = RunOptions()
 
 
@@ -47,13 +50,15 @@ async def evaluate(
     arguments: Mapping[str, Json],
     steps: StepRunner,
     options: RunOptions = _DEFAULTS,
+    cancellation: Cancellation | None = None,
 ) -> Outcome:
     """Run a plan. Arguments that it does not ask for are ignored.
 
-    Raises `RunFailed`. When this is cancelled, or a runner raises something else, that goes on up, and
-    `options.on_step` has been told of all steps. No call of the run is in flight at the end.
+    Raises `RunFailed`, with E503 when `cancellation` was asked for. When this is cancelled, or a runner
+    raises something else, that goes on up, and `options.on_step` has been told of all steps. No call of
+    the run is in flight at the end.
     """
-    return await _Run(plan, steps, options).outcome(arguments)
+    return await _Run(plan, steps, options).outcome(arguments, cancellation)
 
 
 class _Run:
@@ -71,13 +76,17 @@ class _Run:
         self._waiter: asyncio.Future[None] | None = None
         self._turns: Turns | None = None
 
-    async def outcome(self, arguments: Mapping[str, Json]) -> Outcome:
+    async def outcome(
+        self, arguments: Mapping[str, Json], cancellation: Cancellation | None
+    ) -> Outcome:
         root = Frame(self._plan, bind(self._plan, arguments))
         result = self._plan.result
         if self._plan.is_ordered:
             self._turns = Turns(root, self._flow)
         loop = asyncio.get_running_loop()
         deadline = loop.call_later(self._options.timeout, self._expire)
+        if cancellation is not None:
+            cancellation.follow(self._cancel)
         try:
             self._flow.start(root)
             has_more = self._work()
@@ -132,6 +141,11 @@ class _Run:
             self._waiter.set_result(None)
 
     def _expire(self) -> None:
-        message = f"the run took longer than {self._options.timeout:g} s"
-        self._flow.ended = self._flow.ended or Failure("E502", message, ends_run=True)
+        self._end(Failure("E502", f"the run took longer than {self._options.timeout:g} s"))
+
+    def _cancel(self) -> None:
+        self._end(Failure("E503", CANCELLED))
+
+    def _end(self, failure: Failure) -> None:
+        self._flow.ended = self._flow.ended or replace(failure, ends_run=True)
         self._wake()

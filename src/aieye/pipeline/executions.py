@@ -22,6 +22,7 @@ from aieye.db.rows import LARGEST_ID
 from aieye.db.tables import Execution, ExecutionStep
 from aieye.errors import NotFound
 from aieye.ledger.redact import redact
+from aieye.ledger.run_texts import without_text
 from aieye.pipeline.language.errors import Diagnostic
 from aieye.pipeline.language.values import Json
 from aieye.pipeline.sizes import Unmeasurable, canonical
@@ -117,7 +118,9 @@ async def end_run(
         session.add(row)
     row.status, row.ended_at = status, ended_at
     row.output = kept(output) if keeps_values else None
-    row.error = None if error is None else _error(error.code, error.message, error)
+    row.error = None
+    if error is not None:
+        row.error = _error(error.code, error.message, error, keeps_values=keeps_values)
     row.tokens_input, row.tokens_output = totals.tokens_input, totals.tokens_output
     row.cost_nano, row.cost_input_nano = totals.cost_nano, totals.cost_input_nano
     row.saved_nano = totals.saved_nano
@@ -220,6 +223,7 @@ def _row(run: Run, *, keeps_values: bool) -> Execution:
         token_id=run.token_id,
         key_id=run.key_id,
         started_at=run.started_at,
+        has_texts=keeps_values,
         arguments=kept(dict(run.arguments)) if keeps_values else {},
     )
 
@@ -244,7 +248,9 @@ def _step(execution_id: int, number: int, step: StepTrace, *, keeps_values: bool
         if keeps_values
         else None,
         "output": shown(step.value) if keeps_values and is_done else None,
-        "error": None if step.error is None else _error(step.error_code, step.error),
+        "error": None
+        if step.error is None
+        else _error(step.error_code, step.error, keeps_values=keeps_values),
         "model": step.model,
         "tokens_input": step.tokens_input,
         "tokens_output": step.tokens_output,
@@ -254,10 +260,12 @@ def _step(execution_id: int, number: int, step: StepTrace, *, keeps_values: bool
     }
 
 
-def _error(code: str | None, message: str, found: Diagnostic | None = None) -> Any:
-    """What went wrong. What a provider or a function said may hold a secret."""
-    place = {} if found is None else found.as_dict()
-    return kept({**place, "code": code, "message": message})
+def _error(
+    code: str | None, message: str, found: Diagnostic | None = None, *, keeps_values: bool
+) -> Any:
+    """What went wrong. What a provider or a function said may hold a secret, or quote a value."""
+    error = {**({} if found is None else found.as_dict()), "code": code, "message": message}
+    return kept(error) if keeps_values else without_text(error)
 
 
 def _moment(seconds: float | None) -> datetime | None:

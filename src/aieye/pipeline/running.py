@@ -24,6 +24,7 @@ from aieye.pipeline import executions
 from aieye.pipeline.catalogue import catalogue_of
 from aieye.pipeline.checking import check_valid
 from aieye.pipeline.compiling import compile_program
+from aieye.pipeline.evaluation.cancellation import Cancellation
 from aieye.pipeline.evaluator import evaluate
 from aieye.pipeline.executions import Past, Run, Status
 from aieye.pipeline.explaining import Explanation, explain
@@ -33,6 +34,7 @@ from aieye.pipeline.language.catalogue import Catalogue, Definition, Parameter
 from aieye.pipeline.language.errors import Diagnostic
 from aieye.pipeline.language.values import Json
 from aieye.pipeline.model_calls import ModelCalls, OnText, Origin
+from aieye.pipeline.open_runs import OpenRuns
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.program import complete, load_program
 from aieye.pipeline.repository import versions_of
@@ -76,14 +78,12 @@ class Pipelines:
         self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
         self._catalogue: Catalogue = {}
         self._functions_known: Mapping[str, Function] | None = None
-        # Runs whose record is still to be written.
-        self._open: set[asyncio.Future[None]] = set()
+        self.open = OpenRuns(database)
         directory.on_change(self._follow)
 
     async def close(self) -> None:
         """Wait for the records of runs that the server's stop cut off."""
-        if self._open:
-            await asyncio.wait(self._open, timeout=STOP_SECONDS)
+        await self.open.wait(STOP_SECONDS)
 
     def _follow(self, _snapshot: Snapshot) -> None:
         # A plan holds all that it calls, any of which may have changed.
@@ -202,8 +202,8 @@ class Pipelines:
     ) -> Finished:
         """Run a pipeline for the caller whose grant this is; the run is on record at the end.
 
-        `run_id` is one of `new_run_id`. Where the value is what a model says in the end, `on_text` is
-        told it as it comes, or the beginning of it.
+        `run_id` is one of `new_run_id`; by it `open` ends the run. Where the value is what a model says
+        in the end, `on_text` is told it as it comes, or the beginning of it.
         A run that fails is a result too. Raises `InvalidPipeline` before anything runs, `NotFound`,
         and what keeps the record from being written.
         """
@@ -233,16 +233,17 @@ class Pipelines:
     async def _run(
         self, run: Run, plan: Plan, grant: Grant, options: RunOptions, listener: Listener | None
     ) -> Finished:
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._open.add(over)
-        try:
-            return await self._recorded(run, plan, grant, options, listener)
-        finally:
-            self._open.discard(over)
-            over.set_result(None)
+        with self.open.holding(run) as cancellation:
+            return await self._recorded(run, plan, grant, options, listener, cancellation)
 
     async def _recorded(
-        self, run: Run, plan: Plan, grant: Grant, options: RunOptions, listener: Listener | None
+        self,
+        run: Run,
+        plan: Plan,
+        grant: Grant,
+        options: RunOptions,
+        listener: Listener | None,
+        cancellation: Cancellation,
     ) -> Finished:
         seen: dict[int, StepTrace] = {}
         told = options.on_step
@@ -255,7 +256,9 @@ class Pipelines:
         runner = Runner(self._means, Origin(run.run_id, run.pipeline, grant), options, listener)
         record = RunRecord(self._database, run, keeps_values=self._keeps_values)
         try:
-            outcome = await evaluate(plan, run.arguments, runner, replace(options, on_step=note))
+            outcome = await evaluate(
+                plan, run.arguments, runner, replace(options, on_step=note), cancellation
+            )
         except RunFailed as failure:
             status: Status = "cancelled" if failure.diagnostic.code == "E503" else "failed"
             return await record.end(status, failure.trace, failure=failure)

@@ -170,15 +170,16 @@ async def update_pipeline(
 ) -> SavedPipeline:
     """Change what `changes` names; another text, or one that means something else, is a new version.
 
-    Raises `Forbidden`, `InUse` (another name while pipelines call it, unless `force`),
-    `InvalidPipeline`, `NameTaken`, `NotFound`, `Unprocessable`.
+    Raises `Forbidden`, `InUse` unless `force` (another name while pipelines call it, shared no more
+    while pipelines of others do), `InvalidPipeline`, `NameTaken`, `NotFound`, `Unprocessable`.
     """
     await bump_revision(session)
     row = await authored.get_changeable(session, Pipeline, pipeline_id, actor=actor)
     version = await repository.get_version(session, row, row.version)
     if "name" in changes:
         await authored.rename(session, row, changes["name"], force=force, actor=actor)
-    row.is_shared = changes.get("shared", row.is_shared)
+    if "shared" in changes:
+        await authored.share(session, row, changes["shared"], force=force, actor=actor)
     await session.flush()
     if "source" in changes:
         changed = await _checked_version(session, functions, row, changes["source"])

@@ -116,8 +116,8 @@ async def update_prompt(
 ) -> SavedPrompt:
     """Change what `changes` names; another content is a new version.
 
-    Raises `Forbidden`, `InUse` (another name while pipelines call it, unless `force`), `NameTaken`,
-    `NotFound`, `Unprocessable`.
+    Raises `Forbidden`, `InUse` unless `force` (another name while pipelines call it, shared no more
+    while pipelines of others do), `NameTaken`, `NotFound`, `Unprocessable`.
     """
     await bump_revision(session)
     row = await authored.get_changeable(session, Prompt, prompt_id, actor=actor)
@@ -126,7 +126,8 @@ async def update_prompt(
         await authored.rename(session, row, changes["name"], force=force, actor=actor)
     if "description" in changes:
         row.description = _checked_description(changes["description"])
-    row.is_shared = changes.get("shared", row.is_shared)
+    if "shared" in changes:
+        await authored.share(session, row, changes["shared"], force=force, actor=actor)
     before = content_of(version)
     said = {key: value for key, value in changes.items() if key in _CONTENT}
     content = _checked(replace(before, **said))  # type: ignore[arg-type] # the same fields, by name

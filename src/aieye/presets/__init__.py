@@ -1,0 +1,1 @@
+"""Presets: predefined configurations that are called by their id or name."""

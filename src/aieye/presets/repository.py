@@ -1,0 +1,105 @@
+"""Rows of presets: by their ids, their versions, and the documents of searches."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+import orjson
+from sqlalchemy import delete, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye.access import authored
+from aieye.db.tables import Preset, PresetDocuments, PresetVersion
+from aieye.errors import NotFound
+
+UID_CHARACTERS: Final = 20
+# How many keys one statement names: databases count the variables of a statement.
+_CHUNK: Final = 400
+
+
+def new_uid() -> str:
+    """20 url-safe characters, of 120 random bits."""
+    return secrets.token_urlsafe(15)
+
+
+async def find_row(session: AsyncSession, uid: str) -> Preset | None:
+    """The living preset of that id."""
+    if len(uid) != UID_CHARACTERS or not uid.isascii() or not uid.isprintable():
+        return None
+    return await session.scalar(
+        select(Preset).where(Preset.uid == uid, Preset.deleted_at.is_(None))
+    )
+
+
+async def get_id(session: AsyncSession, uid: str) -> int:
+    """The number inside that an id stands for. Raises `NotFound`; checks no rights."""
+    row = await find_row(session, uid)
+    if row is None:
+        raise NotFound(f"There is no preset {uid[:100]!r}.")
+    return row.id
+
+
+async def get_version(session: AsyncSession, row: Preset, number: int) -> PresetVersion:
+    """A version of the preset. Raises `NotFound`."""
+    key = (row.id, authored.check_number(row, number))
+    version = await session.get(PresetVersion, key)
+    assert version is not None
+    return version
+
+
+async def versions_of(
+    session: AsyncSession, numbers: Iterable[tuple[int, int]]
+) -> Mapping[int, PresetVersion]:
+    """One version of each preset, given as pairs of its id and a number, by the preset's id."""
+    key = tuple_(PresetVersion.preset_id, PresetVersion.number)
+    found: dict[int, PresetVersion] = {}
+    for some in _chunks(numbers):
+        rows = await session.scalars(select(PresetVersion).where(key.in_(some)))
+        found.update((version.preset_id, version) for version in rows)
+    return found
+
+
+async def store_documents(session: AsyncSession, documents: Sequence[str]) -> str | None:
+    """Keep the documents of a search, which are stored once; their id, None for none."""
+    if not documents:
+        return None
+    lines = b"\n".join(orjson.dumps(document) for document in documents)
+    id_ = hashlib.sha256(lines).hexdigest()
+    if await session.get(PresetDocuments, id_) is None:
+        session.add(
+            PresetDocuments(
+                id=id_,
+                count=len(documents),
+                size_bytes=len(lines),
+                lines=zlib.compress(lines),
+            )
+        )
+        await session.flush()
+    return id_
+
+
+async def load_documents(session: AsyncSession, documents_id: str | None) -> list[str]:
+    """The documents that were stored under the id, all at once: for few (`fields.MOST_DOCUMENTS`)."""
+    if documents_id is None:
+        return []
+    row = await session.get(PresetDocuments, documents_id)
+    assert row is not None
+    return [orjson.loads(line) for line in zlib.decompress(row.lines).split(b"\n")]
+
+
+async def forget_documents(session: AsyncSession, ids: Collection[str]) -> None:
+    """Remove those of the documents that no version refers to any more."""
+    used = select(PresetVersion.documents_id).where(PresetVersion.documents_id.in_(ids))
+    still = set(await session.scalars(used))
+    gone = [one for one in ids if one not in still]
+    await session.execute(delete(PresetDocuments).where(PresetDocuments.id.in_(gone)))
+
+
+def _chunks(numbers: Iterable[tuple[int, int]]) -> Iterable[list[tuple[int, int]]]:
+    rest = list(numbers)
+    for start in range(0, len(rest), _CHUNK):
+        yield rest[start : start + _CHUNK]
