@@ -51,13 +51,15 @@ from aieye.ledger.retention import keep_pruning
 from aieye.pipeline.model_calls import ModelCalls
 from aieye.pipeline.running import Pipelines
 from aieye.presets.book import PresetBook
+from aieye.presets.embedding import Embedding
+from aieye.presets.search import Search
 from aieye.settings import Settings, load_settings
 from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
 from aieye.telemetry.colleagues import VARIABLE, Colleagues
 from aieye.telemetry.lag import LoopLag
 from aieye.telemetry.metrics import Metrics
-from aieye.ui import auth, home, pages, static
+from aieye.ui import failures, pages, site
 
 log = structlog.get_logger()
 
@@ -137,12 +139,13 @@ class _Service:
             openapi_url=None,
             redirect_slashes=False,
         )
-        for module in (originals, original_pipelines, saga, admin, health, auth, home):
+        for module in (originals, original_pipelines, saga, admin, health):
             app.include_router(module.router)
-        static.mount(app)
+        site.mount(app)
         # The request's id, which the handlers of errors add around it, is in its refusals too.
         app.add_middleware(BodyLimit, longest=_longest_body, render=_render_too_large)
         add_error_handlers(app)
+        failures.add_handlers(app)
         install_openapi(app)
         assert_every_route_has_a_policy(app)
         return app
@@ -244,6 +247,10 @@ async def running(
         await functions.start()
         directory.on_change(lambda _snapshot: functions.notice())
         relay = Relay(settings, gateway, Owned(database, writer))
+        search = Search(
+            database, directory, Embedding(relay, gateway, metrics), settings.search_model
+        )
+        stack.push_async_callback(search.close)
         pipelines = Pipelines(
             settings, database, directory, functions, ModelCalls(relay, gateway, metrics),
             presence.instance_id,
@@ -262,6 +269,7 @@ async def running(
             functions=functions,
             pipelines=pipelines,
             presets=presets,
+            search=search,
             function_catalogue=pipelines.catalogue,
             metrics=metrics,
         )
@@ -281,6 +289,7 @@ async def running(
                     "cache": cache.maintain,
                     "lag": state.lag.watch,
                     "pruning": partial(keep_pruning, database, settings),
+                    "vectors": search.keep_pruning,
                     "heartbeat": partial(keep_beating, database, presence),
                     **beside_others,
                 }

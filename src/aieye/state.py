@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.cipher import Cipher
 from aieye.access.directory import Directory
 from aieye.cache.service import Cache
-from aieye.db.engine import Database
+from aieye.db.engine import Database, DatabaseUnavailable
 from aieye.db.group_writer import GroupWriter
 from aieye.db.types import now
 from aieye.functions.service import Functions
@@ -20,10 +24,13 @@ from aieye.ledger.tail import Tail
 from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.running import Pipelines
 from aieye.presets.book import PresetBook
+from aieye.presets.search import Search
 from aieye.settings import Settings
 from aieye.telemetry.colleagues import Colleagues
 from aieye.telemetry.lag import LoopLag
 from aieye.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -41,6 +48,7 @@ class State:
     functions: Functions
     pipelines: Pipelines
     presets: PresetBook
+    search: Search
     metrics: Metrics = field(default_factory=Metrics)
     lag: LoopLag = field(default_factory=LoopLag)
     # The registered functions as pipelines are checked against them, by name.
@@ -58,3 +66,17 @@ class State:
 
     def __post_init__(self) -> None:
         self.tail = Tail(self.database)
+
+
+@asynccontextmanager
+async def change(state: State) -> AsyncIterator[AsyncSession]:
+    """One change: committed at the end, after which this process itself knows of it."""
+    async with state.database.write() as session:
+        yield session
+    if session.info.get("bumped"):
+        try:
+            await state.directory.refresh()
+        except DatabaseUnavailable:
+            # The change stands: to answer with an error now would be wrong. The directory goes on
+            # trying, as it does for the changes of other processes.
+            log.warning("directory_not_refreshed", reason="DatabaseUnavailable")

@@ -23,13 +23,15 @@ from aieye.access.audit import SYSTEM
 from aieye.access.providers import add_key, create_provider
 from aieye.access.routes import Target, create_route
 from aieye.access.setup import FirstStart
-from aieye.access.snapshot import ProviderInfo
+from aieye.access.snapshot import Grant, ProviderInfo
 from aieye.access.tokens import create_token, disable_token
 from aieye.access.users import create_user, default_owner
 from aieye.api.half_open import Connection
 from aieye.app import create_app
 from aieye.db.tables import Base, CacheEntry, Call
-from aieye.ledger.book import DONE
+from aieye.gateway.admission import OverBudget
+from aieye.gateway.wire import Endpoint
+from aieye.ledger.book import DONE, CallRecord
 from aieye.settings import Settings
 from aieye.state import State
 from tests.fakes import chat
@@ -98,6 +100,21 @@ def error_code(answer: httpx.Response) -> str | None:
 def _tcp_socket() -> socket.socket:
     """Asyncio switches Nagle's algorithm off for those sockets alone that name their protocol."""
     return socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+
+
+class Budget:
+    """Lets in so many calls, and no more."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+
+    def admit(self, grant: Grant, endpoint: Endpoint) -> None:
+        if self.left == 0:
+            raise OverBudget("The budget of this token is spent.")
+        self.left -= 1
+
+    def settle(self, grant: Grant, record: CallRecord) -> None:
+        return None
 
 
 class _Server(uvicorn.Server):

@@ -16,6 +16,7 @@ from aieye.access.snapshot import Grant
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.key import write_json
 from aieye.errors import AieyeError
+from aieye.gateway.admission import OverBudget
 from aieye.gateway.calls import Call, Reply
 from aieye.gateway.faults import BrokenOff, UpstreamError, UpstreamTimeout
 from aieye.gateway.relay import Relay
@@ -174,6 +175,8 @@ class ModelCalls:
         if isinstance(error, CacheMiss):
             return StepFailed("there is no stored answer to this request", code="E505", used=used)
         reason = error.message.rstrip(".")
+        if isinstance(error, OverBudget):
+            return StepFailed(reason, code="E504", used=used)
         if isinstance(error, UpstreamTimeout):
             return StepFailed(reason, code="E502", used=used)
         is_final = error.status < 500 and error.status not in _PASSING
