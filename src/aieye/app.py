@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 
 from aieye import __version__
@@ -28,6 +27,7 @@ from aieye.api.idempotency import Idempotency
 from aieye.api.openai import STOP_SECONDS, OpenAIEndpoint
 from aieye.api.openapi import install as install_openapi
 from aieye.api.pipeline_models import PipelineModels
+from aieye.api.preset_models import PresetModels
 from aieye.api.rendering import add_error_handlers, is_saga, render_error
 from aieye.api.saga_callers import MOST_BYTES
 from aieye.background import Background
@@ -49,22 +49,26 @@ from aieye.ledger.interrupted import keep_beating, mark_interrupted
 from aieye.ledger.redact import hide_imported
 from aieye.ledger.retention import keep_pruning
 from aieye.pipeline.model_calls import ModelCalls
+from aieye.pipeline.preset_calls import PresetCalls
 from aieye.pipeline.running import Pipelines
 from aieye.presets.book import PresetBook
 from aieye.presets.embedding import Embedding
+from aieye.presets.processing import Processing
 from aieye.presets.search import Search
 from aieye.settings import Settings, load_settings
 from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
 from aieye.telemetry.colleagues import VARIABLE, Colleagues
 from aieye.telemetry.lag import LoopLag
+from aieye.telemetry.loggers import get_logger
 from aieye.telemetry.metrics import Metrics
 from aieye.ui import failures, pages, site
 
-log = structlog.get_logger()
+log = get_logger()
 
 MOST_FORM_BYTES = 2**20
 LONGEST_LAG_SECONDS = 1.0
+_PARTS = (originals, original_pipelines, saga, admin, health)
 
 Announce = Callable[[FirstStart, ProviderInfo | None], None]
 
@@ -138,9 +142,9 @@ class _Service:
             redoc_url=None,
             openapi_url=None,
             redirect_slashes=False,
+            # As they are: to include a router is to build each of its routes once more.
+            routes=[route for part in _PARTS for route in part.router.routes],
         )
-        for module in (originals, original_pipelines, saga, admin, health):
-            app.include_router(module.router)
         site.mount(app)
         # The request's id, which the handlers of errors add around it, is in its refusals too.
         app.add_middleware(BodyLimit, longest=_longest_body, render=_render_too_large)
@@ -166,6 +170,7 @@ class _Service:
                 ),
                 state.metrics,
                 PipelineModels(state.pipelines),
+                PresetModels(state.presets, state.processing, state.relay),
             )  # fmt: skip
             if self._announce is not None:
                 self._announce(first, state.directory.current.default)
@@ -247,16 +252,19 @@ async def running(
         await functions.start()
         directory.on_change(lambda _snapshot: functions.notice())
         relay = Relay(settings, gateway, Owned(database, writer))
+        processing = Processing(relay, gateway, metrics)
+        models = ModelCalls(relay, gateway, metrics)
         search = Search(
             database, directory, Embedding(relay, gateway, metrics), settings.search_model
         )
         stack.push_async_callback(search.close)
         pipelines = Pipelines(
-            settings, database, directory, functions, ModelCalls(relay, gateway, metrics),
+            settings, database, directory, functions, models, PresetCalls(models, processing),
             presence.instance_id,
         )  # fmt: skip
         stack.push_async_callback(pipelines.close)
         relay.models.extra.append(PipelineModels(pipelines).list)
+        relay.models.extra.append(PresetModels(presets, processing, relay).list)
         state = State(
             settings=settings,
             database=database,
@@ -269,6 +277,7 @@ async def running(
             functions=functions,
             pipelines=pipelines,
             presets=presets,
+            processing=processing,
             search=search,
             function_catalogue=pipelines.catalogue,
             metrics=metrics,

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.cipher import Cipher
@@ -24,13 +23,15 @@ from aieye.ledger.tail import Tail
 from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.running import Pipelines
 from aieye.presets.book import PresetBook
+from aieye.presets.processing import Processing
 from aieye.presets.search import Search
 from aieye.settings import Settings
 from aieye.telemetry.colleagues import Colleagues
 from aieye.telemetry.lag import LoopLag
+from aieye.telemetry.loggers import get_logger
 from aieye.telemetry.metrics import Metrics
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class State:
     functions: Functions
     pipelines: Pipelines
     presets: PresetBook
+    processing: Processing
     search: Search
     metrics: Metrics = field(default_factory=Metrics)
     lag: LoopLag = field(default_factory=LoopLag)

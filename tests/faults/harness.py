@@ -19,7 +19,7 @@ import uvicorn
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
-from aieye.access.audit import SYSTEM
+from aieye.access.audit import SYSTEM, Actor
 from aieye.access.providers import add_key, create_provider
 from aieye.access.routes import Target, create_route
 from aieye.access.setup import FirstStart
@@ -32,6 +32,8 @@ from aieye.db.tables import Base, CacheEntry, Call
 from aieye.gateway.admission import OverBudget
 from aieye.gateway.wire import Endpoint
 from aieye.ledger.book import DONE, CallRecord
+from aieye.presets.models import Preset, PresetType
+from aieye.presets.service import create_preset
 from aieye.settings import Settings
 from aieye.state import State
 from tests.fakes import chat
@@ -309,6 +311,24 @@ class Gateway:
                 session, alias=alias, strategy=strategy, targets=targets, actor=SYSTEM
             )
         await self.state.directory.refresh()
+
+    async def add_preset(
+        self,
+        name: str,
+        type_: PresetType,
+        config: Json,
+        *,
+        user_id: int | None = None,
+        **fields: Any,
+    ) -> Preset:
+        """A preset; the built-in owner's without `user_id`."""
+        actor = SYSTEM if user_id is None else Actor(user_id, "somebody", "user")
+        async with self.state.database.write() as session:
+            preset = await create_preset(
+                session, name=name, type_=type_, config=config, actor=actor, **fields
+            )
+        await self.state.directory.refresh()
+        return preset
 
     # -- what is stored -----------------------------------------------------------------------
 
