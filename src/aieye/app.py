@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 
 from aieye import __version__
@@ -22,13 +21,15 @@ from aieye.access.cipher import Cipher
 from aieye.access.directory import Directory
 from aieye.access.setup import FirstStart, first_start
 from aieye.access.snapshot import ProviderInfo, Snapshot
-from aieye.api import admin, health, original_pipelines, originals
+from aieye.api import admin, health, original_pipelines, originals, saga
 from aieye.api.deps import assert_every_route_has_a_policy
 from aieye.api.idempotency import Idempotency
 from aieye.api.openai import STOP_SECONDS, OpenAIEndpoint
 from aieye.api.openapi import install as install_openapi
 from aieye.api.pipeline_models import PipelineModels
-from aieye.api.rendering import add_error_handlers, render_error
+from aieye.api.preset_models import PresetModels
+from aieye.api.rendering import add_error_handlers, is_saga, render_error
+from aieye.api.saga_callers import MOST_BYTES
 from aieye.background import Background
 from aieye.cache.service import Cache, CacheLimits
 from aieye.collector import rest_while_starting, watch_what_comes
@@ -48,20 +49,26 @@ from aieye.ledger.interrupted import keep_beating, mark_interrupted
 from aieye.ledger.redact import hide_imported
 from aieye.ledger.retention import keep_pruning
 from aieye.pipeline.model_calls import ModelCalls
+from aieye.pipeline.preset_calls import PresetCalls
 from aieye.pipeline.running import Pipelines
 from aieye.presets.book import PresetBook
+from aieye.presets.embedding import Embedding
+from aieye.presets.processing import Processing
+from aieye.presets.search import Search
 from aieye.settings import Settings, load_settings
 from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
 from aieye.telemetry.colleagues import VARIABLE, Colleagues
 from aieye.telemetry.lag import LoopLag
+from aieye.telemetry.loggers import get_logger
 from aieye.telemetry.metrics import Metrics
-from aieye.ui import auth, home, pages, static
+from aieye.ui import failures, pages, site
 
-log = structlog.get_logger()
+log = get_logger()
 
 MOST_FORM_BYTES = 2**20
 LONGEST_LAG_SECONDS = 1.0
+_PARTS = (originals, original_pipelines, saga, admin, health)
 
 Announce = Callable[[FirstStart, ProviderInfo | None], None]
 
@@ -135,13 +142,14 @@ class _Service:
             redoc_url=None,
             openapi_url=None,
             redirect_slashes=False,
+            # As they are: to include a router is to build each of its routes once more.
+            routes=[route for part in _PARTS for route in part.router.routes],
         )
-        for module in (originals, original_pipelines, admin, health, auth, home):
-            app.include_router(module.router)
-        static.mount(app)
+        site.mount(app)
         # The request's id, which the handlers of errors add around it, is in its refusals too.
         app.add_middleware(BodyLimit, longest=_longest_body, render=_render_too_large)
         add_error_handlers(app)
+        failures.add_handlers(app)
         install_openapi(app)
         assert_every_route_has_a_policy(app)
         return app
@@ -162,6 +170,7 @@ class _Service:
                 ),
                 state.metrics,
                 PipelineModels(state.pipelines),
+                PresetModels(state.presets, state.processing, state.relay),
             )  # fmt: skip
             if self._announce is not None:
                 self._announce(first, state.directory.current.default)
@@ -172,13 +181,16 @@ class _Service:
 
 def _longest_body(path: str) -> int | None:
     """Forms and administrators' JSON are small; the originals' routes count for themselves."""
-    return None if path.startswith(("/api/openai/", "/api/cache/")) else MOST_FORM_BYTES
+    if path.startswith(("/api/openai/", "/api/cache/", "/_saga/")):
+        return None
+    # With the documents of a search.
+    return MOST_BYTES if path.startswith("/api/v1/presets") else MOST_FORM_BYTES
 
 
 async def _render_too_large(scope: Any, error: PayloadTooLarge) -> Any:
     """As the path's other errors: for programs below `/api`, elsewhere a page for people."""
     request = Request(scope)
-    if scope["path"].startswith("/api/"):
+    if scope["path"].startswith("/api/") or is_saga(scope["path"]):
         return await render_error(request, error)
     return pages.render_error(request, error)
 
@@ -240,12 +252,19 @@ async def running(
         await functions.start()
         directory.on_change(lambda _snapshot: functions.notice())
         relay = Relay(settings, gateway, Owned(database, writer))
+        processing = Processing(relay, gateway, metrics)
+        models = ModelCalls(relay, gateway, metrics)
+        search = Search(
+            database, directory, Embedding(relay, gateway, metrics), settings.search_model
+        )
+        stack.push_async_callback(search.close)
         pipelines = Pipelines(
-            settings, database, directory, functions, ModelCalls(relay, gateway, metrics),
+            settings, database, directory, functions, models, PresetCalls(models, processing),
             presence.instance_id,
         )  # fmt: skip
         stack.push_async_callback(pipelines.close)
         relay.models.extra.append(PipelineModels(pipelines).list)
+        relay.models.extra.append(PresetModels(presets, processing, relay).list)
         state = State(
             settings=settings,
             database=database,
@@ -258,6 +277,8 @@ async def running(
             functions=functions,
             pipelines=pipelines,
             presets=presets,
+            processing=processing,
+            search=search,
             function_catalogue=pipelines.catalogue,
             metrics=metrics,
         )
@@ -277,6 +298,7 @@ async def running(
                     "cache": cache.maintain,
                     "lag": state.lag.watch,
                     "pruning": partial(keep_pruning, database, settings),
+                    "vectors": search.keep_pruning,
                     "heartbeat": partial(keep_beating, database, presence),
                     **beside_others,
                 }

@@ -19,6 +19,8 @@ PREFIX = "aie"
 _ID_LENGTH, _SECRET_LENGTH, _CHECK_LENGTH = 8, 43, 6
 _FORM = re.compile(rf"{PREFIX}_([0-9A-Za-z]{{8}})_([0-9A-Za-z]{{43}})_([0-9A-Za-z]{{6}})", re.ASCII)
 # The older system's tokens: 40 characters, generated as hex, but a person could type any.
+OPEN_CALLS_DIGEST = "saga"
+"""In place of a digest, which is hexadecimal: no secret has it, so that nobody can send one."""
 _ELLIPSIS = "…"
 _OLD_FORM = re.compile(r"[0-9A-Za-z]{40}", re.ASCII)
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -31,8 +30,9 @@ from aieye.db.engine import Database
 from aieye.db.tables import Session, User
 from aieye.db.types import now
 from aieye.errors import Unauthenticated
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 SESSION_COOKIE = "sessionid"
 CSRF_COOKIE = "csrftoken"
@@ -151,6 +151,16 @@ async def find_session(database: Database, cookie: str) -> SignedIn | None:
 async def end_session(session: AsyncSession, cookie: str) -> None:
     """Sign out. A cookie that means nothing is no error."""
     await session.execute(delete(Session).where(Session.digest == _digest(cookie)))
+
+
+async def end_named_session(session: AsyncSession, digest: str, *, user_id: int) -> bool:
+    """End the session that `digest` names if it is the user's; whether there was one."""
+    ended = await session.execute(
+        delete(Session)
+        .where(Session.digest == _storable(digest), Session.user_id == user_id)
+        .returning(Session.digest)
+    )
+    return ended.first() is not None
 
 
 async def end_all_sessions(session: AsyncSession, user_id: int) -> None:

@@ -45,6 +45,8 @@ class Grant:
     expires_at: int | None
     key_id: int | None
     models: frozenset[str] | None
+    # The provider of models that name none, where it is not the installation's default.
+    home_id: int | None = None
 
     @property
     def is_administrator(self) -> bool:

@@ -16,14 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.audit import Actor, record
 from aieye.access.bounds import Bounds, limiting_namespace
-from aieye.access.secrets import is_old_token, make_token, old_token_prefix
+from aieye.access.secrets import OPEN_CALLS_DIGEST, is_old_token, make_token, old_token_prefix
 from aieye.access.snapshot import DEFAULT_NAMESPACE, SCOPES
 from aieye.access.texts import check_label, check_models, check_moment
 from aieye.db.engine import bump_revision
 from aieye.db.rows import get_living, insert_unique, keyset
 from aieye.db.tables import ProviderKey, Token, User
 from aieye.db.types import now, to_micros
-from aieye.errors import Forbidden, NotFound, Unprocessable
+from aieye.errors import Conflict, Forbidden, NotFound, Unprocessable
 
 # `aieye.access.directory.Directory.digest`: the stored form of a secret.
 MakeDigest = Callable[[str], str]
@@ -142,9 +142,11 @@ async def roll_token(
 ) -> tuple[Token, str]:
     """Give a token a new secret (the second value); the old one ends at once.
 
-    Raises `Forbidden`, `NotFound`.
+    Raises `Conflict` for the one that has none, `Forbidden`, `NotFound`.
     """
     token = await get_token(session, token_id, actor=actor)
+    if token.digest == OPEN_CALLS_DIGEST:
+        raise Conflict("This token has no secret: it stands for calls that come without one.")
     _check_reach(None, _bounds(token), actor)
     new = make_token()
     token.digest, token.prefix = make_digest(new.secret), new.prefix

@@ -6,20 +6,22 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
 from aieye.access.audit import Actor
 from aieye.access.snapshot import DEMO_ID, DEMO_PROVIDER
 from aieye.api.deps import CurrentActor, Reading
-from aieye.api.paging import BadCursor, CurrentPaging, Page, Paging, encode_cursor
+from aieye.api.paging import CurrentPaging, Page, Paging
+from aieye.api.resources import resource_router
 from aieye.api.schemas import Label, answers, page_example
+from aieye.db.cursors import BadCursor, encode_cursor
 from aieye.db.rows import LARGEST_ID
 from aieye.ledger import queries
 from aieye.ledger.pricing import format_usd
 from aieye.ledger.queries import CallFilters, FoundCall
 
-router = APIRouter(prefix="/calls", tags=["calls"])
+router = resource_router("calls")
 
 NANO = 1_000_000_000
 ID_EXAMPLE = "req_0193a5c2b4d87c3e9f10a2b3c4d5e6f7"

@@ -1,6 +1,7 @@
 """Errors as programs read them: OpenAI's error object, and never what the caller had sent.
 
-On the originals' routes it is their `{"detail": …}`. Each failure has its request's id.
+On the originals' routes it is their `{"detail": …}` or `{"_success": false, "msg": …}`. Each failure
+has its request's id.
 https://platform.openai.com/docs/guides/error-codes
 """
 
@@ -13,7 +14,6 @@ from traceback import extract_tb
 from typing import Any
 
 import orjson
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -22,10 +22,12 @@ from aieye.errors import AieyeError
 from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.language.errors import InvalidPipeline
 from aieye.telemetry import DENIED, RequestId, denials, request_id
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 _INVALID = "invalid_request_error"
+_WRONG = {409, 422}
 # A longer field name, or one of other characters, may be a secret that was put in the wrong place.
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}", re.ASCII)
 
@@ -63,9 +65,18 @@ async def render_error(request: Request, error: Exception) -> Response:
     if error.status >= 500:
         log.warning("request_failed", code=error.code, status=error.status)
     note_denial(request, error)
-    if _is_original(request.scope["path"]):
+    path = request.scope["path"]
+    if is_saga(path):
+        return saga_error(error)
+    if _is_original(path):
         return _response(error.status, orjson.dumps({"detail": error.message}), error.headers)
     return _response(error.status, error_body(error), error.headers)
+
+
+def saga_error(error: AieyeError) -> Response:
+    """As the GPT3 Proxy says it, whose only word for what is wrong with a request is 400."""
+    status = 400 if error.status in _WRONG else error.status
+    return _response(status, _saga_body(error.message), error.headers)
 
 
 def note_denial(request: Request, error: AieyeError) -> None:
@@ -86,6 +97,8 @@ async def render_invalid(_request: Request, error: Exception) -> Response:
 async def render_http(request: Request, error: Exception) -> Response:
     """Answer with what the framework itself refused: 404, 405, 413 and the like."""
     assert isinstance(error, HTTPException)
+    if is_saga(request.scope["path"]):
+        return _response(error.status_code, _saga_body(error.detail), error.headers)
     if _is_original(request.scope["path"]):
         return _response(error.status_code, orjson.dumps({"detail": error.detail}), error.headers)
     status = HTTPStatus(error.status_code)
@@ -101,7 +114,9 @@ async def render_crash(request: Request, error: Exception) -> Response:
     current = request_id.get()
     hint = f" (request {current})" if current else ""
     message = f"Something went wrong on the server{hint}."
-    if _is_original(request.scope["path"]):
+    if is_saga(request.scope["path"]):
+        body = _saga_body(message)
+    elif _is_original(request.scope["path"]):
         body = orjson.dumps({"detail": message})
     else:
         body = _body(message, AieyeError.type, AieyeError.code, None)
@@ -118,6 +133,15 @@ def explain_invalid(problems: Sequence[Any]) -> tuple[str | None, str]:
     if problem["type"] == "timezone_aware":
         message = "should name its time zone, such as 2026-11-20T00:00:00Z"
     return param, f"{param}: {message}" if param else message
+
+
+def is_saga(path: str) -> bool:
+    """Whether the GPT3 Proxy's clients call there."""
+    return path.startswith("/_saga/")
+
+
+def _saga_body(message: str) -> bytes:
+    return orjson.dumps({"_success": False, "msg": _encodable(message)})
 
 
 def _is_original(path: str) -> bool:

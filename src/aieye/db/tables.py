@@ -376,6 +376,19 @@ class PresetDocuments(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
 
 
+class DocumentVector(Base):
+    """What a model at a provider made of a document: 32-bit floats, little end first. `digest` is
+    the SHA-256 of the document's line in `preset_documents`, in whichever of those it stands."""
+
+    __tablename__ = "document_vectors"
+
+    digest: Mapped[bytes] = mapped_column(Blob, primary_key=True)
+    provider_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    model: Mapped[str] = mapped_column(String(200), primary_key=True)
+    vector: Mapped[bytes] = mapped_column(Blob)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
 class Pipeline(Authored, Base):
     """Prompts, functions and other pipelines, composed."""
 

@@ -30,8 +30,8 @@ class NoRoute(Unavailable):
 
 # Pairs of token and model that are remembered until the next change of the set-up.
 _MOST_KNOWN = 4_096
-# A token, the key that it is pinned to, and a model.
-_Place = tuple[int | None, int | None, str | None]
+# A token, the key that it is pinned to, its own default provider, and a model.
+_Place = tuple[int | None, int | None, int | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Router:
     def resolve(self, grant: Grant, model: str | None) -> tuple[Candidate, ...]:
         """See `resolve`."""
         # Callers without a token differ in the key that they chose.
-        place = (grant.token_id, grant.key_id, model)
+        place = (grant.token_id, grant.key_id, grant.home_id, model)
         found = self._known.get(place)
         if found is None:
             found = tuple(resolve(self.snapshot, grant, model))
@@ -127,6 +127,8 @@ def _direct(snapshot: Snapshot, grant: Grant, model: str | None) -> Candidate:
         if named is not None:
             return Candidate(named, named.keys, rest)
     provider = snapshot.default
+    if grant.home_id is not None:
+        provider = snapshot.providers_by_id.get(grant.home_id, provider)
     if grant.key_id is not None and grant.key_id in snapshot.keys:
         provider = snapshot.providers_by_id.get(snapshot.keys[grant.key_id].provider_id, provider)
     if provider is None:

@@ -65,6 +65,11 @@ class Preset:
         )
 
     @property
+    def shown_version(self) -> int:
+        """The version whose configuration this is."""
+        return self.version
+
+    @property
     def model(self) -> str:
         """The model that it asks, as its configuration names it."""
         name = self.config["engine_id" if self.type in {"completion", "search"} else "model"]

@@ -6,7 +6,7 @@ matrices gives up the interpreter's lock: called in a thread, it leaves the even
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -105,6 +105,23 @@ class Matrix:
             scores[start : start + len(rows)] = (rows * query).sum(axis=1)
         # Not above 100, and no minus before a zero.
         return np.clip(100 * scores, -100, 100).round(DECIMALS) + 0.0
+
+
+def empty_rows(count: int, dimensions: int) -> Floats:
+    """Rows that are still to be filled."""
+    return np.empty((count, dimensions), dtype=np.float32)
+
+
+def row_of(vector: bytes) -> Floats:
+    """A vector as it is stored: 32-bit floats, little end first."""
+    return np.frombuffer(vector, dtype="<f4")
+
+
+def stacked(parts: Sequence[Floats]) -> Matrix:
+    """A matrix of rows that came in parts. Raises `InvalidVectors`."""
+    if len({part.shape[1] for part in parts}) > 1:
+        raise InvalidVectors("they have different lengths")
+    return Matrix(np.concatenate(parts))
 
 
 def _chunks(count: int) -> Iterator[int]:

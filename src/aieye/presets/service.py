@@ -8,7 +8,7 @@ was free when it was made or last saved: when the holder goes, nobody takes its 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypedDict, cast
 
 from sqlalchemy import ColumnElement, select, true, update
@@ -39,6 +39,8 @@ class PresetChanges(TypedDict, total=False):
     name: str
     shared: bool
     config: Any
+    # What it is already: a preset's type stays.
+    type: PresetType
 
 
 async def list_presets(
@@ -59,6 +61,12 @@ async def list_presets(
     )  # fmt: skip
     versions = await repository.versions_of(session, ((row.id, row.version) for row in rows))
     return [Preset.of(row, versions[row.id]) for row in rows]
+
+
+async def list_newest(session: AsyncSession, *, actor: Actor) -> Sequence[PresetRow]:
+    """The rows of all presets that `actor` may see, what was changed last first."""
+    rows = await authored.list_visible(session, PresetRow, actor=actor)
+    return sorted(rows, key=lambda row: (row.updated_at, row.id), reverse=True)
 
 
 async def get_preset(
@@ -93,6 +101,16 @@ async def shown_config(session: AsyncSession, preset: Preset) -> dict[str, Any]:
     return config
 
 
+async def served_presets(session: AsyncSession, ids: Collection[int]) -> Mapping[int, Preset]:
+    """The living ones among these presets, by the numbers that pipelines know them by, each with the
+    version that runs. Checks no rights."""
+    statement = select(PresetRow).where(PresetRow.id.in_(ids), PresetRow.deleted_at.is_(None))
+    rows = (await session.scalars(statement)).all()
+    numbers = ((row.id, row.served_version) for row in rows)
+    versions = await repository.versions_of(session, numbers)
+    return {row.id: Preset.of(row, versions[row.id]) for row in rows}
+
+
 async def create_preset(
     session: AsyncSession,
     *,
@@ -112,26 +130,31 @@ async def create_preset(
     if uid is not None and _UID.fullmatch(uid) is None:
         raise Unprocessable("An _id has 20 of A-Z, a-z, 0-9, - and _.", param="_id")
     await bump_revision(session)
+    made_at = now()
     row = PresetRow(
         uid=uid or repository.new_uid(),
         user_id=await authored.owner_of_new(session, actor),
         name=_checked_name(name) if any_name else check_callable_name(name),
         type=type_,
         is_shared=shared,
-        version=0,
-        served_version=0,
+        is_callable=not any_name or await _is_free(session, name),
+        version=1,
+        served_version=1,
         labels={},
+        created_at=made_at,
+        updated_at=made_at,
     )
     await insert_unique(session, row, clash=f"There is a preset with the _id {uid}.", param="_id")
-    if not any_name:
+    if row.is_callable:
         await take_name(session, row.name, "preset", row.id)
-    row.is_callable = not any_name or await _take_if_free(session, row)
     documents = checked.pop("documents", None)
-    version = await _insert_version(
-        session, row, actor, checked,
+    version = _version(
+        row, actor, checked,
         await repository.store_documents(session, documents or ()),
         None if documents is None else len(documents),
     )  # fmt: skip
+    session.add(version)
+    await session.flush()
     record(
         session, actor, "preset.create", "preset", row.uid,
         name=row.name, type=row.type, shared=shared,
@@ -155,6 +178,10 @@ async def update_preset(
     """
     await bump_revision(session)
     row = await _get_changeable(session, uid, actor)
+    if changes.get("type", row.type) != row.type:
+        raise Unprocessable(
+            f"A preset stays of its type, which is {row.type}: make another one.", param="type"
+        )
     version = await repository.get_version(session, row, row.version)
     await _rename(
         session, row, changes.get("name", row.name), actor, force=force, any_name=any_name
@@ -268,20 +295,19 @@ async def _rename(
         else:
             await take_name(session, check_callable_name(name), "preset", row.id)
             row.name, row.is_callable = name, True
-    row.is_callable = row.is_callable or await _take_if_free(session, row)
+    if not row.is_callable and await _is_free(session, row.name):
+        await take_name(session, row.name, "preset", row.id)
+        row.is_callable = True
 
 
-async def _take_if_free(session: AsyncSession, row: PresetRow) -> bool:
-    """Give it its name if that is a NAME and nothing else has it; whether it has it now.
+async def _is_free(session: AsyncSession, name: str) -> bool:
+    """Whether it is a NAME that nothing has.
 
     All who change names hold the row of `revision`: nobody takes it in between.
     """
-    if _NAME.fullmatch(row.name) is None or row.name in RESERVED:
+    if _NAME.fullmatch(name) is None or name in RESERVED:
         return False
-    if await find_holder(session, row.name) is not None:
-        return False
-    await take_name(session, row.name, "preset", row.id)
-    return True
+    return await find_holder(session, name) is None
 
 
 async def _save(
@@ -317,14 +343,26 @@ async def _insert_version(
     documents_id: str | None,
     document_count: int | None,
 ) -> PresetVersion:
-    version = PresetVersion(
+    authored.number_next(row)
+    version = _version(row, actor, config, documents_id, document_count)
+    session.add(version)
+    await session.flush()
+    return version
+
+
+def _version(
+    row: PresetRow,
+    actor: Actor,
+    config: dict[str, Any],
+    documents_id: str | None,
+    document_count: int | None,
+) -> PresetVersion:
+    """The newest version of a preset."""
+    return PresetVersion(
         preset_id=row.id,
-        number=authored.number_next(row),
+        number=row.version,
         config=config,
         documents_id=documents_id,
         document_count=document_count,
         created_by=actor.user_id,
     )
-    session.add(version)
-    await session.flush()
-    return version
