@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
-from aieye.ui import account, auth, components, home, static
+from aieye.ui import account, auth, call, calls, components, home, static
 from aieye.ui.session import anyone, require_user
 
 MODULES = (
@@ -14,6 +14,8 @@ MODULES = (
     home,
     account,
     components,
+    calls,
+    call,
 )
 
 
