@@ -354,7 +354,7 @@ def block_thread():
 """
     )
     await house.admin.post("/api/v1/functions/sync")
-    ids = [await house.pipeline(name, f"{name}()") for name in ("block", "block_thread")]
+    ids = [await house.pipeline(f"p_{one}", f"{one}()") for one in ("block", "block_thread")]
     blocked = [asyncio.ensure_future(house.call(id_)) for id_ in ids * 2]
     async with asyncio.timeout(30):
         while len(list(started.iterdir())) < 4:
