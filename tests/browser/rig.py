@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    Page,
+    Request,
+    Response,
+)
 
 EMAIL, PASSWORD = "ada@example.org", "a quiet river at dawn"
 # What a page may be refused with, on purpose; chromium writes each into the console too.
@@ -47,7 +55,7 @@ class Visits:
         page.on("pageerror", lambda error: self.faults.append(f"exception: {error}"))
         page.on(
             "dialog",
-            lambda dialog: (self.faults.append(f"dialog: {dialog.message}"), dialog.dismiss()),
+            self._note_dialog,
         )
         page.on("response", self._note_response)
         page.on("requestfailed", self._note_failure)
@@ -88,6 +96,10 @@ class Visits:
         # The answer itself is looked at in `_note_response`.
         if message.type == "error" and not message.text.startswith("Failed to load resource"):
             self.faults.append(f"console: {message.text} ({message.location.get('url')})")
+
+    def _note_dialog(self, dialog: Dialog) -> None:
+        self.faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
     def _note_response(self, response: Response) -> None:
         is_refusal = response.status in _REFUSALS and "/static/" not in response.url
