@@ -19,6 +19,7 @@ from aieye.api.deps import change
 from aieye.api.rendering import note_denial, saga_error
 from aieye.api.saga_callers import MOST_BYTES, Asked, Process, grant_of_request
 from aieye.api.saga_engines import engines
+from aieye.api.saga_search import process_search
 from aieye.cache.key import NotJson, read_object
 from aieye.db.types import to_micros
 from aieye.errors import AieyeError, InvalidRequest, NotFound
@@ -33,7 +34,7 @@ _MADE_HERE: Final = ("completion", "search")
 # What a configuration that is carried over may come with: these are said anew.
 _SAID_ANEW: Final = {"_success", "createdAt", "updatedAt"}
 
-PROCESSES: dict[PresetType, Process] = {}
+PROCESSES: dict[PresetType, Process] = {"search": process_search}
 """How presets are processed, by their type."""
 
 _Handler = Callable[[Asked], Awaitable[object]]
