@@ -7,10 +7,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 COMPOSE ?= docker compose
+ASSETS := src/aieye/ui/assets
 NODE_SDK := tests/node/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint up down logs psql backup restore create-admin bench soak lock clean
+.PHONY: help install run test lint up down logs psql backup restore create-admin bench soak assets lock clean
 .PHONY: node-sdk named-file compose-there
 .DELETE_ON_ERROR:
 
@@ -79,6 +80,9 @@ bench: $(VENV)/.installed-test ## measure speed against the floors of the same m
 soak: $(VENV)/.installed-test ## call for minutes, then check memory, sockets and money: args="--minutes 60"
 	@$(BIN)/python -m tests.soak $(args)
 
+assets: $(ASSETS)/node_modules/.package-lock.json ## build src/aieye/ui/static from its sources; needs Node
+	node $(ASSETS)/build.mjs
+
 lock: ## resolve the dependencies anew and write constraints.txt
 	rm -rf $(VENV)-lock
 	$(PYTHON) -m venv $(VENV)-lock
@@ -88,7 +92,7 @@ lock: ## resolve the dependencies anew and write constraints.txt
 	rm -rf $(VENV)-lock
 
 clean: ## remove what was built and installed, never data or backups
-	rm -rf $(VENV) $(VENV)-lock build dist tests/node/node_modules bench/.work
+	rm -rf $(VENV) $(VENV)-lock build dist tests/node/node_modules $(ASSETS)/node_modules bench/.work
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -path ./data -prune -o -path ./.git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -122,6 +126,10 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.created
 
 $(NODE_SDK): tests/node/package.json tests/node/package-lock.json
 	npm ci --prefix tests/node --no-audit --no-fund
+	@touch $@
+
+$(ASSETS)/node_modules/.package-lock.json: $(ASSETS)/package.json $(ASSETS)/package-lock.json
+	npm ci --prefix $(ASSETS) --no-audit --no-fund
 	@touch $@
 
 node-sdk:

@@ -28,6 +28,7 @@ from aieye.api.idempotency import Idempotency
 from aieye.api.openai import STOP_SECONDS, OpenAIEndpoint
 from aieye.api.openapi import install as install_openapi
 from aieye.api.pipeline_models import PipelineModels
+from aieye.api.preset_models import PresetModels
 from aieye.api.rendering import add_error_handlers, is_saga, render_error
 from aieye.api.saga_callers import MOST_BYTES
 from aieye.background import Background
@@ -49,9 +50,11 @@ from aieye.ledger.interrupted import keep_beating, mark_interrupted
 from aieye.ledger.redact import hide_imported
 from aieye.ledger.retention import keep_pruning
 from aieye.pipeline.model_calls import ModelCalls
+from aieye.pipeline.preset_calls import PresetCalls
 from aieye.pipeline.running import Pipelines
 from aieye.presets.book import PresetBook
 from aieye.presets.embedding import Embedding
+from aieye.presets.processing import Processing
 from aieye.presets.search import Search
 from aieye.settings import Settings, load_settings
 from aieye.state import State
@@ -59,7 +62,7 @@ from aieye.telemetry import configure_logs, hide_secrets
 from aieye.telemetry.colleagues import VARIABLE, Colleagues
 from aieye.telemetry.lag import LoopLag
 from aieye.telemetry.metrics import Metrics
-from aieye.ui import auth, home, pages, static
+from aieye.ui import failures, pages, site
 
 log = structlog.get_logger()
 
@@ -139,12 +142,13 @@ class _Service:
             openapi_url=None,
             redirect_slashes=False,
         )
-        for module in (originals, original_pipelines, saga, admin, health, auth, home):
+        for module in (originals, original_pipelines, saga, admin, health):
             app.include_router(module.router)
-        static.mount(app)
+        site.mount(app)
         # The request's id, which the handlers of errors add around it, is in its refusals too.
         app.add_middleware(BodyLimit, longest=_longest_body, render=_render_too_large)
         add_error_handlers(app)
+        failures.add_handlers(app)
         install_openapi(app)
         assert_every_route_has_a_policy(app)
         return app
@@ -165,6 +169,7 @@ class _Service:
                 ),
                 state.metrics,
                 PipelineModels(state.pipelines),
+                PresetModels(state.presets, state.processing, state.relay),
             )  # fmt: skip
             if self._announce is not None:
                 self._announce(first, state.directory.current.default)
@@ -246,16 +251,19 @@ async def running(
         await functions.start()
         directory.on_change(lambda _snapshot: functions.notice())
         relay = Relay(settings, gateway, Owned(database, writer))
+        processing = Processing(relay, gateway, metrics)
+        models = ModelCalls(relay, gateway, metrics)
         search = Search(
             database, directory, Embedding(relay, gateway, metrics), settings.search_model
         )
         stack.push_async_callback(search.close)
         pipelines = Pipelines(
-            settings, database, directory, functions, ModelCalls(relay, gateway, metrics),
+            settings, database, directory, functions, models, PresetCalls(models, processing),
             presence.instance_id,
         )  # fmt: skip
         stack.push_async_callback(pipelines.close)
         relay.models.extra.append(PipelineModels(pipelines).list)
+        relay.models.extra.append(PresetModels(presets, processing, relay).list)
         state = State(
             settings=settings,
             database=database,
@@ -268,6 +276,7 @@ async def running(
             functions=functions,
             pipelines=pipelines,
             presets=presets,
+            processing=processing,
             search=search,
             function_catalogue=pipelines.catalogue,
             metrics=metrics,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.cipher import Cipher
 from aieye.access.directory import Directory
 from aieye.cache.service import Cache
-from aieye.db.engine import Database
+from aieye.db.engine import Database, DatabaseUnavailable
 from aieye.db.group_writer import GroupWriter
 from aieye.db.types import now
 from aieye.functions.service import Functions
@@ -18,11 +22,14 @@ from aieye.gateway.service import Gateway
 from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.running import Pipelines
 from aieye.presets.book import PresetBook
+from aieye.presets.processing import Processing
 from aieye.presets.search import Search
 from aieye.settings import Settings
 from aieye.telemetry.colleagues import Colleagues
 from aieye.telemetry.lag import LoopLag
 from aieye.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -40,6 +47,7 @@ class State:
     functions: Functions
     pipelines: Pipelines
     presets: PresetBook
+    processing: Processing
     search: Search
     metrics: Metrics = field(default_factory=Metrics)
     lag: LoopLag = field(default_factory=LoopLag)
@@ -52,3 +60,17 @@ class State:
     # The other workers of this server, where there are several.
     colleagues: Colleagues | None = None
     started_at: datetime = field(default_factory=now)
+
+
+@asynccontextmanager
+async def change(state: State) -> AsyncIterator[AsyncSession]:
+    """One change: committed at the end, after which this process itself knows of it."""
+    async with state.database.write() as session:
+        yield session
+    if session.info.get("bumped"):
+        try:
+            await state.directory.refresh()
+        except DatabaseUnavailable:
+            # The change stands: to answer with an error now would be wrong. The directory goes on
+            # trying, as it does for the changes of other processes.
+            log.warning("directory_not_refreshed", reason="DatabaseUnavailable")

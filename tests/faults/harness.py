@@ -19,17 +19,21 @@ import uvicorn
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
-from aieye.access.audit import SYSTEM
+from aieye.access.audit import SYSTEM, Actor
 from aieye.access.providers import add_key, create_provider
 from aieye.access.routes import Target, create_route
 from aieye.access.setup import FirstStart
-from aieye.access.snapshot import ProviderInfo
+from aieye.access.snapshot import Grant, ProviderInfo
 from aieye.access.tokens import create_token, disable_token
 from aieye.access.users import create_user, default_owner
 from aieye.api.half_open import Connection
 from aieye.app import create_app
 from aieye.db.tables import Base, CacheEntry, Call
-from aieye.ledger.book import DONE
+from aieye.gateway.admission import OverBudget
+from aieye.gateway.wire import Endpoint
+from aieye.ledger.book import DONE, CallRecord
+from aieye.presets.models import Preset, PresetType
+from aieye.presets.service import create_preset
 from aieye.settings import Settings
 from aieye.state import State
 from tests.fakes import chat
@@ -98,6 +102,21 @@ def error_code(answer: httpx.Response) -> str | None:
 def _tcp_socket() -> socket.socket:
     """Asyncio switches Nagle's algorithm off for those sockets alone that name their protocol."""
     return socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+
+
+class Budget:
+    """Lets in so many calls, and no more."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+
+    def admit(self, grant: Grant, endpoint: Endpoint) -> None:
+        if self.left == 0:
+            raise OverBudget("The budget of this token is spent.")
+        self.left -= 1
+
+    def settle(self, grant: Grant, record: CallRecord) -> None:
+        return None
 
 
 class _Server(uvicorn.Server):
@@ -292,6 +311,24 @@ class Gateway:
                 session, alias=alias, strategy=strategy, targets=targets, actor=SYSTEM
             )
         await self.state.directory.refresh()
+
+    async def add_preset(
+        self,
+        name: str,
+        type_: PresetType,
+        config: Json,
+        *,
+        user_id: int | None = None,
+        **fields: Any,
+    ) -> Preset:
+        """A preset; the built-in owner's without `user_id`."""
+        actor = SYSTEM if user_id is None else Actor(user_id, "somebody", "user")
+        async with self.state.database.write() as session:
+            preset = await create_preset(
+                session, name=name, type_=type_, config=config, actor=actor, **fields
+            )
+        await self.state.directory.refresh()
+        return preset
 
     # -- what is stored -----------------------------------------------------------------------
 

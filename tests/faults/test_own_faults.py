@@ -18,6 +18,7 @@ from tests.faults.harness import (
     CHAT,
     DONE_FRAME,
     SECRET_KEY,
+    Budget,
     Gateway,
     asked,
     both_databases,
@@ -92,6 +93,21 @@ async def test_a_stream_that_crashes_half_way_has_a_row_with_status_500(
     assert (crash.count, upstream.fired["sse"]) == (1, 1)
     row = await gateway.row()
     assert (row.status, row.error) == (500, "internal_error")
+
+
+@pytest.mark.parametrize("path", [CHAT, ORIGINAL])
+async def test_a_call_over_budget_is_402_has_its_row_and_goes_nowhere(
+    gateway: Gateway, upstream: FakeUpstream, path: str
+) -> None:
+    gateway.state.gateway.admission = Budget(calls=1)
+    assert (await gateway.ask(question(), path=path)).status_code == 200
+    # Not even out of the cache.
+    refused = await gateway.ask(question(), path=path)
+    assert refused.status_code == 402
+    assert "budget of this token is spent" in refused.text
+    rows = await gateway.rows(2)
+    assert [(row.status, row.error) for row in rows] == [(200, None), (402, "over_budget")]
+    assert len(upstream.requests) == 1
 
 
 async def test_calls_that_are_not_let_in_while_the_ledger_is_away_leave_nothing_in_memory(

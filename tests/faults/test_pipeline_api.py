@@ -10,7 +10,7 @@ import pytest
 from aieye.ledger.pricing import parse_usd
 from tests.fakes.chat import error_body
 from tests.fakes.upstream import FakeUpstream, json_answer
-from tests.faults.harness import error_code
+from tests.faults.harness import Budget, error_code
 from tests.faults.house import House, as_session
 
 pytestmark = pytest.mark.live
@@ -85,6 +85,42 @@ async def test_whose_fault_it_was_is_in_the_status(
         "broken": (422, "run_failed"),
         "none": (404, "not_found"),
     }
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "prompt_buddy(prompt_buddy(x)) @(retries=2)",
+        'try(prompt_buddy(prompt_buddy(x)), "no matter")',
+        "ask(ask(x))",
+    ],
+)
+async def test_a_step_over_budget_ends_the_run_whatever_is_around_it(
+    house: House, upstream: FakeUpstream, quick_retries: None, source: str
+) -> None:
+    await house.prompt("prompt_buddy", "Hey {buddy}")
+    id_ = await house.pipeline("greet", source)
+    ways = {
+        f"{PIPELINES}/greet/call": {"args": {"x": "Ada"}},
+        "/api/pipeline/call": {"pipeline_id": id_, "args": {"x": "Ben"}},
+        "/v1/chat/completions": {
+            "model": "pipeline/greet", "messages": [{"role": "user", "content": "Cleo"}],
+        },
+    }  # fmt: skip
+    for number, (path, body) in enumerate(ways.items(), start=1):
+        house.gateway.state.gateway.admission = Budget(calls=1)
+        answer = await house.admin.post(path, json=body)
+        assert answer.status_code == 402, (path, answer.text)
+        (found,) = answer.json()["diagnostics"]
+        assert found["code"] == "E504", found
+        assert "budget of this token is spent" in found["message"]
+        run = await house.latest(id_)
+        assert run.run_id == answer.headers["x-run-id"]
+        # What the first step used is on record, and the second went nowhere.
+        assert (run.status, run.tokens_input) == ("failed", 11)
+        rows = await house.gateway.rows(2 * number)
+        assert [row.status for row in rows[-2:]] == [200, 402]
+        assert len(upstream.calls()) == number
 
 
 async def test_a_session_calls_with_the_key_that_it_names(house: House) -> None:

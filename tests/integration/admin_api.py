@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from fastapi import FastAPI
@@ -24,8 +24,10 @@ from aieye.db.engine import Database
 from aieye.db.tables import AuditEntry, Base
 from aieye.functions.service import Functions
 from aieye.pipeline.model_calls import Answer, ModelCalls, Prediction
+from aieye.pipeline.preset_calls import PresetCalls
 from aieye.pipeline.running import Pipelines
 from aieye.pipeline.step_runner import StepFailed
+from aieye.presets.processing import Processing
 from aieye.settings import load_settings
 from aieye.state import State
 
@@ -121,7 +123,7 @@ class NoModels(ModelCalls):
     async def ask(self, *_: object, **__: object) -> Answer:
         raise StepFailed("there is no provider here", is_final=True)
 
-    async def forecast(self, *_: object) -> Prediction:
+    async def forecast(self, *_: object) -> Prediction[Any]:
         raise StepFailed("there is no provider here", is_final=True)
 
     def quote(self, *_: object) -> None:
@@ -143,8 +145,11 @@ async def running_admin_api(database_url: str, directory: Path) -> AsyncIterator
         "directory": Directory(database, cipher),
         "functions": Functions(database, settings),
     }
+    models = NoModels()
+    # No test here asks a model by way of a preset.
+    presets = PresetCalls(models, cast(Processing, None))
     parts["pipelines"] = Pipelines(
-        settings, database, parts["directory"], parts["functions"], NoModels(), "test"
+        settings, database, parts["directory"], parts["functions"], models, presets, "test"
     )
     # The gateway and what it needs are not there: none of these resources calls a provider.
     state = State(**(_absent_parts() | parts))

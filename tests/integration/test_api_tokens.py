@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from aieye.access.secrets import is_token
-from aieye.api.paging import encode_cursor
+from aieye.db.cursors import encode_cursor
 from aieye.db.types import now
 from tests.integration.admin_api import (
     RESOURCES,

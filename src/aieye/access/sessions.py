@@ -153,6 +153,16 @@ async def end_session(session: AsyncSession, cookie: str) -> None:
     await session.execute(delete(Session).where(Session.digest == _digest(cookie)))
 
 
+async def end_named_session(session: AsyncSession, digest: str, *, user_id: int) -> bool:
+    """End the session that `digest` names if it is the user's; whether there was one."""
+    ended = await session.execute(
+        delete(Session)
+        .where(Session.digest == _storable(digest), Session.user_id == user_id)
+        .returning(Session.digest)
+    )
+    return ended.first() is not None
+
+
 async def end_all_sessions(session: AsyncSession, user_id: int) -> None:
     """Sign a user out everywhere."""
     await session.execute(delete(Session).where(Session.user_id == user_id))

@@ -29,9 +29,10 @@ from aieye.api.cache_views import (
 )
 from aieye.api.calls import ID_EXAMPLE, owner_of, usd
 from aieye.api.deps import CurrentActor, CurrentAdministrator, CurrentState, Reading
-from aieye.api.paging import LARGEST_NUMBER, CurrentPaging, Paging
+from aieye.api.paging import CurrentPaging, Paging
 from aieye.api.schemas import Label, WriteModel, answers, page_example
 from aieye.cache.texts import given, hashed
+from aieye.db.cursors import LARGEST_NUMBER
 from aieye.db.tables import CacheEntry, CacheTotals, CallBody, Provider
 from aieye.db.types import now
 from aieye.errors import NotFound

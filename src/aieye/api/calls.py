@@ -12,8 +12,9 @@ from pydantic import AwareDatetime, BaseModel, Field
 from aieye.access.audit import Actor
 from aieye.access.snapshot import DEMO_ID, DEMO_PROVIDER
 from aieye.api.deps import CurrentActor, Reading
-from aieye.api.paging import BadCursor, CurrentPaging, Page, Paging, encode_cursor
+from aieye.api.paging import CurrentPaging, Page, Paging
 from aieye.api.schemas import Label, answers, page_example
+from aieye.db.cursors import BadCursor, encode_cursor
 from aieye.db.rows import LARGEST_ID
 from aieye.ledger import queries
 from aieye.ledger.pricing import format_usd

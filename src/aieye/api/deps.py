@@ -8,10 +8,8 @@ not call ever waits for, or holds, the right to write.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Annotated
 
-import structlog
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
@@ -24,13 +22,10 @@ from aieye.access.bounds import bounds_of
 from aieye.access.sessions import SESSION_COOKIE, find_session
 from aieye.access.snapshot import SCOPES
 from aieye.cache.key import read_object
-from aieye.db.engine import DatabaseUnavailable
 from aieye.db.types import now, to_micros
 from aieye.errors import Forbidden, Unauthenticated
-from aieye.state import State
+from aieye.state import State, change
 from aieye.telemetry import request_id
-
-log = structlog.get_logger()
 
 PREFIX = "/api/v1"
 # Routes under the prefix that anybody may call, as "METHOD /path". There are none.
@@ -60,20 +55,6 @@ async def reading(state: CurrentState) -> AsyncIterator[AsyncSession]:
     """A session for looking, closed before the response goes out."""
     async with state.database.read() as session:
         yield session
-
-
-@asynccontextmanager
-async def change(state: State) -> AsyncIterator[AsyncSession]:
-    """One change: committed at the end, after which this process itself knows of it."""
-    async with state.database.write() as session:
-        yield session
-    if session.info.get("bumped"):
-        try:
-            await state.directory.refresh()
-        except DatabaseUnavailable:
-            # The change stands: to answer with an error now would be wrong. The directory goes on
-            # trying, as it does for the changes of other processes.
-            log.warning("directory_not_refreshed", reason="DatabaseUnavailable")
 
 
 async def changing(state: CurrentState) -> AsyncIterator[AsyncSession]:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from aieye.access.audit import Actor
-from aieye.api.deps import CurrentActor, CurrentState, Reading, change
+from aieye.api.deps import CurrentActor, CurrentState, Reading
 from aieye.api.original_views import usd
 from aieye.api.paging import CurrentPaging, Page
 from aieye.api.schemas import Label, View, answers, page_example
@@ -25,7 +25,7 @@ from aieye.pipeline.run_queries import (
     status_of,
     tell_to_end,
 )
-from aieye.state import State
+from aieye.state import State, change
 
 router = APIRouter(prefix="/executions", tags=["executions"])
 

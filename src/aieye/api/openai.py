@@ -20,6 +20,7 @@ from aieye.access.snapshot import SCOPES, Grant
 from aieye.api.bodies import Scope, check_head, read_body, stream_body
 from aieye.api.idempotency import Idempotency
 from aieye.api.pipeline_models import PipelineModels
+from aieye.api.preset_models import Asked, PresetModels
 from aieye.api.rendering import error_body
 from aieye.cache.controls import DEFAULT, from_header
 from aieye.errors import AieyeError, Unauthenticated, Unavailable
@@ -59,9 +60,11 @@ class OpenAIEndpoint:
         idempotency: Idempotency,
         metrics: Metrics,
         pipelines: PipelineModels,
+        presets: PresetModels,
     ) -> None:
         self._settings = settings
         self._pipelines = pipelines
+        self._presets = presets
         self._proxies = TrustedProxies(settings.trusted_proxies)
         self._directory = directory
         self._gateway = gateway
@@ -152,6 +155,8 @@ class OpenAIEndpoint:
         if asked is not None:
             connection.has_row = False
             respond = partial(self._run, asked)
+        elif (named := self._presets.read(call)) is not None:
+            respond = partial(self._ask_preset, named)
         key = headers.get(b"idempotency-key")
         if key is not None and scope["method"] == "POST":
             await self._idempotency.answer(call, scope["path"], key, send, respond)
@@ -162,11 +167,19 @@ class OpenAIEndpoint:
         """Answer a call that asks a pipeline."""
         await send_reply(send, await self._pipelines.answer(call, asked))
 
+    async def _ask_preset(self, named: Asked, call: Call, send: Any) -> None:
+        """Answer a call that names a preset."""
+        await self._send(call, await self._presets.infer(call, named), send)
+
     async def _respond(self, call: Call, send: Any) -> None:
-        """Find the answer and send it; events that the server's stop cuts off end with an error."""
+        """Find the answer and send it."""
         relay = self._relay
         is_inference = call.match.endpoint.kind == INFER
         reply = await (relay.infer(call) if is_inference else relay.handle(call))
+        await self._send(call, reply, send)
+
+    async def _send(self, call: Call, reply: Reply, send: Any) -> None:
+        """Send an answer; events that the server's stop cuts off end with an error."""
         try:
             await send_reply(send, reply)
         except asyncio.CancelledError:

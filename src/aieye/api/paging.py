@@ -6,8 +6,6 @@ first. The cursor is opaque to clients; what is in it is checked like any other 
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -16,23 +14,12 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from fastapi import Depends, Query
 from pydantic import BaseModel
 
-from aieye.errors import InvalidRequest
+from aieye.db.cursors import Key, encode_cursor, number_after, text_after
 
 DEFAULT_LIMIT = 50
 LARGEST_LIMIT = 1_000
-LARGEST_NUMBER = 2**63 - 1
 
 ItemT = TypeVar("ItemT")
-Key = int | str
-
-
-class BadCursor(InvalidRequest):
-    """The cursor is not one that a list of this kind gave."""
-
-    code = "invalid_cursor"
-
-    def __init__(self) -> None:
-        super().__init__("The cursor is not one of this list.", param="cursor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +36,11 @@ class Paging:
 
     def after_id(self, largest: int = 2**31 - 1) -> int | None:
         """The number behind which the page begins. Raises `BadCursor`."""
-        key = None if self.cursor is None else _decode(self.cursor)
-        if isinstance(key, str) or (key is not None and key > largest):
-            raise BadCursor
-        return key
+        return number_after(self.cursor, largest)
 
     def after_text(self, longest: int = 64) -> str | None:
         """The text behind which the page begins. Raises `BadCursor`."""
-        key = None if self.cursor is None else _decode(self.cursor)
-        if isinstance(key, int) or (key is not None and len(key) > longest):
-            raise BadCursor
-        return key
+        return text_after(self.cursor, longest)
 
 
 async def paging(
@@ -102,24 +83,3 @@ class Page(BaseModel, Generic[ItemT]):
                 "next_cursor": encode_cursor(key(shown[-1])) if has_more else None,
             }
         )
-
-
-def encode_cursor(key: Key) -> str:
-    """The cursor that leads behind the row with this key."""
-    text = f"i{key}" if isinstance(key, int) else f"s{key}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _decode(cursor: str) -> Key:
-    try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        kind, text = raw[:1], raw[1:].decode()
-    except (binascii.Error, ValueError) as error:
-        raise BadCursor from error
-    if kind == b"i" and text.isascii() and text.isdigit() and len(text) <= 19:
-        number = int(text)
-        if number <= LARGEST_NUMBER:
-            return number
-    if kind == b"s" and text.isprintable():
-        return text
-    raise BadCursor

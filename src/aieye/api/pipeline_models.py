@@ -32,6 +32,7 @@ from aieye.pipeline.language.values import Json, text_of
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.run_record import Finished
 from aieye.pipeline.running import Pipelines, new_run_id
+from aieye.presets.called import last_user_text
 
 PREFIX: Final = "pipeline/"
 # What metrics call such a call.
@@ -143,20 +144,6 @@ def arguments_of(document: Mapping[str, Any], parameters: Sequence[Parameter]) -
     if left and said is not None:
         given[left[0].name] = said
     return given
-
-
-def last_user_text(messages: object) -> str | None:
-    """The text of the last message of the user's; of one in parts, its texts."""
-    if not isinstance(messages, list):
-        return None
-    for message in reversed(messages):
-        if isinstance(message, dict) and message.get("role") == "user":
-            content = message.get("content")
-            if isinstance(content, list):
-                parts = [part.get("text") for part in content if isinstance(part, dict)]
-                return "".join(part for part in parts if isinstance(part, str))
-            return content if isinstance(content, str) else None
-    return None
 
 
 def _failed(call: Call, finished: Finished) -> RunFailed:

@@ -15,7 +15,6 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from aieye.api.bodies import read_body
-from aieye.api.deps import change
 from aieye.api.rendering import note_denial, saga_error
 from aieye.api.saga_callers import MOST_BYTES, Asked, Process, grant_of_request
 from aieye.api.saga_engines import engines
@@ -25,7 +24,7 @@ from aieye.db.types import to_micros
 from aieye.errors import AieyeError, InvalidRequest, NotFound
 from aieye.presets import service as presets
 from aieye.presets.models import Preset, PresetType
-from aieye.state import State
+from aieye.state import State, change
 
 router = APIRouter(tags=["original"])
 

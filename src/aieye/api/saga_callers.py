@@ -13,12 +13,11 @@ from aieye.access.bounds import bounds_of
 from aieye.access.open_calls import keep_open_token
 from aieye.access.secrets import OPEN_CALLS_DIGEST
 from aieye.access.snapshot import USER, Grant
-from aieye.api.deps import change
 from aieye.api.originals import grant_of
 from aieye.db.types import now, to_micros
 from aieye.errors import Unauthenticated
 from aieye.presets.models import Preset
-from aieye.state import State
+from aieye.state import State, change
 from aieye.telemetry import request_id
 
 MOST_BYTES: Final = 8 * 2**20

@@ -9,21 +9,15 @@ from fastapi import APIRouter
 from pydantic import ConfigDict, Field, SecretStr
 
 from aieye.access import users
-from aieye.access.attempts import (
-    account_subject,
-    address_subject,
-    count_attempt,
-    forgive_attempt,
-)
 from aieye.access.audit import Actor
-from aieye.access.passwords import check_password, hash_password, verify_password
+from aieye.access.own_password import check_present_password
+from aieye.access.passwords import check_password, hash_password
 from aieye.api.deps import (
     Changing,
     CurrentActor,
     CurrentAdministrator,
     CurrentState,
     Reading,
-    change,
     own_id,
 )
 from aieye.api.paging import CurrentPaging, Page
@@ -37,8 +31,7 @@ from aieye.api.schemas import (
     page_example,
 )
 from aieye.db.tables import User
-from aieye.errors import Unprocessable
-from aieye.state import State
+from aieye.state import State, change
 
 router = APIRouter(prefix="/users", tags=["users"])
 
@@ -56,12 +49,6 @@ EXAMPLE = {
     "created_at": "2026-11-20T12:00:00Z",
     "updated_at": "2026-11-20T12:00:00Z",
 }
-
-
-class WrongPassword(Unprocessable):
-    """The present password, asked for before it is changed, is another one."""
-
-    code = "wrong_password"
 
 
 class UserCreate(WriteModel):
@@ -163,7 +150,8 @@ async def update_me(body: OwnUpdate, caller: CurrentActor, state: CurrentState) 
     """A new password needs the present one, if there is one (422 `wrong_password`)."""
     if "password" in body.model_fields_set:
         given = body.current_password if "current_password" in body.model_fields_set else None
-        await _check_current(state, given, caller)
+        text = "" if given is None else given.get_secret_value()
+        await check_present_password(state.database, text, caller)
     return await _update(state, own_id(caller), body, caller)
 
 
@@ -216,18 +204,3 @@ async def _read(state: State, user_id: int, caller: Actor) -> User:
 
 async def _hash(password: SecretStr, email: str) -> str:
     return await hash_password(check_password(password.get_secret_value(), email=email))
-
-
-async def _check_current(state: State, given: SecretStr | None, caller: Actor) -> None:
-    """As careful as a sign-in: who took over a session or token could try passwords here."""
-    user = await _read(state, own_id(caller), caller)
-    if user.password_hash is None:
-        return
-    account, address = account_subject(user.email), address_subject(caller.ip)
-    async with state.database.write() as session:
-        await count_attempt(session, (account, address))
-    text = "" if given is None else given.get_secret_value()
-    if not await verify_password(text, user.password_hash):
-        raise WrongPassword("This is not the present password.", param="current_password")
-    async with state.database.write() as session:
-        await forgive_attempt(session, account=account, address=address)

@@ -14,7 +14,8 @@ MODELS = (
     *("omni-moderation-latest", "tts-1", "whisper-1", "gpt-4o-transcribe"),
     *("gpt-image-1", "dall-e-2", "dall-e-3", "davinci-002", "babbage-002"),
 )
-_ACCEPTED = re.compile(r"(?:gpt-|o[0-9]|text-|ft:)\S*")
+# The engines of 2020 are gone at OpenAI; here the first samples that were ever written still work.
+_ACCEPTED = re.compile(r"(?:gpt-|o[0-9]|text-|ft:)\S*|ada|babbage|curie|davinci")
 _SIMULATION = re.compile(r"sim(?:-(?:error-[45][0-9]{2}|(?:delay|slow|cut|long)-[0-9]{1,5}))+")
 _DIRECTIVES = re.compile(r"-([a-z]+)-([0-9]+)")
 

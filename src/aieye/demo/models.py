@@ -12,7 +12,7 @@ from aieye.demo.errors import ProviderError
 # The first that matches counts; a name that none matches is a chat model's.
 _KINDS = (
     ("embedding", re.compile(r"text-(?:embedding|search|similarity)-")),
-    ("completion", re.compile(r"text-|.*-instruct|(?:davinci|babbage)-002")),
+    ("completion", re.compile(r"text-|.*-instruct|(?:ada|babbage|curie|davinci)(?:-|$)")),
     ("other", re.compile(r"omni-moderation|tts-|whisper-|dall-e-|gpt-image|.*-(?:tts|transcribe)")),
 )
 _REFUSALS = {

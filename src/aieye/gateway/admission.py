@@ -6,7 +6,7 @@ from typing import Protocol
 
 from aieye.access.snapshot import Grant
 from aieye.db.group_writer import GroupWriter
-from aieye.errors import Unavailable
+from aieye.errors import AieyeError, Unavailable
 from aieye.gateway.wire import Endpoint
 from aieye.ledger.book import CallRecord
 
@@ -17,11 +17,19 @@ class Overloaded(Unavailable):
     code = "overloaded"
 
 
+class OverBudget(AieyeError):
+    """What the caller may spend is spent. Of a step it ends the run (E504)."""
+
+    status = 402
+    type = "insufficient_quota"
+    code = "over_budget"
+
+
 class Admission(Protocol):
     """Every call of every path passes here, before its answer is looked up anywhere."""
 
     def admit(self, grant: Grant, endpoint: Endpoint) -> None:
-        """Let the call in or raise why not."""
+        """Let the call in or raise why not: `OverBudget`, or another `AieyeError`."""
 
     def settle(self, grant: Grant, record: CallRecord) -> None:
         """The call has ended; `record` says what it used."""

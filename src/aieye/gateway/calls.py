@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,8 @@ class Call:
     upload: Callable[[], AsyncIterator[bytes]] | None = None
     # Why the upload ended before its end, if the client was the reason.
     upload_error: AieyeError | None = None
+    # What its row is marked with, beside the client's own tags.
+    tags: Mapping[str, str] | None = None
     # What it means when the task is cancelled, as the ledger is to say it.
     cancelled_as: tuple[int, str] = LEFT
     # For callers that answer with something else than the reply: puts the record right before it

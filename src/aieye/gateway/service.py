@@ -196,7 +196,7 @@ class Gateway:
         )
         if body is None:
             return None
-        record.model_asked, record.tags = known.model, known.tags
+        record.model_asked, record.tags = known.model, _tags(call, known.tags)
         record.is_stream = known.is_stream
         if known.entry is not entry:
             known.entry, known.fixed = entry, self._fixed(entry, is_stream=known.is_stream)
@@ -228,7 +228,8 @@ class Gateway:
             key_id=call.key_id, beta=call.beta,
         )  # fmt: skip
         record = call.record
-        record.model_asked, record.tags, record.is_stream = plan.model, plan.tags, plan.is_stream
+        record.model_asked, record.is_stream = plan.model, plan.is_stream
+        record.tags = _tags(call, plan.tags)
         return plan
 
     def _mode(self, call: Call, plan: Plan) -> str:
@@ -301,3 +302,7 @@ def _place(call: Call) -> _Place:
         *(hash(call.body), call.match.path),
         *(grant.token_id, grant.key_id, grant.home_id, call.beta),
     )
+
+
+def _tags(call: Call, asked: dict[str, str] | None) -> dict[str, str] | None:
+    return asked if call.tags is None else {**(asked or {}), **call.tags}

@@ -13,9 +13,17 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from aieye.db.tables import Pipeline, PipelineUse, PipelineVersion, Prompt, PromptVersion
+from aieye.db.tables import (
+    Pipeline,
+    PipelineUse,
+    PipelineVersion,
+    Preset,
+    Prompt,
+    PromptVersion,
+)
 from aieye.pipeline.language.catalogue import Catalogue, Definition, Parameter
 from aieye.pipeline.language.nodes import Type
+from aieye.pipeline.preset_calls import INPUT
 from aieye.pipeline.stored import Reference, read_arguments
 
 _TEXT = Type("str")
@@ -29,7 +37,9 @@ async def catalogue_of(
     pipelines = (await session.execute(_pipelines().where(_usable(Pipeline, owner_id)))).all()
     names = {row.id: row.name for row in pipelines}
     calls = await _calls(session)
+    presets = _presets().where(_usable(Preset, owner_id), Preset.is_callable)
     found = [_prompt(row) for row in prompts]
+    found += [_preset(row) for row in await session.execute(presets)]
     found += [_pipeline(row, _seen_calls(row.id, calls, names)) for row in pipelines]
     return {definition.name: definition for definition in found} | dict(functions)
 
@@ -45,13 +55,16 @@ async def definitions_of(
     if ids := wanted["prompt"]:
         prompts = _prompts().where(_usable(Prompt, owner_id), Prompt.id.in_(ids))
         found += [_prompt(row) for row in await session.execute(prompts)]
+    if ids := wanted["preset"]:
+        presets = _presets().where(_usable(Preset, owner_id), Preset.id.in_(ids))
+        found += [_preset(row) for row in await session.execute(presets)]
     if ids := wanted["pipeline"]:
         pipelines = _pipelines().where(_usable(Pipeline, owner_id), Pipeline.id.in_(ids))
         found += [_pipeline(row) for row in await session.execute(pipelines)]
     return {(one.kind, one.id): one for one in found if isinstance(one.id, int)}
 
 
-def _usable(table: type[Prompt | Pipeline], owner_id: int) -> ColumnElement[bool]:
+def _usable(table: type[Prompt | Preset | Pipeline], owner_id: int) -> ColumnElement[bool]:
     return table.deleted_at.is_(None) & or_(table.is_shared, table.user_id == owner_id)
 
 
@@ -60,6 +73,10 @@ def _prompts() -> Select[int, str, list[str]]:
         PromptVersion,
         (PromptVersion.prompt_id == Prompt.id) & (PromptVersion.number == Prompt.served_version),
     )
+
+
+def _presets() -> Select[int, str]:
+    return select(Preset.id, Preset.name)
 
 
 def _pipelines() -> Select[int, str, list[dict[str, Any]]]:
@@ -73,6 +90,11 @@ def _pipelines() -> Select[int, str, list[dict[str, Any]]]:
 def _prompt(row: Row[int, str, list[str]]) -> Definition:
     id_, name, variables = row
     return Definition(name, "prompt", tuple(Parameter(one, _TEXT) for one in variables), id_)
+
+
+def _preset(row: Row[int, str]) -> Definition:
+    id_, name = row
+    return Definition(name, "preset", (Parameter(INPUT, _TEXT),), id_)
 
 
 def _pipeline(row: Row[int, str, list[dict[str, Any]]], calls: tuple[str, ...] = ()) -> Definition:

@@ -25,6 +25,9 @@ def compile_program(program: Program, functions: Iterable[Function]) -> Plan:
         if definition.kind == "prompt":
             prompt = program.prompts.get(id_)
             return None if prompt is None else Callee(definition, prompt, is_memoised=True)
+        if definition.kind == "preset":
+            preset = program.presets.get(id_)
+            return None if preset is None else Callee(definition, preset, is_memoised=True)
         pipeline = program.pipelines.get(id_)
         return None if pipeline is None else Body(pipeline.tree, pipeline.analysis)
 

@@ -16,9 +16,10 @@ from aieye.errors import AieyeError
 from aieye.pipeline.evaluation.arguments import bind
 from aieye.pipeline.executions import Past
 from aieye.pipeline.language.values import Json, NoSuchItem, Unconvertible, convert, select
-from aieye.pipeline.model_calls import ModelCalls
-from aieye.pipeline.model_requests import NoValue, request_of, value_of_text
+from aieye.pipeline.model_calls import CHAT, Inference, ModelCalls
+from aieye.pipeline.model_requests import NoValue, request_of, text_of_answer, value_of_text
 from aieye.pipeline.options import RunOptions
+from aieye.pipeline.preset_calls import INPUT, PresetCalls
 from aieye.pipeline.step_runner import StepFailed
 from aieye.pipeline.steps import (
     Apply,
@@ -40,6 +41,7 @@ from aieye.pipeline.steps import (
     first_of,
 )
 from aieye.pipeline.trace import plus
+from aieye.presets.models import Preset
 from aieye.prompts.models import SavedPrompt
 
 Basis = Literal["cache", "request", "history", "cap"]
@@ -100,12 +102,13 @@ async def explain(
     plan: Plan,
     arguments: Mapping[str, Json],
     models: ModelCalls,
+    presets: PresetCalls,
     grant: Grant,
     past: Mapping[str, Past],
     cache: CacheMode = "use",
 ) -> Explanation:
     """Look through a plan. Arguments that are not given are not known; wrong ones raise `RunFailed`."""
-    forecaster = _Forecaster(models, grant, past, RunOptions(cache=cache))
+    forecaster = _Forecaster(models, presets, grant, past, RunOptions(cache=cache))
     steps = await forecaster.look_through(plan, _given(plan, arguments))
     called = [step for step in steps if step.kind != "function"]
     return Explanation(
@@ -119,9 +122,15 @@ async def explain(
 
 class _Forecaster:
     def __init__(
-        self, models: ModelCalls, grant: Grant, past: Mapping[str, Past], options: RunOptions
+        self,
+        models: ModelCalls,
+        presets: PresetCalls,
+        grant: Grant,
+        past: Mapping[str, Past],
+        options: RunOptions,
     ) -> None:
         self._models = models
+        self._presets = presets
         self._grant = grant
         self._past = past
         self._options = options
@@ -171,58 +180,69 @@ class _Forecaster:
     ) -> tuple[StepForecast, Known | None]:
         kind = step.callee.definition.kind
         forecast = StepForecast(prefix + step.path, step.name, kind, step.place, is_certain=True)
-        prompt = step.callee.target
-        if not isinstance(prompt, SavedPrompt):
+        target = step.callee.target
+        if not isinstance(target, SavedPrompt | Preset):
             return forecast, None
+        model, params = _asked(target)
         forecast = replace(
-            forecast,
-            model=step.options.model or prompt.content.model,
-            cost_nano=None, saved_nano=None,
-        )  # fmt: skip
+            forecast, model=step.options.model or model, cost_nano=None, saved_nano=None
+        )
         edges = {edge.parameter: _converted(edge, values) for edge in step.edges}
         if any(value is None for value in edges.values()):
-            return self._from_past(forecast, prompt), None
+            return self._from_past(forecast, params), None
         texts = {name: cast(Known, value).value for name, value in edges.items()}
         try:
-            request = request_of(
-                prompt.name, prompt.content, cast(Mapping[str, str], texts),
-                model=step.options.model,
-            )  # fmt: skip
+            inference = self._inference(target, cast(Mapping[str, str], texts), step.options.model)
+            if inference is None:
+                return self._from_past(forecast, params), None
             said = step.options.cache is not None or self._options.cache != "use"
             mode = self._options.cache_of(step.options.cache) if said else None
-            predicted = await self._models.forecast(self._grant, request, mode)
+            predicted = await self._models.forecast(self._grant, inference, mode)
         except StepFailed as failed:
             return replace(forecast, error=failed.reason), None
+        except NoValue as error:
+            return replace(forecast, error=str(error)), None
         except AieyeError as error:
             return replace(forecast, error=error.message), None
-        if predicted.text is None:
+        if predicted.value is None:
             forecast = replace(
                 forecast, cache="miss", tokens_input=predicted.tokens_input, input_basis="request"
             )
-            return self._priced(self._with_output(forecast, prompt)), None
+            return self._priced(self._with_output(forecast, params)), None
         forecast = replace(
             forecast, model=predicted.model, cache="hit",
             tokens_input=predicted.tokens_input, input_basis="cache",
             tokens_output=predicted.tokens_output, output_basis="cache",
             cost_nano=0, saved_nano=predicted.saved_nano,
         )  # fmt: skip
+        (value,) = predicted.value
+        if not isinstance(target, SavedPrompt):
+            return forecast, Known(value)
         try:
-            return forecast, Known(value_of_text(prompt.content, predicted.text))
+            return forecast, Known(value_of_text(target.content, value))
         except NoValue as error:
             return replace(forecast, error=str(error)), None
 
-    def _from_past(self, forecast: StepForecast, prompt: SavedPrompt) -> StepForecast:
+    def _inference(
+        self, target: SavedPrompt | Preset, texts: Mapping[str, str], model: str | None
+    ) -> Inference[Any] | None:
+        """The one question that a step asks; None where it asks several, or none."""
+        if isinstance(target, SavedPrompt):
+            request = request_of(target.name, target.content, texts, model=model)
+            return Inference(CHAT, request, text_of_answer)
+        return self._presets.inference(self._grant, target, texts[INPUT], model)
+
+    def _from_past(self, forecast: StepForecast, params: Mapping[str, Any]) -> StepForecast:
         past = self._past.get(forecast.path)
         if past is not None:
             forecast = replace(forecast, tokens_input=past.tokens_input, input_basis="history")
-        return self._priced(self._with_output(forecast, prompt))
+        return self._priced(self._with_output(forecast, params))
 
-    def _with_output(self, forecast: StepForecast, prompt: SavedPrompt) -> StepForecast:
-        """As earlier runs had it, else the most that the prompt allows."""
+    def _with_output(self, forecast: StepForecast, params: Mapping[str, Any]) -> StepForecast:
+        """As earlier runs had it, else the most that may be said."""
         past = self._past.get(forecast.path)
         if past is not None:
             return replace(forecast, tokens_output=past.tokens_output, output_basis="history")
-        params: Mapping[str, Any] = prompt.content.params
         cap = next((params[name] for name in _CAPS if type(params.get(name)) is int), None)
         if cap is None:
             return forecast
@@ -236,6 +256,13 @@ class _Forecaster:
             cast(int, forecast.tokens_input), cast(int, forecast.tokens_output),
         )  # fmt: skip
         return replace(forecast, cost_nano=cost, saved_nano=0)
+
+
+def _asked(target: SavedPrompt | Preset) -> tuple[str, Mapping[str, Any]]:
+    """The model that is asked, and the parameters it is asked with."""
+    if isinstance(target, SavedPrompt):
+        return target.content.model, target.content.params
+    return target.model, target.config
 
 
 def _given(plan: Plan, arguments: Mapping[str, Json]) -> Values:

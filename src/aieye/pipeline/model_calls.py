@@ -7,22 +7,24 @@ here closes the call at the provider, and what was used is booked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from functools import partial
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 from aieye.access.snapshot import Grant
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.key import write_json
 from aieye.errors import AieyeError
+from aieye.gateway.admission import OverBudget
 from aieye.gateway.calls import Call, Reply
 from aieye.gateway.faults import BrokenOff, UpstreamError, UpstreamTimeout
 from aieye.gateway.relay import Relay
 from aieye.gateway.routing import resolve
 from aieye.gateway.service import CacheMiss, Gateway
 from aieye.gateway.usage import Usage, estimate_usage, normalise_usage
-from aieye.gateway.wire import INFERENCE
+from aieye.gateway.wire import INFERENCE, Match
 from aieye.ledger.book import CLIENT_LEFT, CallRecord
 from aieye.pipeline.model_requests import NoValue, message_of_error, text_of_answer
 from aieye.pipeline.step_runner import CacheState, StepFailed, StepResult
@@ -37,15 +39,17 @@ SLOW_SECONDS: Final = 0.05
 _PASSING: Final = frozenset({408, 409, 429})
 _LONGEST_STEP: Final = 200
 OnText: TypeAlias = Callable[[str], None]
+ValueT = TypeVar("ValueT")
 _CANCELLED: Final = (CLIENT_LEFT, "step_cancelled")
 
 
 class ProviderFailed(UpstreamError):
-    """What the provider answered was an error; `status` is the provider's own."""
+    """What the provider answered was an error; `status` is the provider's own, `reply` all of it."""
 
-    def __init__(self, status: int, message: str | None) -> None:
-        super().__init__(message or f"The provider answered {status}.")
-        self.status = status  # type: ignore[misc] # per answer here
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(message_of_error(reply.body) or f"The provider answered {reply.status}.")
+        self.status = reply.status  # type: ignore[misc] # per answer here
+        self.reply = reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +68,25 @@ class Answer(NamedTuple):
     used: StepResult
 
 
-class Prediction(NamedTuple):
-    """What a call would come to. With a `text` it would be a hit, which costs nothing."""
+@dataclass(frozen=True, slots=True)
+class Inference(Generic[ValueT]):
+    """A body for an endpoint, and what reads the answer's body: it raises `NoValue`.
+
+    `tags` are what the call's row is marked with.
+    """
+
+    match: Match
+    request: Mapping[str, Any]
+    read: Callable[[bytes], ValueT]
+    tags: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction(Generic[ValueT]):
+    """What a call would come to. With a `value`, in a tuple, it would be a hit, which costs nothing."""
 
     model: str | None
-    text: str | None
+    value: tuple[ValueT] | None
     tokens_input: int | None
     tokens_output: int | None
     cost_nano: int | None
@@ -91,37 +109,57 @@ class ModelCalls:
         cache: CacheMode | None,
         *,
         on_text: OnText | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Answer:
         """The text of the answer to a chat request; without a `cache` mode the settings decide.
 
         `on_text` is told what the model says as it comes; what fails after that cannot be repeated.
         Raises `StepFailed`.
         """
-        if on_text is not None:
-            request = {**request, "stream": True}
+        inference = Inference(CHAT, request, text_of_answer, tags)
+        if on_text is None:
+            return Answer(*await self.infer(origin, step, inference, cache))
+        inference = replace(inference, request={**request, "stream": True})
+        receive = partial(_read_stream, on_text=on_text)
+        return Answer(*await self._infer(origin, step, inference, cache, receive))
+
+    async def infer(
+        self, origin: Origin, step: str, inference: Inference[ValueT], cache: CacheMode | None
+    ) -> tuple[ValueT, StepResult]:
+        """What an answer of any endpoint says, and what it took. Raises `StepFailed`."""
+
+        async def receive(reply: Reply) -> ValueT:
+            return inference.read(reply.body or b"")
+
+        return await self._infer(origin, step, inference, cache, receive)
+
+    async def _infer(
+        self,
+        origin: Origin,
+        step: str,
+        inference: Inference[Any],
+        cache: CacheMode | None,
+        receive: Callable[[Reply], Awaitable[ValueT]],
+    ) -> tuple[ValueT, StepResult]:
         record = CallRecord(
-            CHAT.endpoint.name,
+            inference.match.endpoint.name,
             run_id=origin.run_id,
             step=step[:_LONGEST_STEP],
             pipeline=origin.pipeline,
         )
         controls = DEFAULT if cache is None else Controls(cache, is_explicit=True)
         call = Call(
-            CHAT, origin.grant, _written(request), record,
-            controls=controls, cancelled_as=_CANCELLED,
+            inference.match, origin.grant, _written(inference.request), record,
+            controls=controls, cancelled_as=_CANCELLED, tags=inference.tags,
         )  # fmt: skip
         self._metrics.began()
         noting = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._note_open, record)
         try:
             reply = await self._relay.infer(call)
             if reply.status >= 400:
-                raise ProviderFailed(reply.status, message_of_error(reply.body))
-            text = (
-                text_of_answer(reply.body or b"")
-                if on_text is None
-                else await _read_stream(reply, on_text)
-            )
-            return Answer(text, self._used(record))
+                raise ProviderFailed(reply)
+            value = await receive(reply)
+            return value, self._used(record)
         except EndedBadly as error:
             raise StepFailed(str(error), is_final=True, used=self._used(record)) from (
                 BrokenOff(str(error))
@@ -135,12 +173,13 @@ class ModelCalls:
             self._metrics.ended(record)
 
     async def forecast(
-        self, grant: Grant, request: Mapping[str, Any], cache: CacheMode | None
-    ) -> Prediction:
+        self, grant: Grant, inference: Inference[ValueT], cache: CacheMode | None
+    ) -> Prediction[ValueT]:
         """What asking would come to, without asking. Raises `StepFailed` where it would fail at once."""
-        record = CallRecord(CHAT.endpoint.name)
+        request = inference.request
+        record = CallRecord(inference.match.endpoint.name)
         controls = DEFAULT if cache is None else Controls(cache, is_explicit=True)
-        call = Call(CHAT, grant, _written(request), record, controls=controls)
+        call = Call(inference.match, grant, _written(request), record, controls=controls)
         try:
             found = await self._gateway.forecast(call)
         except AieyeError as error:
@@ -150,7 +189,7 @@ class ModelCalls:
             made = entry.provenance
             with suppress(NoValue):
                 return Prediction(
-                    made.model or model, text_of_answer(found.body), made.tokens_input,
+                    made.model or model, (inference.read(found.body),), made.tokens_input,
                     made.tokens_output, 0, made.cost_nano,
                 )  # fmt: skip
         estimated = estimate_usage(dict(request), deltas=0, output_size=0)
@@ -174,6 +213,8 @@ class ModelCalls:
         if isinstance(error, CacheMiss):
             return StepFailed("there is no stored answer to this request", code="E505", used=used)
         reason = error.message.rstrip(".")
+        if isinstance(error, OverBudget):
+            return StepFailed(reason, code="E504", used=used)
         if isinstance(error, UpstreamTimeout):
             return StepFailed(reason, code="E502", used=used)
         is_final = error.status < 500 and error.status not in _PASSING

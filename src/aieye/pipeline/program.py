@@ -17,17 +17,20 @@ from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.language.errors import Diagnostic, InvalidPipeline
 from aieye.pipeline.language.limits import MAX_PIPELINE_DEPTH
 from aieye.pipeline.resolution import Resolved, resolve
+from aieye.presets.models import Preset
+from aieye.presets.service import served_presets
 from aieye.prompts.models import SavedPrompt
 from aieye.prompts.service import served_prompts
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """`main`, and by their ids the pipelines and prompts that it calls, each as it runs."""
+    """`main`, and by their ids the pipelines, prompts and presets that it calls, each as it runs."""
 
     main: Resolved
     pipelines: Mapping[int, Resolved]
     prompts: Mapping[int, SavedPrompt]
+    presets: Mapping[int, Preset]
 
 
 async def load_program(
@@ -58,8 +61,10 @@ async def complete(session: AsyncSession, functions: Catalogue, main: Resolved) 
         if _called(level, "pipeline"):
             message = f"pipelines call pipelines more than {MAX_PIPELINE_DEPTH} deep"
             raise InvalidPipeline(Diagnostic.nowhere("E508", message))
-    prompts = await served_prompts(session, _called((main, *pipelines.values()), "prompt"))
-    return Program(main, pipelines, prompts)
+    found = (main, *pipelines.values())
+    prompts = await served_prompts(session, _called(found, "prompt"))
+    presets = await served_presets(session, _called(found, "preset"))
+    return Program(main, pipelines, prompts, presets)
 
 
 async def _resolve_all(

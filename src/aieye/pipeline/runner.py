@@ -21,10 +21,12 @@ from aieye.pipeline.language.values import Json
 from aieye.pipeline.model_calls import ModelCalls, OnText, Origin
 from aieye.pipeline.model_requests import NoValue, request_of, value_of_text
 from aieye.pipeline.options import RunOptions
+from aieye.pipeline.preset_calls import INPUT, PresetCalls
 from aieye.pipeline.run_context import RunContext
 from aieye.pipeline.sizes import Unmeasurable, canonical
 from aieye.pipeline.step_runner import Attempt, StepFailed, StepResult
 from aieye.pipeline.steps import CacheMode, CallStep
+from aieye.presets.models import Preset
 from aieye.prompts.models import SavedPrompt
 from aieye.prompts.substitution import RenderedTooLarge
 
@@ -36,6 +38,7 @@ class Means:
     database: Database
     functions: Functions
     models: ModelCalls
+    presets: PresetCalls
     results: KeptResults
 
 
@@ -73,6 +76,8 @@ class Runner:
         target = step.callee.target
         if isinstance(target, SavedPrompt):
             return await self._ask(step, target, arguments, attempt)
+        if isinstance(target, Preset):
+            return await self._ask_preset(step, target, arguments, attempt)
         assert isinstance(target, Function)
         if not target.cacheable or attempt.cache == "off":
             return await self._call(step, target, arguments, attempt)
@@ -104,10 +109,7 @@ class Runner:
         if attempt.number > 1 and content.schema is not None and cache in {None, "use"}:
             # An answer that held no object is in the cache: to get it once more would not help.
             cache = "refresh"
-        on_text = None
-        # What was told already cannot be taken back: a further attempt is not listened to.
-        if self._listener is not None and content.schema is None and attempt.number == 1:
-            on_text = self._listener.of(step)
+        on_text = None if content.schema is not None else self._listens(step, attempt)
         text, used = await self._means.models.ask(
             self._origin, attempt.path, request, cache, on_text=on_text
         )
@@ -115,6 +117,26 @@ class Runner:
             return used._replace(value=value_of_text(content, text))
         except NoValue as error:
             raise StepFailed(str(error), used=used) from error
+
+    async def _ask_preset(
+        self, step: CallStep, preset: Preset, arguments: Mapping[str, Json], attempt: Attempt
+    ) -> StepResult:
+        # The parameter is a text: the evaluator has converted it.
+        said = cast(str, arguments[INPUT])
+        try:
+            return await self._means.presets.call(
+                self._origin, attempt.path, preset, said, self._cache_of(step, attempt),
+                model=attempt.model, on_text=self._listens(step, attempt),
+            )  # fmt: skip
+        except AieyeError as error:
+            raise StepFailed(error.message.rstrip("."), is_final=error.status < 500) from error
+
+    def _listens(self, step: CallStep, attempt: Attempt) -> OnText | None:
+        """Who is told what a model says. What was told already cannot be taken back: a further
+        attempt is not listened to."""
+        if self._listener is None or attempt.number > 1:
+            return None
+        return self._listener.of(step)
 
     def _cache_of(self, step: CallStep, attempt: Attempt) -> CacheMode | None:
         """The mode that somebody asked for; what is the default anyway is left to the settings."""

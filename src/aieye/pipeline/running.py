@@ -36,6 +36,7 @@ from aieye.pipeline.language.values import Json
 from aieye.pipeline.model_calls import ModelCalls, OnText, Origin
 from aieye.pipeline.open_runs import OpenRuns
 from aieye.pipeline.options import RunOptions
+from aieye.pipeline.preset_calls import PresetCalls
 from aieye.pipeline.program import complete, load_program
 from aieye.pipeline.repository import versions_of
 from aieye.pipeline.resolution import Resolved
@@ -67,12 +68,13 @@ class Pipelines:
         directory: Directory,
         functions: Functions,
         models: ModelCalls,
+        presets: PresetCalls,
         instance_id: str,
     ) -> None:
         self._database = database
         self._directory = directory
         self._functions = functions
-        self._means = Means(database, functions, models, KeptResults())
+        self._means = Means(database, functions, models, presets, KeptResults())
         self._instance_id = instance_id
         self._keeps_values = settings.ledger_bodies
         self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
@@ -186,7 +188,8 @@ class Pipelines:
         if info is not None:
             async with self._database.read() as session:
                 past = await executions.past_steps(session, info.id)
-        return await explain(plan, arguments, self._means.models, grant, past, cache)
+        means = self._means
+        return await explain(plan, arguments, means.models, means.presets, grant, past, cache)
 
     # --- Runs
 

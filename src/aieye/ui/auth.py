@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from aieye.access.attempts import TooManyAttempts
@@ -23,20 +23,22 @@ from aieye.access.sessions import (
 )
 from aieye.access.setup import check_setup_link, use_setup_link
 from aieye.errors import AieyeError, Unprocessable
-from aieye.ui.forms import form_token, read_fields, require_own_site, safe_next
+from aieye.ui.forms import form_token, read_fields, safe_next
 from aieye.ui.pages import (
+    THEME_COOKIE,
+    THEMES,
     PageRoute,
-    client_address,
-    find_signed_in,
-    get_state,
+    go,
     page,
     render_error,
     wants_json,
 )
+from aieye.ui.session import anyone, client_address, find_signed_in, get_state
 
-router = APIRouter(route_class=PageRoute, include_in_schema=False)
+router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[Depends(anyone)])
 
 _REQUIRED = "This field is required."
+_YEAR_SECONDS = 365 * 86_400
 
 
 @router.get("/login")
@@ -56,7 +58,6 @@ async def show_login(request: Request) -> Response:
 async def sign_in(request: Request) -> Response:
     """Sign in with `email` and `password`; both cookies come with the answer."""
     fields = await read_fields(request)
-    require_own_site(request, fields, expected=request.cookies.get(CSRF_COOKIE), is_sign_in=True)
     missing = [name for name in ("email", "password") if not fields.get(name)]
     if missing:
         return _refuse_fields(request, fields, missing)
@@ -72,25 +73,17 @@ async def sign_in(request: Request) -> Response:
         return _refuse_sign_in(request, fields, error)
     await _end_former(request)
     if wants_json(request):
-        return _with_cookies(request, JSONResponse({"success": True}), begun)
+        return with_cookies(request, JSONResponse({"success": True}), begun)
     target = RedirectResponse(safe_next(fields.get("next")), 303)
-    return _with_cookies(request, target, begun)
+    return with_cookies(request, target, begun)
 
 
 @router.post("/logout")
 async def sign_out(request: Request) -> Response:
     """End the session; whoever has none is signed out already."""
-    fields = await read_fields(request) if "content-type" in request.headers else {}
-    signed_in = await find_signed_in(request)
-    if signed_in is not None:
-        require_own_site(request, fields, expected=signed_in.csrf_token)
-        await _end_former(request)
-    response: Response = (
-        JSONResponse({"success": True}) if wants_json(request) else RedirectResponse("/login", 303)
-    )
-    for name in (SESSION_COOKIE, CSRF_COOKIE):
-        response.delete_cookie(name, secure=_is_https(request), samesite="lax")
-    return response
+    await _end_former(request)
+    response = JSONResponse({"success": True}) if wants_json(request) else go(request, "/login")
+    return forget_cookies(request, response)
 
 
 @router.get("/setup")
@@ -107,7 +100,6 @@ async def show_setup(request: Request) -> Response:
 async def set_up(request: Request) -> Response:
     """Make the first administrator and sign them in."""
     fields = await read_fields(request)
-    require_own_site(request, fields, expected=request.cookies.get(CSRF_COOKIE), is_sign_in=True)
     state, link = get_state(request), fields.get("token", "")
     async with state.database.read() as session:
         await check_setup_link(session, state.directory.digest, link)
@@ -126,7 +118,7 @@ async def set_up(request: Request) -> Response:
         agent = request.headers.get("user-agent", "")
         begun = await start_session(session, user.id, ip=ip, user_agent=agent)
     await state.directory.refresh()
-    return _with_cookies(request, RedirectResponse("/", 303), begun)
+    return with_cookies(request, RedirectResponse("/", 303), begun)
 
 
 def _login_form(
@@ -173,7 +165,27 @@ async def _end_former(request: Request) -> None:
             await end_session(session, cookie)
 
 
-def _with_cookies(request: Request, response: Response, begun: NewSession) -> Response:
+def forget_cookies(request: Request, response: Response) -> Response:
+    """Have the browser forget its session."""
+    for name in (SESSION_COOKIE, CSRF_COOKIE):
+        response.delete_cookie(name, secure=_is_https(request), samesite="lax")
+    return response
+
+
+def keep_theme(request: Request, response: Response, theme: str) -> Response:
+    """Have the browser keep a theme; another word than one of them is the system's."""
+    if theme in THEMES:
+        response.set_cookie(
+            THEME_COOKIE, theme, max_age=_YEAR_SECONDS, path="/",
+            secure=_is_https(request), samesite="lax",
+        )  # fmt: skip
+    else:
+        response.delete_cookie(THEME_COOKIE, secure=_is_https(request), samesite="lax")
+    return response
+
+
+def with_cookies(request: Request, response: Response, begun: NewSession) -> Response:
+    """Have the browser keep its new session."""
     seconds = int(ABSOLUTE.total_seconds())
     response.set_cookie(
         SESSION_COOKIE, begun.cookie, max_age=seconds, path="/",

@@ -1,23 +1,24 @@
-"""What a form or a script sends: its fields, its origin, and where it wants to go next."""
+"""What a form or a script sends: its fields, its files, and where it wants to go next."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import orjson
 from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from aieye.access import csrf
 from aieye.access.secrets import make_secret
 from aieye.access.sessions import CSRF_COOKIE
-from aieye.errors import Forbidden, InvalidRequest, PayloadTooLarge
-from aieye.ui.pages import get_state
+from aieye.errors import AieyeError, Forbidden, InvalidRequest, PayloadTooLarge
 
-_MOST_BYTES = 64 * 2**10
-_MOST_FIELDS = 20
+# The whole body is bounded too (`aieye.app`): these are what one field of it may be.
+_MOST_BYTES = 2**20
+_MOST_FIELDS = 1_000
+_MOST_FILES = 8
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
@@ -28,20 +29,70 @@ class CrossSite(Forbidden):
     code = "cross_site_request"
 
 
-async def read_fields(request: Request) -> Mapping[str, str]:
-    """The fields of a form or of a JSON object, texts only. Raises `InvalidRequest`."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type in _FORMS:
-        return await _read_form(request)
-    return _parse(await _read_body(request))
+class Fields(Mapping[str, str]):
+    """The fields of a form; of a name that stands twice, the last value (`all` has each)."""
+
+    def __init__(
+        self,
+        values: Mapping[str, Sequence[str]],
+        files: Mapping[str, Sequence[UploadFile]] | None = None,
+    ) -> None:
+        self._values = values
+        self.files = MappingProxyType(dict(files or {}))
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name][-1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def all(self, name: str) -> Sequence[str]:
+        """All values of a name: what was ticked of several boxes."""
+        return self._values.get(name, ())
+
+    def text(self, name: str) -> str:
+        """What was typed, less the space around it; empty when the field is not there."""
+        return self.get(name, "").strip()
+
+    def is_on(self, name: str) -> bool:
+        """Whether a box is ticked: browsers leave out those that are not."""
+        return self.get(name, "") not in {"", "false", "off", "0"}
 
 
-async def _read_form(request: Request) -> Mapping[str, str]:
+async def read_fields(request: Request) -> Fields:
+    """The fields of a form or of a JSON object (its texts only); read once a request.
+
+    Raises `InvalidRequest`, `PayloadTooLarge`.
+    """
+    if not hasattr(request.state, "fields"):
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type in _FORMS:
+            request.state.fields = await _read_form(request)
+        else:
+            request.state.fields = _parse(await _read_body(request))
+    fields: Fields = request.state.fields
+    return fields
+
+
+async def _read_form(request: Request) -> Fields:
     try:
-        form = await request.form(max_files=0, max_fields=_MOST_FIELDS, max_part_size=_MOST_BYTES)
+        form = await request.form(
+            max_files=_MOST_FILES, max_fields=_MOST_FIELDS, max_part_size=_MOST_BYTES
+        )
     except HTTPException as error:
         raise InvalidRequest("The form cannot be read.") from error
-    return {name: value for name, value in form.items() if not isinstance(value, UploadFile)}
+    values: dict[str, list[str]] = {}
+    files: dict[str, list[UploadFile]] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            files.setdefault(name, []).append(value)
+        else:
+            # Browsers send CRLF for a new line, whatever was typed.
+            values.setdefault(name, []).append(value.replace("\r\n", "\n"))
+    return Fields(values, files)
 
 
 async def _read_body(request: Request) -> bytes:
@@ -53,31 +104,25 @@ async def _read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _parse(body: bytes) -> Mapping[str, str]:
+def _parse(body: bytes) -> Fields:
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest("Send a form or a JSON object.") from error
     if not isinstance(fields, dict):
         raise InvalidRequest("Send a form or a JSON object.")
-    return {name: value for name, value in fields.items() if isinstance(value, str)}
+    return Fields({name: [value] for name, value in fields.items() if isinstance(value, str)})
 
 
-def require_own_site(
-    request: Request, fields: Mapping[str, str], *, expected: str | None, is_sign_in: bool = False
-) -> None:
-    """Refuse what another site's page had the browser send. Raises `CrossSite`."""
-    fault = csrf.find_fault(
-        request.method,
-        fetch_site=request.headers.get("sec-fetch-site"),
-        origin=request.headers.get("origin"),
-        origins=csrf.own_origins(get_state(request).settings.base_url),
-        expected=expected,
-        given=request.headers.get(csrf.TOKEN_HEADER) or fields.get(csrf.TOKEN_FIELD),
-        is_sign_in=is_sign_in,
-    )
-    if fault is not None:
-        raise CrossSite(fault)
+def errors_of(error: AieyeError, *names: str) -> Mapping[str, str]:
+    """An error as the fields `names` show it: under its own field, else as `form`, for all of them."""
+    place = error.param if error.param in names else "form"
+    return dict.fromkeys(("form", *names), "") | {place: error.message}
+
+
+def no_errors(*names: str) -> Mapping[str, str]:
+    """The errors of a form that was not sent yet: none."""
+    return dict.fromkeys(("form", *names), "")
 
 
 def form_token(request: Request) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from aieye.access.owners import has_administrator
-from aieye.ui.pages import PageRoute, find_signed_in, get_state, page
+from aieye.ui.pages import PageRoute, page
+from aieye.ui.session import anyone, find_signed_in, get_state
 
-router = APIRouter(route_class=PageRoute, include_in_schema=False)
+router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[Depends(anyone)])
 
 
 @router.get("/")
@@ -24,7 +25,5 @@ async def show_home(request: Request) -> Response:
     return page(
         request,
         "home.html",
-        signed_in=signed_in,
-        base_url=f"{state.settings.base_url}/v1",
         provider=state.directory.current.default,
     )

@@ -1,60 +1,109 @@
-"""How a page comes about: who looks at it, the template, and what an error looks like."""
+"""How a page comes about: the template, the block of it that was asked for, what an error looks like."""
 
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import quote
 
 from fastapi import Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from aieye import __version__
-from aieye.access.sessions import SESSION_COOKIE, SignedIn, find_session
+from aieye.access import csrf
+from aieye.access.sessions import CSRF_COOKIE, SignedIn
+from aieye.db.types import now
 from aieye.errors import AieyeError
-from aieye.headers import TrustedProxies, client_ip
 from aieye.program import program
-from aieye.state import State
-from aieye.telemetry import denials
-from aieye.ui import static
+from aieye.telemetry import denials, request_id
+from aieye.ui import charts, icons, show, static, toasts
+from aieye.ui.links import Here
+from aieye.ui.ranges import RANGES, find_zone
+from aieye.ui.session import (
+    ZONE_COOKIE,
+    SignInFirst,
+    client_address,
+    find_signed_in,
+    get_state,
+    here,
+    known_signed_in,
+    require_own_site,
+)
+from aieye.ui.shell import navigation, paths_of
 
+__all__ = ["PageRoute", "client_address", "find_signed_in", "get_state", "go", "is_fragment", "page",
+           "render_error", "wants_json"]  # fmt: skip
 
-def get_state(request: Request) -> State:
-    """What the running process holds."""
-    state: State = request.app.state.aieye
-    return state
-
-
-async def find_signed_in(request: Request) -> SignedIn | None:
-    """Who looks at the page."""
-    cookie = request.cookies.get(SESSION_COOKIE)
-    return await find_session(get_state(request).database, cookie) if cookie else None
-
-
-def client_address(request: Request) -> str:
-    """The address that the request comes from, behind trusted proxies the client's own."""
-    return client_ip(request.scope, TrustedProxies(get_state(request).settings.trusted_proxies))
+THEME_COOKIE = "theme"
+THEMES = ("light", "dark")
+NEVER_SWAPPED = 204
 
 
 def page(
     request: Request,
     template: str,
     *,
+    block: str | None = None,
     signed_in: SignedIn | None = None,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
+    toast: str | None = None,
     **values: Any,
 ) -> HTMLResponse:
-    """The page that `template` makes of `values`."""
-    state = get_state(request)
-    html = _templates().get_template(template).render(
-        signed_in=signed_in, is_demo=state.directory.is_demo,
-        is_demo_forced=state.directory.is_demo and not state.directory.is_keyless, version=__version__,
-        aieye=program(), **values
-    )  # fmt: skip
-    return HTMLResponse(html, status, dict(headers or {}))
+    """The page that `template` makes of `values`, or the block of it that htmx asked for.
+
+    A fragment is the block that is called as the target it goes into: with `hx-target="#rows"` the
+    answer is `{% block rows %}`, so that page and fragment cannot differ. `block` names another one.
+    `toast` is a message for this page.
+    """
+    found = signed_in or known_signed_in(request)
+    compiled = _templates().get_template(template)
+    values |= _common(request, found, [("good", toast)] if toast else [])
+    wanted = block or _target(request)
+    if wanted is not None and wanted in compiled.blocks and (block or is_fragment(request)):
+        context = compiled.new_context(values)
+        html = "".join(compiled.blocks[wanted](context))
+        answer = HTMLResponse(html, status, dict(headers or {}))
+        if toast:
+            toasts.add_to_fragment(answer, toast)
+    else:
+        # A page shows what a redirect left for it, once.
+        values["toasts"] = [*toasts.take(request), *values["toasts"]]
+        answer = HTMLResponse(compiled.render(values), status, dict(headers or {}))
+        toasts.clear(request, answer)
+    answer.headers["Vary"] = "HX-Request, HX-Target, Cookie"
+    return answer
+
+
+def go(
+    request: Request,
+    target: str,
+    *,
+    toast: str | None = None,
+    kind: Literal["good", "bad"] = "good",
+) -> Response:
+    """Go to another page after something was done; `toast` says there what it was."""
+    if "hx-request" in request.headers:
+        # A browser follows a redirect itself, and htmx would put the whole page into a part of it.
+        answer = Response(
+            None, NEVER_SWAPPED, {"HX-Redirect": quote(target, safe="/?&=%:+,~@!$'()*;#")}
+        )
+    else:
+        answer = RedirectResponse(target, 303)
+    if toast:
+        toasts.leave(request, answer, toast, kind)
+    return answer
+
+
+def is_fragment(request: Request) -> bool:
+    """Whether htmx asks for a part of the page."""
+    return request.headers.get("hx-request-type") == "partial"
 
 
 def wants_json(request: Request) -> bool:
@@ -66,16 +115,26 @@ def wants_json(request: Request) -> bool:
 
 
 class PageRoute(APIRoute):
-    """A route whose errors are pages, for programs `{"detail": …}`."""
+    """A route whose errors are pages, for programs `{"detail": …}`.
+
+    Here stands the one check against requests that other sites had the browser send.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
             try:
+                await require_own_site(request)
                 return await handler(request)
+            except SignInFirst as error:
+                if wants_json(request):
+                    return JSONResponse({"detail": error.message}, 401)
+                return go(request, error.location)
             except AieyeError as error:
                 return render_error(request, error)
+            except RequestValidationError as error:
+                return render_invalid(request, error)
 
         return answer
 
@@ -86,9 +145,68 @@ def render_error(request: Request, error: AieyeError) -> Response:
         path, ip = request.scope["path"], client_address(request)
         denials.note(error.status, error.code, method=request.method, path=path, ip=ip)
     headers = {name: value for name, value in error.headers.items() if name != "WWW-Authenticate"}
+    return render_failure(request, error.status, error.message, headers)
+
+
+def render_invalid(request: Request, error: RequestValidationError) -> Response:
+    """A part of the address, or a field, that has the wrong form."""
+    place = [str(part) for part in error.errors()[0]["loc"][1:]]
+    if error.errors()[0]["loc"][0] == "path":
+        return render_failure(request, 404, "There is no such page.")
+    name = ".".join(place) if all(part.isidentifier() for part in place) else "…"
+    return render_failure(request, 422, f"{name}: {error.errors()[0]['msg']}.")
+
+
+def render_failure(
+    request: Request, status: int, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """What went wrong: a page, for htmx the place's own fragment or a toast, for programs JSON."""
     if wants_json(request):
-        return JSONResponse({"detail": error.message}, error.status, headers)
-    return page(request, "error.html", status=error.status, headers=headers, message=error.message)
+        return JSONResponse({"detail": message}, status, dict(headers or {}))
+    if not is_fragment(request):
+        return page(request, "error.html", status=status, headers=headers, message=message,
+                    code=status, reference=request_id.get())  # fmt: skip
+    if request.method in csrf.SAFE_METHODS:
+        return page(request, "error.html", block="failure", status=status, headers=headers,
+                    message=message, code=status, reference=request_id.get())  # fmt: skip
+    # What was typed stays where it is.
+    answer = Response(None, status, dict(headers or {}) | {"HX-Reswap": "none"})
+    toasts.add_to_fragment(answer, message, "bad")
+    return answer
+
+
+def _target(request: Request) -> str | None:
+    """The block that the target's id names: `tbody#rows` is `rows`, `form#new-token` `new_token`."""
+    _, _, name = request.headers.get("hx-target", "").partition("#")
+    return name.replace("-", "_") or None
+
+
+def _common(request: Request, signed_in: SignedIn | None, messages: list[Any]) -> dict[str, Any]:
+    """What every template has."""
+    state = get_state(request)
+    theme = request.cookies.get(THEME_COOKIE)
+    zone = find_zone(request.cookies.get(ZONE_COOKIE))
+    moment = now()
+    token = signed_in.csrf_token if signed_in else request.cookies.get(CSRF_COOKIE, "")
+    return {
+        "signed_in": signed_in,
+        "is_demo": state.directory.is_demo,
+        "is_demo_forced": state.directory.is_demo and not state.directory.is_keyless,
+        "version": __version__,
+        "aieye": program(),
+        "theme": theme if theme in THEMES else "system",
+        "is_narrow": request.cookies.get("rail") == "narrow",
+        "base_url": state.settings.base_url,
+        "here": here(request),
+        "navigation": navigation(request, signed_in),
+        "has_search": "/search" in paths_of(request.app),
+        "hx_headers": json.dumps({"X-CSRFToken": token}),
+        "csrf_field": Markup('<input type="hidden" name="csrf_token" value="{}">').format(token),
+        "now": moment,
+        "zone": zone,
+        "when": functools.partial(show.when, now=moment, zone=zone),
+        "toasts": messages,
+    }
 
 
 @functools.cache
@@ -100,5 +218,33 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["static_url"] = static.url
+    environment.globals |= {
+        "static_url": static.url,
+        "icon": icons.icon,
+        "charts": charts,
+        "show": show,
+        "RANGES": RANGES,
+        "Here": Here,
+    }
+    environment.filters |= {
+        name: getattr(show, name)
+        for name in ("number", "compact", "money", "dollars", "ms", "duration", "size", "percent",
+                     "middle", "plural")
+    }  # fmt: skip
+    environment.globals["ui"] = _components(environment)
     return environment
+
+
+class _Components:
+    """The macros of `templates/components/`, as `ui.NAME` in every template and in each other."""
+
+
+def _components(environment: Environment) -> _Components:
+    components = _Components()
+    environment.globals["ui"] = components
+    for name in environment.list_templates(filter_func=lambda one: one.startswith("components/")):
+        module = environment.get_template(name).module
+        for key, macro in vars(module).items():
+            if not key.startswith("_"):
+                setattr(components, key, macro)
+    return components

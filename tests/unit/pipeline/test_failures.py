@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aieye.errors import AieyeError
+from aieye.gateway.calls import Reply
 from aieye.gateway.faults import Unreachable, UpstreamTimeout
 from aieye.gateway.routing import ModelNotAllowed, NoRoute
 from aieye.pipeline.failures import RunFailed
@@ -25,10 +26,10 @@ def failed(code: str, cause: BaseException | None = None) -> RunFailed:
         (ValueError(), None),
         (Unreachable("gone"), 502),
         (UpstreamTimeout("silent"), 504),
-        (ProviderFailed(500, None), 502),
-        (ProviderFailed(504, None), 504),
-        (ProviderFailed(429, None), 502),
-        (ProviderFailed(400, None), None),
+        (ProviderFailed(Reply(500, [])), 502),
+        (ProviderFailed(Reply(504, [])), 504),
+        (ProviderFailed(Reply(429, [])), 502),
+        (ProviderFailed(Reply(400, [])), None),
         (NoRoute("nobody"), 502),
         (ModelNotAllowed("no"), None),
     ],

@@ -1,0 +1,101 @@
+"""The frame around every page: what of it a visitor is led to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from fastapi import FastAPI, Request
+from fastapi.routing import iter_route_contexts
+
+from aieye.access.sessions import SignedIn
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A place of the rail. Everybody has it unless it is `for_administrators`."""
+
+    path: str
+    label: str
+    icon: str
+    for_administrators: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Entries under one word."""
+
+    label: str
+    entries: Sequence[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An entry as it is shown on one page."""
+
+    path: str
+    label: str
+    icon: str
+    is_current: bool
+
+
+# An entry is shown as soon as its page exists.
+RAIL = (
+    Group("Watch", (
+        Entry("/", "Overview", "layout-dashboard"),
+        Entry("/calls", "Calls", "scroll-text"),
+        Entry("/cache", "Cache", "database-zap"),
+    )),
+    Group("Make", (
+        Entry("/prompts", "Prompts", "message-square-text"),
+        Entry("/playground", "Playground", "flask-conical"),
+        Entry("/functions", "Functions", "square-function"),
+        Entry("/pipelines", "Pipelines", "workflow"),
+        Entry("/presets", "Presets", "sliders-horizontal"),
+    )),
+    Group("Hand out", (
+        Entry("/tokens", "Tokens", "ticket"),
+        Entry("/providers", "Providers", "plug", for_administrators=True),
+        Entry("/routes", "Routes", "route", for_administrators=True),
+        Entry("/users", "Users", "users", for_administrators=True),
+    )),
+    Group("Run", (
+        Entry("/runs", "Runs", "play"),
+        Entry("/settings", "Settings", "settings", for_administrators=True),
+        Entry("/audit", "Audit", "clipboard-list", for_administrators=True),
+    )),
+)  # fmt: skip
+
+_PATHS: WeakKeyDictionary[FastAPI, frozenset[str]] = WeakKeyDictionary()
+
+
+def paths_of(app: FastAPI) -> frozenset[str]:
+    """The paths that `app` answers, as its routes write them."""
+    if app not in _PATHS:
+        found = (route.path for route in iter_route_contexts(app.routes))
+        _PATHS[app] = frozenset(path for path in found if path)
+    return _PATHS[app]
+
+
+def navigation(
+    request: Request, signed_in: SignedIn | None
+) -> Sequence[tuple[str, Sequence[Link]]]:
+    """The rail for this visitor, the entry of the page marked; empty for whoever is not signed in."""
+    if signed_in is None:
+        return ()
+    paths, path = paths_of(request.app), request.scope["path"]
+    shown = []
+    for group in RAIL:
+        links = [
+            Link(entry.path, entry.label, entry.icon, _is_current(entry.path, path))
+            for entry in group.entries
+            if entry.path in paths and (signed_in.is_administrator or not entry.for_administrators)
+        ]
+        if links:
+            shown.append((group.label, links))
+    return shown
+
+
+def _is_current(entry: str, path: str) -> bool:
+    return path == entry or (entry != "/" and path.startswith(f"{entry}/"))

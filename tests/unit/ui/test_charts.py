@@ -1,0 +1,95 @@
+"""Charts: what they show is right, whatever is in them is text, and nothing of them needs a style."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aieye.ui import charts
+from aieye.ui.charts import Series, Span
+
+HOSTILE = '"><script>alert(1)</script>'
+AMOUNTS = st.floats(0, 1e12, allow_nan=False)
+
+
+def _parsed(markup: str) -> ElementTree.Element:
+    return ElementTree.fromstring(
+        f"<div>{markup.replace(' hidden', '').replace('data-chart ', '')}</div>"
+    )
+
+
+@given(st.lists(AMOUNTS, max_size=80))
+def test_a_sparkline_stays_in_its_box(values: list[float]) -> None:
+    markup = charts.sparkline(values)
+    for x, y in re.findall(r"([\d.]+),([\d.]+)", markup):
+        assert 0 <= float(x) <= 120
+        assert 0 <= float(y) <= 28
+
+
+@given(st.lists(st.lists(AMOUNTS, min_size=3, max_size=3), min_size=1, max_size=4))
+def test_bars_stand_on_each_other_from_zero_and_in_scale(layers: list[list[float]]) -> None:
+    series = [Series(f"m{i}", values) for i, values in enumerate(layers)]
+    figure = _parsed(charts.stacked(["a", "b", "c"], series, title="t"))
+    bars = [bar.attrib for bar in figure.iter("rect") if "y" in bar.attrib]
+    for bar in bars:
+        assert float(bar["y"]) >= -0.02
+        assert float(bar["y"]) + float(bar["height"]) <= charts.HEIGHT + 0.02
+
+
+def test_a_chart_tells_its_values_to_the_pointer_and_to_who_reads_the_table() -> None:
+    figure = charts.stacked(
+        ["Monday", "Tuesday"],
+        [Series("gpt-4o", [1, 0], "/?model=gpt-4o"), Series("o4", [2, 0])],
+        title="Calls",
+    )
+    found = re.search(r'data-points="([^"]*)"', figure)
+    assert found is not None
+    points = json.loads(unescape(found[1]))
+    assert points["labels"] == ["Monday", "Tuesday"]
+    assert [one["text"] for one in points["series"]] == [["1", "0"], ["2", "0"]]
+    assert points["total"] == ["3", "0"]
+    assert '<a href="/?model=gpt-4o">' in figure
+    # An hour without calls is no row of the table.
+    assert figure.count('<th scope="row">') == 1
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        charts.stacked([HOSTILE], [Series(HOSTILE, [1], HOSTILE), Series("b", [2])], title=HOSTILE),
+        charts.waterfall([Span(HOSTILE, 0, 1, note=HOSTILE, href="/x")], title=HOSTILE),
+        charts.sparkline([1, 2], label=HOSTILE),
+        charts.bar(0.5, label=HOSTILE),
+    ],
+)
+def test_names_in_charts_are_text_and_nothing_is_inline(markup: str) -> None:
+    assert "<script" not in markup
+    assert re.search(r"\s(style|on\w+)=", markup) is None
+    _parsed(markup)
+
+
+def test_a_name_has_one_colour_everywhere_and_two_names_of_a_chart_have_two() -> None:
+    assert charts.colour_of("gpt-4o") == charts.colour_of("gpt-4o")
+    names = [f"model-{i}" for i in range(charts.COLOURS)]
+    assert sorted(charts.colours_of(names).values()) == list(range(1, charts.COLOURS + 1))
+    assert charts.colours_of(["alone"])["alone"] == charts.colour_of("alone")
+
+
+@given(st.floats(1e-9, 1e15))
+def test_an_axis_ends_at_a_round_number_that_holds_all(largest: float) -> None:
+    top = charts.nice_top(largest)
+    assert largest * 0.999 <= top <= largest * 10.01
+
+
+def test_nothing_to_show_is_no_error() -> None:
+    assert charts.sparkline([]) == ""
+    charts.stacked([], [], title="t")
+    charts.stacked(["a"], [Series("m", [0])], title="t")
+    charts.waterfall([], title="t")
+    charts.waterfall([Span("a", 0, 0, parts=[(0, 1), (3, 2)])], title="t")
