@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx
 import pytest
@@ -119,40 +118,41 @@ async def test_documents_come_with_the_request_where_the_configuration_has_none(
     assert (await post(client, "process", {"_id": own, "text": "Jaws"})).json() == given
 
 
-@pytest.mark.parametrize(
-    "documents, fields, says",
-    [
-        (FILMS, {}, "text is required"),
-        (FILMS, {"text": 7}, "text is required"),
-        (FILMS, {"text": ""}, "no text"),
-        (FILMS, {"text": "Jaws", "documents": FILMS}, "documents of its own"),
-        (FILMS, {"text": "Jaws", "prompt": "x"}, "'prompt' is no field of a search"),
-        ([], {"text": "Jaws"}, "send documents"),
-        ([], {"text": "Jaws", "documents": []}, "send documents"),
-        ([], {"text": "Jaws", "documents": ["a", ""]}, "the one at 1 is not: it is empty"),
-        ([], {"text": "Jaws", "documents": ["a"] * 201}, "at most 200 texts"),
-        ([], {"text": "Jaws", "documents": {"a": "b"}}, "at most 200 texts"),
-    ],
-)
+# What is asked of a preset with documents of its own, or without, and what is said of it.
+LACKING: list[tuple[list[str], Json, str]] = [
+    (FILMS, {}, "text is required"),
+    (FILMS, {"text": 7}, "text is required"),
+    (FILMS, {"text": ""}, "no text"),
+    (FILMS, {"text": "Jaws", "documents": FILMS}, "documents of its own"),
+    (FILMS, {"text": "Jaws", "prompt": "x"}, "'prompt' is no field of a search"),
+    ([], {"text": "Jaws"}, "send documents"),
+    ([], {"text": "Jaws", "documents": []}, "send documents"),
+    ([], {"text": "Jaws", "documents": ["a", ""]}, "the one at 1 is not: it is empty"),
+    ([], {"text": "Jaws", "documents": ["a"] * 201}, "at most 200 texts"),
+    ([], {"text": "Jaws", "documents": {"a": "b"}}, "at most 200 texts"),
+]
+
+
 async def test_what_a_search_lacks_is_said(
-    client: httpx.AsyncClient, upstream: FakeUpstream, documents: Any, fields: Json, says: str
+    client: httpx.AsyncClient, upstream: FakeUpstream
 ) -> None:
-    uid = await make(client, documents)
-    answer = await post(client, "process", {"_id": uid, **fields})
-    assert answer.status_code == 400
-    assert set(answer.json()) == {"_success", "msg"}
-    assert answer.json()["_success"] is False
-    assert says in answer.json()["msg"]
+    for documents, fields, says in LACKING:
+        uid = await make(client, documents)
+        answer = await post(client, "process", {"_id": uid, **fields})
+        assert answer.status_code == 400, fields
+        assert set(answer.json()) == {"_success", "msg"}
+        assert answer.json()["_success"] is False
+        assert says in answer.json()["msg"]
     assert upstream.requests == []
 
 
 @pytest.mark.usefixtures("quick_retries", "no_circuit")
-@pytest.mark.parametrize("status, told", [(400, 400), (404, 404), (429, 429), (500, 502)])
 async def test_the_providers_trouble_is_told_in_the_routes_shape(
-    client: httpx.AsyncClient, upstream: FakeUpstream, status: int, told: int
+    client: httpx.AsyncClient, upstream: FakeUpstream
 ) -> None:
     uid = await make(client, FILMS)
-    upstream.default = json_answer(status, chat.error_body("not today"))
-    answer = await post(client, "process", {"_id": uid, "text": "Jaws"})
-    assert answer.status_code == told
-    assert answer.json() == {"_success": False, "msg": "not today"}
+    for status, told in ((400, 400), (404, 404), (429, 429), (500, 502)):
+        upstream.default = json_answer(status, chat.error_body("not today"))
+        answer = await post(client, "process", {"_id": uid, "text": "Jaws"})
+        assert answer.status_code == told
+        assert answer.json() == {"_success": False, "msg": "not today"}
