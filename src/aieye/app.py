@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 
 from aieye import __version__
@@ -61,13 +60,15 @@ from aieye.state import State
 from aieye.telemetry import configure_logs, hide_secrets
 from aieye.telemetry.colleagues import VARIABLE, Colleagues
 from aieye.telemetry.lag import LoopLag
+from aieye.telemetry.loggers import get_logger
 from aieye.telemetry.metrics import Metrics
 from aieye.ui import failures, pages, site
 
-log = structlog.get_logger()
+log = get_logger()
 
 MOST_FORM_BYTES = 2**20
 LONGEST_LAG_SECONDS = 1.0
+_PARTS = (originals, original_pipelines, saga, admin, health)
 
 Announce = Callable[[FirstStart, ProviderInfo | None], None]
 
@@ -141,9 +142,9 @@ class _Service:
             redoc_url=None,
             openapi_url=None,
             redirect_slashes=False,
+            # As they are: to include a router is to build each of its routes once more.
+            routes=[route for part in _PARTS for route in part.router.routes],
         )
-        for module in (originals, original_pipelines, saga, admin, health):
-            app.include_router(module.router)
         site.mount(app)
         # The request's id, which the handlers of errors add around it, is in its refusals too.
         app.add_middleware(BodyLimit, longest=_longest_body, render=_render_too_large)

@@ -172,7 +172,7 @@ def _absent_parts() -> dict[str, Any]:
     return {
         part.name: None
         for part in fields(State)
-        if part.default is MISSING and part.default_factory is MISSING
+        if part.init and part.default is MISSING and part.default_factory is MISSING
     }
 
 

@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
-import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -49,8 +48,9 @@ from aieye.db.tables import (
 )
 from aieye.db.types import to_micros
 from aieye.errors import AieyeError
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 POLL_SECONDS = 0.25
 _MOST_KNOWN = 10_000

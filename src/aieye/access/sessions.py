@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -31,8 +30,9 @@ from aieye.db.engine import Database
 from aieye.db.tables import Session, User
 from aieye.db.types import now
 from aieye.errors import Unauthenticated
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 SESSION_COOKIE = "sessionid"
 CSRF_COOKIE = "csrftoken"

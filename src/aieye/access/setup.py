@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -29,8 +28,9 @@ from aieye.db.types import now
 from aieye.errors import AieyeError, NotFound
 from aieye.program import program
 from aieye.settings import Settings, SettingsError
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 LINK_LIFE = timedelta(hours=24)
 # A link's use is noted as the act of whoever holds it: nobody is signed in yet.

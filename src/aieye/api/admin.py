@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from aieye.api import (
     audit,
@@ -23,16 +23,8 @@ from aieye.api import (
     usage,
     users,
 )
-from aieye.api.deps import PREFIX, strict_json
-from aieye.api.schemas import error_answers
 
-# On every one of these routes: no JSON, nobody known, not allowed, or a wrong field.
-router = APIRouter(
-    prefix=PREFIX,
-    responses=error_answers(400, 401, 403, 422),
-    dependencies=[Depends(strict_json)],
-)
-for resource in (
+_RESOURCES = (
     users,
     tokens,
     providers,
@@ -50,5 +42,6 @@ for resource in (
     cache,
     settings,
     audit,
-):
-    router.include_router(resource.router)
+)
+
+router = APIRouter(routes=[route for resource in _RESOURCES for route in resource.router.routes])

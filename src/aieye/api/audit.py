@@ -6,19 +6,20 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import AwareDatetime, BaseModel
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.api.deps import CurrentAdministrator, Reading
 from aieye.api.paging import CurrentPaging, Page, Paging
+from aieye.api.resources import resource_router
 from aieye.api.schemas import Id, Label, PathId, View, answers, page_example
 from aieye.db.rows import LARGEST_ID
 from aieye.db.tables import AuditEntry
 from aieye.errors import NotFound
 
-router = APIRouter(prefix="/audit", tags=["audit"])
+router = resource_router("audit")
 
 EXAMPLE = {
     "id": 42,

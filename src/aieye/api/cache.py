@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, model_validator
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,9 +27,10 @@ from aieye.api.cache_views import (
     shown_entry,
     shown_explanation,
 )
-from aieye.api.calls import ID_EXAMPLE, owner_of, usd
+from aieye.api.calls import ID_EXAMPLE, owner_of
 from aieye.api.deps import CurrentActor, CurrentAdministrator, CurrentState, Reading
 from aieye.api.paging import CurrentPaging, Paging
+from aieye.api.resources import resource_router
 from aieye.api.schemas import Label, WriteModel, answers, page_example
 from aieye.cache.texts import given, hashed
 from aieye.db.cursors import LARGEST_NUMBER
@@ -37,10 +38,11 @@ from aieye.db.tables import CacheEntry, CacheTotals, CallBody, Provider
 from aieye.db.types import now
 from aieye.errors import NotFound
 from aieye.ledger import queries
+from aieye.ledger.call_fields import usd
 from aieye.ledger.rollups import DAY
 from aieye.state import State
 
-router = APIRouter(prefix="/cache", tags=["cache"])
+router = resource_router("cache")
 
 WINDOW = timedelta(days=30)
 # Media types whose bytes are shown as text.

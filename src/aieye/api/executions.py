@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
 from aieye.access.audit import Actor
 from aieye.api.deps import CurrentActor, CurrentState, Reading
 from aieye.api.original_views import usd
 from aieye.api.paging import CurrentPaging, Page
+from aieye.api.resources import resource_router
 from aieye.api.schemas import Label, View, answers, page_example
 from aieye.db.rows import LARGEST_ID
 from aieye.db.tables import Execution, ExecutionStep
@@ -27,7 +28,7 @@ from aieye.pipeline.run_queries import (
 )
 from aieye.state import State, change
 
-router = APIRouter(prefix="/executions", tags=["executions"])
+router = resource_router("executions")
 
 RUN_ID = "0193a5c2b4d87c3e9f10a2b3c4d5e6f7"
 LISTED: dict[str, Any] = {

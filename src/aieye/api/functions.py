@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from fastapi import APIRouter
 from pydantic import Field
 
 from aieye.api.deps import CurrentActor, CurrentAdministrator, CurrentState, Reading
 from aieye.api.paging import CurrentPaging, Page
+from aieye.api.resources import resource_router
 from aieye.api.schemas import PathId, View, answers, page_example
 from aieye.db.tables import RegisteredFunction
 from aieye.functions import registry
@@ -17,7 +17,7 @@ from aieye.functions.loader import BUILTINS
 from aieye.functions.model import describe
 from aieye.functions.service import Functions
 
-router = APIRouter(prefix="/functions", tags=["functions"])
+router = resource_router("functions")
 
 EXAMPLE = {
     "id": 1,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import ConfigDict, Field
 
 from aieye.access import provider_keys
 from aieye.api.deps import Changing, CurrentAdministrator, CurrentState, Reading
 from aieye.api.paging import CurrentPaging, Page
 from aieye.api.providers import Secret
+from aieye.api.resources import resource_router
 from aieye.api.schemas import (
     Deleted,
     Id,
@@ -24,7 +25,7 @@ from aieye.api.schemas import (
     page_example,
 )
 
-router = APIRouter(prefix="/keys", tags=["keys"])
+router = resource_router("keys")
 
 Name = Annotated[Label, Field(max_length=100)]
 

@@ -13,8 +13,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import structlog
-
 from aieye.access.directory import Directory
 from aieye.access.snapshot import SCOPES, Grant
 from aieye.api.bodies import Scope, check_head, read_body, stream_body
@@ -33,10 +31,11 @@ from aieye.headers import TrustedProxies, client_ip
 from aieye.ledger.book import EXACT, CallRecord
 from aieye.settings import Settings
 from aieye.telemetry.denials import DENIED, denials
+from aieye.telemetry.loggers import get_logger
 from aieye.telemetry.logs import request_id
 from aieye.telemetry.metrics import Metrics
 
-log = structlog.get_logger()
+log = get_logger()
 
 # A call that still waits after this is watched for its client's leaving and noted as open in the
 # ledger; quicker ones, which are most, never pay for either.

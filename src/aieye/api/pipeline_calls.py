@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from aieye.access.audit import Actor
 from aieye.access.snapshot import PipelineInfo
 from aieye.api.deps import CurrentActor, CurrentState
 from aieye.api.pipeline_checks import INVALID, InvalidPipelineBody, Source
+from aieye.api.resources import resource_router
 from aieye.api.run_events import RunEvents, prefers_events
 from aieye.api.run_views import (
     EXPLAINED,
@@ -32,7 +33,7 @@ from aieye.pipeline.options import RunOptions
 from aieye.pipeline.running import new_run_id
 from aieye.state import State
 
-router = APIRouter(prefix="/pipelines", tags=["pipelines"])
+router = resource_router("pipelines")
 
 CacheMode = Literal["use", "refresh", "off", "only"]
 

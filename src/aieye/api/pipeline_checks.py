@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
 from aieye.api.deps import CurrentActor, CurrentState, Reading
+from aieye.api.resources import resource_router
 from aieye.api.schemas import Answers, ErrorBody, Label, View, WriteModel, answers
 from aieye.pipeline import service as pipelines
 from aieye.pipeline.language.parser import parse
 from aieye.pipeline.language.printer import format_pipeline
 from aieye.pipeline.language.tree import write_tree
 
-router = APIRouter(prefix="/pipelines", tags=["pipelines"])
+router = resource_router("pipelines")
 
 # The language says itself how much is too much, with a diagnostic.
 Source = Annotated[str, Field(description="The text of a pipeline.")]

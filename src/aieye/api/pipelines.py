@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import ConfigDict, Field, field_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,6 +15,7 @@ from aieye.api.authored import CallableName, Force, LabelWrite, VersionNumber
 from aieye.api.deps import Changing, CurrentActor, CurrentState, Reading
 from aieye.api.paging import CurrentPaging, Page
 from aieye.api.pipeline_checks import INVALID, SOURCE, DiagnosticView, Source
+from aieye.api.resources import resource_router
 from aieye.api.schemas import (
     Deleted,
     Id,
@@ -31,7 +32,7 @@ from aieye.pipeline import service as pipelines
 from aieye.pipeline.models import SavedPipeline
 from aieye.state import State
 
-router = APIRouter(prefix="/pipelines", tags=["pipelines"])
+router = resource_router("pipelines")
 
 Tag = Annotated[Label, Field(max_length=pipelines.MAX_TAG_CHARACTERS)]
 Tags = Annotated[list[Tag], Field(max_length=pipelines.MAX_TAGS)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from aieye.api.deps import Changing, CurrentAdministrator, Reading
 from aieye.api.paging import CurrentPaging, Page
+from aieye.api.resources import resource_router
 from aieye.api.schemas import (
     Deleted,
     Label,
@@ -22,7 +23,7 @@ from aieye.api.schemas import (
 )
 from aieye.ledger import overrides
 
-router = APIRouter(prefix="/prices", tags=["prices"])
+router = resource_router("prices")
 
 Rate = Annotated[str, Field(pattern=r"^[0-9]{1,7}(\.[0-9]{1,6})?$", examples=["2.5"])]
 

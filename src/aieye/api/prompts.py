@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import ConfigDict, Field, field_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,6 +14,7 @@ from aieye.access.audit import Actor
 from aieye.api.authored import CallableName, Force, LabelWrite, VersionNumber
 from aieye.api.deps import Changing, CurrentActor, Reading
 from aieye.api.paging import CurrentPaging, Page
+from aieye.api.resources import resource_router
 from aieye.api.schemas import (
     Deleted,
     Id,
@@ -31,7 +32,7 @@ from aieye.prompts.content import MAX_BODY_CHARACTERS, Content
 from aieye.prompts.models import SavedPrompt
 from aieye.state import State
 
-router = APIRouter(prefix="/prompts", tags=["prompts"])
+router = resource_router("prompts")
 
 Body = Annotated[str, Field(min_length=1, max_length=MAX_BODY_CHARACTERS)]
 Description = Annotated[str, Field(max_length=prompts.MAX_DESCRIPTION_CHARACTERS)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from aieye.access import providers
@@ -13,6 +12,7 @@ from aieye.access.providers import LONGEST_BASE_URL
 from aieye.access.texts import LONGEST_SECRET
 from aieye.api.deps import Changing, CurrentAdministrator, CurrentState, Reading
 from aieye.api.paging import CurrentPaging, Page
+from aieye.api.resources import resource_router
 from aieye.api.schemas import (
     Deleted,
     PathId,
@@ -24,7 +24,7 @@ from aieye.api.schemas import (
 )
 from aieye.db.tables import Provider
 
-router = APIRouter(prefix="/providers", tags=["providers"])
+router = resource_router("providers")
 
 BaseUrl = Annotated[str, Field(min_length=1, max_length=LONGEST_BASE_URL)]
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_SECRET)]

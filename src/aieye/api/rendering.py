@@ -14,7 +14,6 @@ from traceback import extract_tb
 from typing import Any
 
 import orjson
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -23,8 +22,9 @@ from aieye.errors import AieyeError
 from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.language.errors import InvalidPipeline
 from aieye.telemetry import DENIED, RequestId, denials, request_id
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 _INVALID = "invalid_request_error"
 _WRONG = {409, 422}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
 from aieye.access import routes
 from aieye.access.routes import LARGEST_WEIGHT, MOST_TARGETS, Strategy
 from aieye.api.deps import Changing, CurrentAdministrator, Reading
 from aieye.api.paging import CurrentPaging, Page
+from aieye.api.resources import resource_router
 from aieye.api.schemas import (
     Deleted,
     Id,
@@ -24,7 +24,7 @@ from aieye.api.schemas import (
     page_example,
 )
 
-router = APIRouter(prefix="/routes", tags=["routes"])
+router = resource_router("routes")
 
 EXAMPLE = {
     "id": 1,

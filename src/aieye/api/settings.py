@@ -6,13 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from fastapi import APIRouter
 from pydantic import BaseModel, SecretStr
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye import __version__
 from aieye.api.deps import CurrentAdministrator, CurrentState, Reading
+from aieye.api.resources import resource_router
 from aieye.api.schemas import answers
 from aieye.db.engine import Database
 from aieye.db.tables import CacheTotals, UsageRollup
@@ -20,7 +20,7 @@ from aieye.ledger.rollups import DAY
 from aieye.settings import PREFIX, Settings
 from aieye.telemetry import redact
 
-router = APIRouter(prefix="/settings", tags=["settings"])
+router = resource_router("settings")
 
 MASK = "********"
 EXAMPLE = {

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 
 from aieye.access import tokens
 from aieye.access.snapshot import DEFAULT_NAMESPACE
 from aieye.api.deps import Changing, CurrentActor, CurrentState, Reading, own_id
 from aieye.api.paging import CurrentPaging, Page
+from aieye.api.resources import resource_router
 from aieye.api.schemas import (
     Deleted,
     Id,
@@ -25,7 +26,7 @@ from aieye.api.schemas import (
 )
 from aieye.db.tables import Token
 
-router = APIRouter(prefix="/tokens", tags=["tokens"])
+router = resource_router("tokens")
 
 Scope = Literal["proxy", "runs", "admin"]
 Name = Annotated[Label, Field(max_length=100)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
 from pydantic import ConfigDict, Field, SecretStr
 
 from aieye.access import users
@@ -21,6 +20,7 @@ from aieye.api.deps import (
     own_id,
 )
 from aieye.api.paging import CurrentPaging, Page
+from aieye.api.resources import resource_router
 from aieye.api.schemas import (
     Deleted,
     PathId,
@@ -33,7 +33,7 @@ from aieye.api.schemas import (
 from aieye.db.tables import User
 from aieye.state import State, change
 
-router = APIRouter(prefix="/users", tags=["users"])
+router = resource_router("users")
 
 Role = Literal["administrator", "user"]
 Name = Annotated[str, Field(max_length=150)]

@@ -6,7 +6,6 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-import structlog
 from sqlalchemy import bindparam, update
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,8 +22,9 @@ from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import CacheEntry
 from aieye.db.types import now
 from aieye.errors import AieyeError
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 MAINTENANCE_SECONDS = 10.0
 # How long an entry in memory is believed where other processes may put a newer one in its place.

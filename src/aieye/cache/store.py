@@ -9,7 +9,6 @@ from contextlib import closing, suppress
 from typing import Any, Protocol
 
 import orjson
-import structlog
 
 from aieye.cache.absent import KeyFilter
 from aieye.cache.entry import Entry, Provenance, headers_as_json, headers_from_json
@@ -18,8 +17,9 @@ from aieye.db.batches import Target
 from aieye.db.engine import Database
 from aieye.db.group_writer import GroupWriter, NotRecorded
 from aieye.db.tables import CacheEntry
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 _COLUMNS = (
     "key", "endpoint", "provider_id", "namespace", "model", "is_stream", "content_type", "headers",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +45,10 @@ class Remote:
 
     def post(self, path: str, body: Any) -> Any:
         """The JSON of the answer. Raises `Refused`, `NoServer`."""
+        # `serve`, which never calls another server this way, has this module loaded too.
+        import urllib.error  # noqa: PLC0415
+        import urllib.request  # noqa: PLC0415
+
         request = urllib.request.Request(  # noqa: S310 - the address is the caller's own setting
             f"{self.url}{path}",
             json.dumps(body).encode(),

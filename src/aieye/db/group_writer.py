@@ -19,15 +19,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
 from aieye.db.batches import Backend, Batch, Groups, Refused, Row, Target, rows_of
 from aieye.db.engine import Database
 from aieye.db.postgresql_backend import PostgresBackend
 from aieye.db.sqlite_backend import SqliteBackend
 from aieye.errors import Unavailable
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 WAIT_SECONDS = 5.0
 LAZY_SECONDS = 0.05

@@ -10,7 +10,6 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
-import structlog
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
@@ -22,8 +21,9 @@ from aieye.db.engine import DatabaseUnavailable
 from aieye.db.gate import WriteGate
 from aieye.errors import AieyeError
 from aieye.program import program
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 # Any number will do, as long as nothing else in the database takes an advisory lock on it.
 ADVISORY_LOCK = 7_243_392_001

@@ -10,7 +10,6 @@ from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
 
-import structlog
 from sqlalchemy import select, text, true
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,8 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.db.engine import Database
 from aieye.db.tables import Instance
 from aieye.db.types import now
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class Presence:

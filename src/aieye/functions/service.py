@@ -13,7 +13,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from aieye.access.audit import SYSTEM, Actor, record
@@ -37,8 +36,9 @@ from aieye.functions.running import Threads, run_inline, run_on_loop
 from aieye.functions.workers import Workers
 from aieye.pipeline.language.values import Json
 from aieye.settings import Settings
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 POLL_SECONDS: Final = 0.25
 

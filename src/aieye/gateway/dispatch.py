@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-import structlog
 
 from aieye.access.snapshot import KeyInfo
 from aieye.db.types import now
@@ -39,8 +38,9 @@ from aieye.gateway.routing import Candidate
 from aieye.gateway.sse import StreamMeter
 from aieye.gateway.wire import Header, header
 from aieye.ledger.redact import redact
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 # Texts of provider errors go into the ledger up to this length.
 _LONGEST_REASON = 300

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
 import uuid_utils
 
 from aieye.access.snapshot import KeyInfo
@@ -31,8 +30,9 @@ from aieye.gateway.prepare import Plan
 from aieye.gateway.routing import Candidate
 from aieye.gateway.sse import EventTooLarge, StreamMeter
 from aieye.gateway.wire import Header, response_headers
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 if TYPE_CHECKING:
     from aieye.gateway.settle import Settlement

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-import structlog
-
 from aieye.cache.service import Cache
 from aieye.errors import AieyeError
 from aieye.gateway.exchange import Exchange
@@ -15,8 +13,9 @@ from aieye.gateway.tariff import NOT_KNOWN, Tariff
 from aieye.ledger.book import Book
 from aieye.ledger.redact import redact
 from aieye.settings import Settings
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class Results:

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import structlog
 from sqlalchemy import Table, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -33,8 +32,9 @@ from aieye.ledger.book import (
     dimension_of,
 )
 from aieye.ledger.rollups import GRAINS, bucket_of
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 HEARTBEAT_SECONDS = 5.0
 # How long a process that serves beside this one may be silent before it is taken for dead.

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
 from sqlalchemy import (
     ColumnElement,
     SQLColumnExpression,
@@ -51,8 +50,9 @@ from aieye.ledger.rollups import HOUR, MINUTE, MINUTES_KEPT_SECONDS, bucket_of
 from aieye.ledger.run_texts import remove_run_texts
 from aieye.ledger.texts import remove_texts
 from aieye.settings import Settings
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 # What one transaction removes.
 CHUNK_ROWS = 500

@@ -13,16 +13,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-import structlog
 from sqlalchemy import bindparam, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.db.chunks import within
 from aieye.db.engine import Database
 from aieye.db.tables import CacheEntry, CallBody
-from aieye.ledger.queries.call_rows import id_at
+from aieye.ledger.queries.call_filters import id_at
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 CHUNK_ROWS = 500
 # What one transaction removes and moves: SQLite writes it in a tenth of a second or so.

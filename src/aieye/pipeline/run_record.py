@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
-
 from aieye.db.engine import Database
 from aieye.db.types import now
 from aieye.errors import AieyeError
@@ -19,8 +17,9 @@ from aieye.pipeline.language.errors import Diagnostic
 from aieye.pipeline.language.values import Json
 from aieye.pipeline.model_calls import SLOW_SECONDS
 from aieye.pipeline.trace import StepTrace
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)

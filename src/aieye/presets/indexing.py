@@ -13,8 +13,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
-
 from aieye.db.engine import Database
 from aieye.errors import AieyeError, Unavailable
 from aieye.gateway.faults import BrokenOff
@@ -23,8 +21,9 @@ from aieye.presets.embedding import Embedding, EmbeddingRefused, Payer
 from aieye.presets.fields import MOST_DOCUMENTS
 from aieye.presets.spaces import Space
 from aieye.presets.vectors import SpaceKey, Vectors
+from aieye.telemetry.loggers import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 # How long a search of many documents waits for the rest of their vectors.
 PATIENCE_SECONDS: Final = 10.0

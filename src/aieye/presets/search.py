@@ -9,7 +9,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from aieye.access.directory import Directory
@@ -25,12 +24,13 @@ from aieye.presets.indexing import Indexing, Job
 from aieye.presets.models import Preset
 from aieye.presets.spaces import Space, space_of
 from aieye.presets.vectors import Vectors
+from aieye.telemetry.loggers import get_logger
 
 if TYPE_CHECKING:
     from aieye.presets.embedding_answers import Embedded
     from aieye.presets.ranking import Floats, Hit
 
-log = structlog.get_logger()
+log = get_logger()
 
 _PRUNE_SECONDS: Final = 4 * 3600.0
 # Vectors that are looked at where they are: a thread would take longer.

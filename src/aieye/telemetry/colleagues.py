@@ -12,11 +12,10 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-import structlog
-
+from aieye.telemetry.loggers import get_logger
 from aieye.telemetry.metrics import Metrics
 
-log = structlog.get_logger()
+log = get_logger()
 
 # Tells workers where their sockets are; set by the process that starts them.
 VARIABLE = "AIEYE_WORKERS_AT"

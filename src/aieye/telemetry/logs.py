@@ -10,12 +10,13 @@ import json
 import logging
 import sys
 from contextvars import ContextVar
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
-
+from aieye.telemetry.loggers import structlog
 from aieye.telemetry.redaction import escape_controls, scrub
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 # The request (`req_…`) in whose course something is logged; every line then bears it.
 request_id: ContextVar[str] = ContextVar("request_id", default="")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aieye import __version__
@@ -36,6 +35,9 @@ from aieye.ui.session import (
     require_own_site,
 )
 from aieye.ui.shell import navigation, paths_of
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 __all__ = ["PageRoute", "client_address", "find_signed_in", "get_state", "go", "is_fragment", "page",
            "render_error", "wants_json"]  # fmt: skip
@@ -211,6 +213,9 @@ def _common(request: Request, signed_in: SignedIn | None, messages: list[Any]) -
 
 @functools.cache
 def _templates() -> Environment:
+    # A server that only programs call makes no page.
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
     environment = Environment(
         loader=PackageLoader("aieye.ui"),
         autoescape=True,
