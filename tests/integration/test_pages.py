@@ -28,7 +28,7 @@ from aieye.db.tables import User
 from aieye.headers import CONTENT_SECURITY_POLICY, SecurityHeaders
 from aieye.settings import Settings
 from aieye.state import State
-from aieye.ui import account, auth, home, static
+from aieye.ui import site as pages
 
 EMAIL, PASSWORD = "root@example.org", "a quiet river at dawn"
 # What a browser says of a form that our own page sent.
@@ -97,10 +97,7 @@ async def site(database_url: str, tmp_path: Path, public_url: str) -> AsyncItera
     app.state.aieye = _state(
         settings=settings, database=database, cipher=cipher, directory=directory
     )
-    app.include_router(auth.router)
-    app.include_router(account.router)
-    app.include_router(home.router)
-    static.mount(app)
+    pages.mount(app)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         transport = httpx.ASGITransport(
@@ -120,7 +117,7 @@ def _state(**parts: Any) -> State:
     absent = {
         part.name: None
         for part in fields(State)
-        if part.default is MISSING and part.default_factory is MISSING
+        if part.init and part.default is MISSING and part.default_factory is MISSING
     }
     return State(**(absent | parts))
 

@@ -201,7 +201,7 @@ def _common(request: Request, signed_in: SignedIn | None, messages: list[Any]) -
         "base_url": state.settings.base_url,
         "here": here(request),
         "navigation": navigation(request, signed_in),
-        "has_search": "/search" in paths_of(request.app),
+        "pages": paths_of(request),
         "hx_headers": json.dumps({"X-CSRFToken": token}),
         "csrf_field": Markup('<input type="hidden" name="csrf_token" value="{}">').format(token),
         "now": moment,
