@@ -206,7 +206,7 @@ async def test_identical_calls_are_counted_once_as_they_are_made(
     await house.prompt("prompt_buddy", "Hey {buddy}", params={"max_tokens": 10})
     await house.prompt("two", "{x} or {y}", params={"max_tokens": 10})
     await house.pipeline("greet", "prompt_buddy(name)")
-    rows = (
+    rows: tuple[tuple[str, dict[str, Any], list[tuple[str, int, list[str]]]], ...] = (
         # (text, arguments, paths with how often and at which other paths, calls that are really made)
         ("[prompt_buddy(a), prompt_buddy(a)]", {"a": "A"},
          [("prompt_buddy", 1, ["prompt_buddy#2"])]),
