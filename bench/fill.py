@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ _COST_NANO = 128_700
 _STATES = ("miss", "hit", "hit", "shared")
 
 
-class _Rows(GroupWriter):
+class BulkRows(GroupWriter):
     """Takes rows as the group writer does, and inserts them in large batches."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -81,22 +81,29 @@ class _Rows(GroupWriter):
 
 def fill(database: Path, *, calls: int, entries: int, template: Template) -> None:
     """Put so many calls and cache entries into a migrated database that nobody uses."""
+    with in_bulk(database) as (connection, rows):
+        _write_calls(rows, calls)
+        _write_entries(rows, entries, database, template)
+        rows.finish()
+        _check(connection, calls, entries)
+
+
+@contextmanager
+def in_bulk(database: Path) -> Iterator[tuple[sqlite3.Connection, BulkRows]]:
+    """A connection to a migrated database that nobody uses, and rows that go to it: one transaction
+    without durability. A fault leaves the file unusable."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         for pragma in (
             "journal_mode=OFF", "synchronous=OFF", f"cache_size={-_CACHE_BYTES // 1024}",
         ):  # fmt: skip
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("BEGIN")
-        rows = _Rows(connection)
-        _write_calls(rows, calls)
-        _write_entries(rows, entries, database, template)
-        rows.finish()
+        yield connection, BulkRows(connection)
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode=WAL")
-        _check(connection, calls, entries)
 
 
-def _write_calls(rows: _Rows, calls: int) -> None:
+def _write_calls(rows: BulkRows, calls: int) -> None:
     book = Book(rows, "bench")
     price = PriceBook().price_for("openai", "http://127.0.0.1", MODEL, datetime.now(UTC))
     price_id = None if price is None else book.keep_price(price)
@@ -122,7 +129,7 @@ def _write_calls(rows: _Rows, calls: int) -> None:
             saved_nano=None if state == "miss" else _COST_NANO,
             cost_state=EXACT,
             price_id=price_id,
-            id=_id(moment, number),
+            id=call_id(moment, number),
             created_at=moment,
         )
         if state == "miss":
@@ -133,7 +140,7 @@ def _write_calls(rows: _Rows, calls: int) -> None:
         book.settle(record)
 
 
-def _write_entries(rows: _Rows, entries: int, database: Path, template: Template) -> None:
+def _write_entries(rows: BulkRows, entries: int, database: Path, template: Template) -> None:
     store = Store(Database(f"sqlite+aiosqlite:///{database}"), rows)
     written = split(canonical(read_object(template.body(0))))
     body = answer()
@@ -169,7 +176,7 @@ def _moments(count: int) -> Iterator[int]:
     return (end - span + span * number // count for number in range(count))
 
 
-def _id(moment: int, number: int) -> str:
+def call_id(moment: int, number: int) -> str:
     """The form of a `uuid7`: sorted by time."""
     return f"{moment // 1_000:012x}7{number % 4_096:03x}8{number:015x}"
 

@@ -22,6 +22,9 @@ Render: TypeAlias = Callable[[Scope, PayloadTooLarge], Awaitable[App]]
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+# Set in the state of a request's scope when the server stops while its answer is under way.
+STOPPING = "stopping"
+
 # No inline code or style, nothing from elsewhere, in no frame.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "

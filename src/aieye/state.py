@@ -18,6 +18,8 @@ from aieye.db.types import now
 from aieye.functions.service import Functions
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
+from aieye.ledger.queries.overview import Memory
+from aieye.ledger.tail import Tail
 from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.running import Pipelines
 from aieye.presets.book import PresetBook
@@ -60,6 +62,12 @@ class State:
     # The other workers of this server, where there are several.
     colleagues: Colleagues | None = None
     started_at: datetime = field(default_factory=now)
+    # What periods that are over came to, and the calls that begin and end while somebody watches.
+    periods: Memory = field(default_factory=Memory)
+    tail: Tail = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tail = Tail(self.database)
 
 
 @asynccontextmanager

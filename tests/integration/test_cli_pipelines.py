@@ -3,46 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.live import PASSED_ON, LiveServer, LiveServers
+from tests.commands import aieye
+from tests.live import LiveServer, LiveServers
 
 GOOD = "uppercase(s)\n"
 MISSPELT = "uppercase(\n  s=lenght(x))\n"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def aieye(directory: Path, *arguments: str, **environment: str) -> Ended:
-    """Run a command in a directory, with nothing of the outer environment."""
-    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    ended = subprocess.run(
-        [sys.executable, "-m", "aieye", *arguments],
-        cwd=directory,
-        env={**passed, "HOME": str(directory), "LANG": "C.UTF-8", **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
 # -- texts -------------------------------------------------------------------------------------

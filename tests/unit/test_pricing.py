@@ -23,6 +23,7 @@ from aieye.ledger.pricing import (
     PriceBook,
     PriceOverride,
     Rates,
+    breakdown,
     format_usd,
     parse_usd,
 )
@@ -728,3 +729,23 @@ def test_dollars_are_read_with_rounding_half_up(text: str, nano: int) -> None:
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="dollars"):
         parse_usd(text)
+
+
+def test_the_lines_of_a_bill_add_up_to_the_cost() -> None:
+    price = CompiledPrice(
+        provider="openai", model="m", source="override",
+        rates=Rates(input=1_000_000, cached=500_000, cache_write=1_250_000, input_audio=9_000_000,
+                    output=4_000_000, reasoning=5_000_000),
+        tiers=((1_000, Rates(input=2_000_000, cached=1_000_000, output=8_000_000,
+                             reasoning=8_000_000)),),
+        request=7_000_000, search=10_000_000_000,
+    )  # fmt: skip
+    kept = orjson.loads(orjson.dumps(price.as_json()))
+    for usage in (
+        Usage(input=900, cached=100, input_audio=50, output=80, reasoning=30),
+        Usage(input=5_000, cached=400, output=80, extras=UsageExtras(searches=2)),
+        Usage(),
+    ):
+        lines = breakdown(kept, usage)
+        assert sum(line.cost_nano or 0 for line in lines) == price.cost_nano(usage)
+    assert breakdown(kept, Usage(output=1, output_image=1))[-2].rate_pico is None

@@ -27,7 +27,7 @@ from aieye.api.cache_views import (
     shown_entry,
     shown_explanation,
 )
-from aieye.api.calls import ID_EXAMPLE, owner_of, usd
+from aieye.api.calls import ID_EXAMPLE, owner_of
 from aieye.api.deps import CurrentActor, CurrentAdministrator, CurrentState, Reading
 from aieye.api.paging import CurrentPaging, Paging
 from aieye.api.resources import resource_router
@@ -38,6 +38,7 @@ from aieye.db.tables import CacheEntry, CacheTotals, CallBody, Provider
 from aieye.db.types import now
 from aieye.errors import NotFound
 from aieye.ledger import queries
+from aieye.ledger.call_fields import usd
 from aieye.ledger.rollups import DAY
 from aieye.state import State
 

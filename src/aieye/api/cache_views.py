@@ -9,10 +9,11 @@ from pydantic import BaseModel
 
 from aieye.access.audit import Actor
 from aieye.access.snapshot import DEMO_ID, DEMO_PROVIDER
-from aieye.api.calls import ID_EXAMPLE, usd
+from aieye.api.calls import ID_EXAMPLE
 from aieye.api.paging import Page
 from aieye.api.schemas import View
 from aieye.cache.explain import Difference, Explanation, Nearest
+from aieye.ledger.call_fields import usd
 
 STATS_EXAMPLE = {
     "entries": 310,

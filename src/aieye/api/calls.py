@@ -10,7 +10,6 @@ from fastapi import Path, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
 from aieye.access.audit import Actor
-from aieye.access.snapshot import DEMO_ID, DEMO_PROVIDER
 from aieye.api.deps import CurrentActor, Reading
 from aieye.api.paging import CurrentPaging, Page, Paging
 from aieye.api.resources import resource_router
@@ -18,7 +17,7 @@ from aieye.api.schemas import Label, answers, page_example
 from aieye.db.cursors import BadCursor, encode_cursor
 from aieye.db.rows import LARGEST_ID
 from aieye.ledger import queries
-from aieye.ledger.pricing import format_usd
+from aieye.ledger.call_fields import call_fields
 from aieye.ledger.queries import CallFilters, FoundCall
 
 router = resource_router("calls")
@@ -141,6 +140,9 @@ class CallQuery(BaseModel):
     pipeline: Label | None = None
     run_id: Label | None = None
     tag: Label | None = Field(None, pattern="^[^=]+=", description="A tag as `name=value`.")
+    text: Label | None = Field(
+        None, description="A text in the request, the response or the error, or the call's id."
+    )
     since: AwareDatetime | None = None
     until: AwareDatetime | None = Field(None, description="Calls before this moment.")
     min_latency_ms: float | None = Field(None, ge=0, le=1e9)
@@ -176,7 +178,7 @@ async def list_calls(
     query: Annotated[CallQuery, Query()],
 ) -> CallViews:
     """A page may hold fewer calls than asked for, or none, and still have a `next_cursor`: with
-    filters, a page looks at 50,000 calls at most."""
+    filters, a page looks at 20,000 calls at most, for a text at 10,000."""
     before = _before(page)
     found = await queries.find_calls(
         session, query.filters(), owner_id=owner_of(caller), before=before, limit=page.limit
@@ -223,37 +225,7 @@ def owner_of(caller: Actor) -> int | None:
 
 def shown(found: FoundCall) -> CallView:
     """A call as programs see it."""
-    call = found.call
-    return CallView(
-        **{name: getattr(call, name) for name in _SAME_COLUMNS},
-        request_id=f"req_{call.id}",
-        stream=call.is_stream,
-        cost_usd=usd(call.cost_nano),
-        saved_usd=usd(call.saved_nano),
-        price=found.price,
-        latency_ms=milliseconds(call.latency_us),
-        ttft_ms=milliseconds(call.ttft_us),
-        token_name=found.token_name,
-        user=found.user,
-        provider=DEMO_PROVIDER if call.provider_id == DEMO_ID else found.provider,
-        tags=call.tags or {},
-    )
-
-
-_SAME_COLUMNS = (
-    "id", "created_at", "endpoint", "model", "model_asked", "status", "state", "error", "cache",
-    "tokens_input", "tokens_cached", "tokens_output", "tokens_reasoning", "cost_state", "usage",
-    "token_id", "key_id", "upstream_request_id", "run_id", "pipeline", "step", "attempts",
-)  # fmt: skip
-
-
-def usd(nano: int | None) -> str | None:
-    """Nano-dollars as programs see money: dollars, a decimal text."""
-    return None if nano is None else format_usd(nano)
-
-
-def milliseconds(micros: float | None) -> float | None:
-    return None if micros is None else round(micros / 1000, 3)
+    return CallView(**call_fields(found))
 
 
 def _before(page: Paging) -> str | None:

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from aieye.api.bodies import TIMED_OUT, RequestTimeout
 from aieye.api.rendering import error_body
 from aieye.gateway.wire import header
+from aieye.headers import STOPPING
 
 # From a connection's beginning, or a request's first byte, to the end of its head.
 HEAD_SECONDS = 10.0
@@ -46,6 +47,13 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server stops: an answer without an end of its own is told to end."""
+        cycle = self._unanswered()
+        if cycle is not None:
+            cycle.scope["state"][STOPPING] = True
+        super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self.loop.time()

@@ -11,12 +11,13 @@ from pydantic import AwareDatetime, BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.snapshot import DEMO_ID, DEMO_PROVIDER
-from aieye.api.calls import Number, milliseconds, owner_of, usd
+from aieye.api.calls import Number, owner_of
 from aieye.api.deps import CurrentActor, CurrentState, Reading
 from aieye.api.resources import resource_router
 from aieye.api.schemas import Label, answers
 from aieye.db.types import now
 from aieye.ledger import queries
+from aieye.ledger.call_fields import milliseconds, usd
 from aieye.ledger.queries import Sums, Usage, UsageFilters
 from aieye.ledger.rollups import DAY, HOUR, MINUTE
 

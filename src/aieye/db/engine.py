@@ -29,6 +29,9 @@ POOL_SECONDS = 5.0
 # Pages after which a commit folds the log back into the database: 16 MiB, one pause in thousands
 # of commits instead of one in a few dozen.
 CHECKPOINT_PAGES = 4_096
+# What a session's connection keeps of the database: a month's sums are some megabytes, and read
+# several times for one page. Taken only as far as it is used.
+CACHE_KIB = 16_384
 
 
 class DatabaseUnavailable(Unavailable):
@@ -139,6 +142,9 @@ def prepare_connection(connection: Any, *, readonly: bool = False) -> None:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     prepare_connection(connection)
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA cache_size={-CACHE_KIB}")
+    cursor.close()
 
 
 class _translated:  # noqa: N801 - used as a function: `with _translated():`

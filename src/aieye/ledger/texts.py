@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.db.chunks import within
 from aieye.db.engine import Database
 from aieye.db.tables import CacheEntry, CallBody
-from aieye.ledger.queries.call_rows import id_at
+from aieye.ledger.queries.call_filters import id_at
 from aieye.telemetry.loggers import get_logger
 
 log = get_logger()

@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from aieye.access.snapshot import Grant
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.key import write_json
+from aieye.errors import AieyeError
 from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.relay import Relay
 from aieye.gateway.routing import resolve
 from aieye.gateway.service import Gateway
 from aieye.ledger.book import CallRecord
 from aieye.presets.apply import Prompt
-from aieye.presets.asking import Asking, asking_of
+from aieye.presets.asking import Asking, asking_of, completion
 from aieye.presets.engines import Engines
 from aieye.presets.models import Preset
 from aieye.telemetry.metrics import Metrics
@@ -113,6 +115,8 @@ class Processing:
             )
             for body in asking.bodies
         ]  # fmt: skip
+        if asking.is_through_chat and len(calls) == 1:
+            calls[0].restate = partial(_restate, calls[0].record, asking)
         asker.calls += calls
         if len(calls) == 1:
             return Answered(asking, (await self._infer(calls[0]),), calls[0].record)
@@ -156,6 +160,16 @@ class Processing:
         """Should the process end now, the ledger says of a slow call that it was under way."""
         if record.status is None:
             self._gateway.book.open(record)
+
+
+def _restate(record: CallRecord, asking: Asking, body: bytes | None) -> None:
+    """Book what is answered where the provider's answer cannot be read."""
+    if body is None or (record.status or 0) >= 400:
+        return
+    try:
+        completion(asking, [body])
+    except AieyeError as error:
+        record.status, record.error = error.status, error.code
 
 
 def tags_of(preset: Preset) -> Mapping[str, str]:

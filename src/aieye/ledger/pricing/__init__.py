@@ -8,6 +8,7 @@ never 0: an unknown cost must not look like a free call.
 """
 
 from aieye.ledger.pricing.book import MAX_MODEL_CHARACTERS, SIMULATED_PROVIDERS, PriceBook
+from aieye.ledger.pricing.breakdown import PriceLine, breakdown
 from aieye.ledger.pricing.compiled import CompiledPrice
 from aieye.ledger.pricing.metered import Metered, MeteredExtras
 from aieye.ledger.pricing.money import MAX_NANO, NANO_PER_USD, format_usd, parse_usd
@@ -23,8 +24,10 @@ __all__ = [
     "Metered",
     "MeteredExtras",
     "PriceBook",
+    "PriceLine",
     "PriceOverride",
     "Rates",
+    "breakdown",
     "format_usd",
     "parse_usd",
 ]

@@ -67,7 +67,17 @@ def complete_rates(known: Mapping[str, int]) -> Rates:
 
 
 def pico_of_tokens(usage: Metered, rates: Rates) -> int | None:
-    """Return what the tokens of a call cost, by kind; None when a kind has no rate.
+    """Return what the tokens of a call cost, by kind; None when a kind has no rate."""
+    pico = 0
+    for _, count, rate in priced_kinds(usage, rates):
+        if rate is None:
+            return None
+        pico += count * rate
+    return pico
+
+
+def priced_kinds(usage: Metered, rates: Rates) -> list[tuple[str, int, int | None]]:
+    """Return the kinds of tokens that a call had, with their number and rate.
 
     Providers say how many input tokens were cached, not of which kind: text is taken first, then
     image, then audio.
@@ -80,26 +90,21 @@ def pico_of_tokens(usage: Metered, rates: Rates) -> int | None:
     citation = usage.extras.citation if usage.extras else 0
     rest = max(0, usage.output - usage.output_audio - usage.output_image - citation)
     reasoning = min(usage.reasoning, rest)
-    pico = 0
-    for count, rate in (
-        (text - written - cached, rates.input),
-        (cached, rates.cached),
-        (written, rates.cache_write),
-        (usage.input_image - cached_image, rates.input_image),
-        (cached_image, rates.cached_image),
-        (usage.input_audio - cached_audio, rates.input_audio),
-        (cached_audio, rates.cached_audio),
-        (rest - reasoning, rates.output),
-        (reasoning, rates.reasoning),
-        (usage.output_image, rates.output_image),
-        (usage.output_audio, rates.output_audio),
-        (citation, rates.citation),
-    ):
-        if count:
-            if rate is None:
-                return None
-            pico += count * rate
-    return pico
+    kinds = (
+        ("input", text - written - cached, rates.input),
+        ("cached", cached, rates.cached),
+        ("cache_write", written, rates.cache_write),
+        ("input_image", usage.input_image - cached_image, rates.input_image),
+        ("cached_image", cached_image, rates.cached_image),
+        ("input_audio", usage.input_audio - cached_audio, rates.input_audio),
+        ("cached_audio", cached_audio, rates.cached_audio),
+        ("output", rest - reasoning, rates.output),
+        ("reasoning", reasoning, rates.reasoning),
+        ("output_image", usage.output_image, rates.output_image),
+        ("output_audio", usage.output_audio, rates.output_audio),
+        ("citation", citation, rates.citation),
+    )
+    return [kind for kind in kinds if kind[1]]
 
 
 def rates_as_json(rates: Rates) -> dict[str, int]:

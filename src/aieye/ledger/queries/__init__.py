@@ -3,8 +3,8 @@
 `owner_id` limits everything to one user's calls; None is for administrators and sees all.
 """
 
+from aieye.ledger.queries.call_filters import CallFilters
 from aieye.ledger.queries.call_rows import (
-    CallFilters,
     CallPage,
     FoundBody,
     FoundCall,

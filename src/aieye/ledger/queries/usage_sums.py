@@ -177,7 +177,7 @@ async def usage(
         tuple(cover(start, stop, chosen)),
         chosen,
         tuple(group_by),
-        tuple(_conditions(filters, owner_id)),
+        tuple(conditions_of(filters, owner_id)),
     )
     points = await _grouped(session, question, stop - start)
     groups = _groups(points)
@@ -198,7 +198,7 @@ async def totals(
     """The sums over `since <= time < until` (None: up to now)."""
     start, stop = _window(since, until)
     spans = tuple(cover(start, stop))
-    question = _Question(spans, DAY, (), tuple(_conditions(filters, owner_id)))
+    question = _Question(spans, DAY, (), tuple(conditions_of(filters, owner_id)))
     overall = Sums()
     for point in await _points(session, question):
         overall.add(point.sums)
@@ -266,7 +266,7 @@ def _check(start: int, stop: int, grain: int, group_by: Sequence[str]) -> None:
         )
 
 
-def _conditions(
+def conditions_of(
     filters: UsageFilters | None, owner_id: int | None
 ) -> Iterator[ColumnElement[bool]]:
     if owner_id is not None:

@@ -1,0 +1,1 @@
+"""One saved pipeline, called from every kind of client."""

@@ -1,0 +1,134 @@
+"""The sums of a period are those of its rows, however they are cut, filtered and remembered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from itertools import product
+
+import pytest
+from sqlalchemy import select
+
+from aieye.db.engine import Database
+from aieye.db.tables import Call
+from aieye.db.types import now, to_micros
+from aieye.ledger.periods import before, cut
+from aieye.ledger.queries import UsageFilters
+from aieye.ledger.queries import overview as module
+from aieye.ledger.queries.overview import Amounts, Memory, Overview, overview
+from aieye.ledger.rollups import DAY, HOUR
+from tests.integration.ledger_api import Ledger, call, running_ledger
+from tests.integration.test_queries import some_calls
+
+
+@pytest.fixture
+async def ledger(database_url: str) -> AsyncIterator[Ledger]:
+    database = Database(database_url)
+    async with running_ledger(database) as ledger:
+        yield ledger
+    await database.close()
+
+
+async def seen(
+    ledger: Ledger, seconds: int, *, ago: int = 0, memory: Memory | None = None,
+    stack_by: str = "model", filters: UsageFilters | None = None, owner_id: int | None = None,
+) -> Overview:  # fmt: skip
+    moment = int(time.time())
+    until = moment - ago
+    this = cut(until - seconds, until, now=moment)
+    async with ledger.database.read() as session:
+        return await overview(
+            session, memory or Memory(), this=this, before=before(this, until, now=moment),
+            stack_by=stack_by, measure="requests", filters=filters or UsageFilters(),
+            owner_id=owner_id, now=moment,
+        )  # fmt: skip
+
+
+def seconds_of(row: Call) -> int:
+    return to_micros(row.created_at) // 1_000_000
+
+
+def added(rows: list[Call]) -> Amounts:
+    amounts = Amounts()
+    for row in rows:
+        amounts.calls += 1
+        amounts.errors += (row.status or 0) >= 400 and row.status != 499
+        amounts.hits += row.cache in {"hit", "shared"}
+        amounts.asked += row.cache in {"hit", "shared", "miss"}
+        amounts.unpriced += row.cost_nano is None
+        amounts.cost_nano += row.cost_nano or 0
+        amounts.saved_nano += row.saved_nano or 0
+        amounts.tokens_input += row.tokens_input or 0
+        amounts.tokens_output += row.tokens_output or 0
+    return amounts
+
+
+CASES: list[tuple[UsageFilters, int | None, Callable[[Call], bool]]] = [
+    (UsageFilters(), None, lambda _: True),
+    (
+        UsageFilters(model="a", cache="hit"),
+        None,
+        lambda row: (row.model, row.cache) == ("a", "hit"),
+    ),
+    (UsageFilters(token=1), 2, lambda row: (row.token_id, row.user_id) == (1, 2)),
+]
+
+
+@pytest.mark.parametrize("hours", [1, 5, 30, 7 * 24, 20 * 24])
+async def test_a_period_is_what_adding_up_its_rows_gives(ledger: Ledger, hours: int) -> None:
+    await ledger.settle(*some_calls(400, days=hours // 8 + 1))
+    async with ledger.database.read() as session:
+        rows = list(await session.scalars(select(Call)))
+    memory = Memory()
+    for ago, (filters, owner_id, passes) in product((0, 3 * HOUR + 17, 0), CASES):
+        found = await seen(
+            ledger, hours * HOUR, ago=ago, memory=memory, filters=filters, owner_id=owner_id
+        )
+        this, former = found.cut, found.before
+        mine = [r for r in rows if this.since <= seconds_of(r) < this.until and passes(r)]
+        assert found.whole.amounts == added(mine)
+        length = min(this.until, -(-(int(time.time()) - ago) // 60) * 60) - this.since
+        earlier = [
+            r for r in rows if this.since - length <= seconds_of(r) < this.since and passes(r)
+        ]
+        assert abs(former.amounts.calls - len(earlier)) <= 1
+        assert [bar.amounts for bar in found.bars] == [
+            added([r for r in mine if at <= seconds_of(r) < at + this.step]) for at in this.bars
+        ]
+        assert {layer.value: layer.total for layer in found.layers} == {
+            value: added([r for r in mine if r.model == value]) for value in {r.model for r in mine}
+        }
+        assert dict(found.tops["token"]) == {
+            value: added([r for r in mine if r.token_id == value])
+            for value in {r.token_id for r in mine} - {None}
+        }
+        assert (found.whole.p95_ms is None) == (not mine)
+
+
+async def test_values_beyond_the_largest_are_one_layer(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_LAYERS", 1)
+    await ledger.settle(call(model="a"), call(model="a"), call(model="b"), call(model=None))
+    found = await seen(ledger, HOUR)
+    assert [(layer.value, layer.total.calls) for layer in found.layers] == [("a", 2), (None, 2)]
+
+
+async def test_what_is_long_over_is_read_once_and_what_is_not_each_time(ledger: Ledger) -> None:
+    memory = Memory()
+    await ledger.settle(call(now() - timedelta(days=3)), call())
+    assert (await seen(ledger, 20 * DAY, memory=memory)).whole.amounts.calls == 2
+    # No call comes so late; this one shows that nobody looks.
+    await ledger.settle(call(now() - timedelta(days=3)), call())
+    assert (await seen(ledger, 20 * DAY, memory=memory)).whole.amounts.calls == 3
+    assert (await seen(ledger, 20 * DAY)).whole.amounts.calls == 4
+
+
+async def test_what_is_remembered_is_forgotten_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory()
+    memory.keep("key", "found")
+    assert memory.find("key") == "found"
+    later = time.monotonic() + module.REMEMBERED_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert memory.find("key") is None
