@@ -18,6 +18,7 @@ from aieye.pipeline.executions import Past
 from aieye.pipeline.language.values import Json, NoSuchItem, Unconvertible, convert, select
 from aieye.pipeline.model_calls import CHAT, Inference, ModelCalls
 from aieye.pipeline.model_requests import NoValue, request_of, text_of_answer, value_of_text
+from aieye.pipeline.operands import first_of
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.preset_calls import INPUT, PresetCalls
 from aieye.pipeline.step_runner import StepFailed
@@ -38,7 +39,6 @@ from aieye.pipeline.steps import (
     Select,
     Step,
     Try,
-    first_of,
 )
 from aieye.pipeline.trace import plus
 from aieye.presets.models import Preset
