@@ -27,19 +27,22 @@ from aieye.pipeline.model_calls import Answer, ModelCalls, Prediction
 from aieye.pipeline.preset_calls import PresetCalls
 from aieye.pipeline.running import Pipelines
 from aieye.pipeline.step_runner import StepFailed
+from aieye.presets.book import PresetBook
 from aieye.presets.processing import Processing
 from aieye.settings import load_settings
 from aieye.state import State
 
 RESOURCES = {
-    *("users", "tokens", "providers", "keys", "routes", "prices", "prompts", "pipelines"),
+    *("users", "tokens", "providers", "keys", "routes", "prices", "prompts", "presets"),
+    "pipelines",
     "executions",
 }
 AUTHORED = ("list", "create", "get", "update", "delete", "list_versions", "diff", "roll_back")
 # The operations of prompts and pipelines, which everybody may have.
 AUTHORED_OPERATIONS = {
-    *(f"{kind}_{act}" for kind in ("prompts", "pipelines") for act in AUTHORED),
+    *(f"{kind}_{act}" for kind in ("prompts", "presets", "pipelines") for act in AUTHORED),
     *("prompts_label", "prompts_list_dependants", "pipelines_label", "pipelines_list_dependants"),
+    *("presets_label", "presets_list_dependants"),
     *("pipelines_check", "pipelines_format", "pipelines_call", "pipelines_explain"),
     *("executions_list", "executions_get", "executions_cancel"),
 }
@@ -144,7 +147,9 @@ async def running_admin_api(database_url: str, directory: Path) -> AsyncIterator
         "cipher": cipher,
         "directory": Directory(database, cipher),
         "functions": Functions(database, settings),
+        "presets": PresetBook(),
     }
+    parts["directory"].read_with(parts["presets"].read)
     models = NoModels()
     # No test here asks a model by way of a preset.
     presets = PresetCalls(models, cast(Processing, None))

@@ -70,10 +70,12 @@ async def furnished(database_url: str, tmp_path: Path) -> AsyncIterator[Furnishe
         (key,) = (await root.get("/api/v1/keys")).json()["data"]
         made = {"providers": provider["id"], "keys": key["id"], "users": api.ben.id}
         buddy = {"name": "bens_prompt", "body": "Hey {buddy}", "model": "m"}
+        preset = {"name": "bens_preset", "type": "chat", "config": {"model": "m"}}
         things: tuple[tuple[httpx.AsyncClient, str, dict[str, Any]], ...] = (
             (root, "routes", {"alias": "fast", "targets": [{"model": "m", "provider": "openai"}]}),
             (root, "prices", {"model": "m", "rates": {"input": "1", "output": "2"}}),
             (api.ben.client, "prompts", buddy),
+            (api.ben.client, "presets", preset),
             (api.ben.client, "pipelines", {"name": "bens", "source": "bens_prompt(buddy)"}),
         )
         for client, resource, body in things:

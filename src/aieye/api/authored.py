@@ -113,8 +113,8 @@ def difference_of(base: Version, head: Version) -> Difference:
         head=other_number,
         text=text_difference(text, other_text, f"version {number}", f"version {other_number}"),
         changes=[
-            Change(field=name, base=value, head=other_fields[name])
-            for name, value in fields.items()
-            if value != other_fields[name]
+            Change(field=name, base=fields.get(name), head=other_fields.get(name))
+            for name in {**fields, **other_fields}
+            if fields.get(name) != other_fields.get(name)
         ],
     )

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from aieye.api.openapi_originals import pipeline_paths
+from aieye.api.openapi_saga import saga_paths
 from aieye.gateway import wire
 
 TOKEN = "token"  # noqa: S105 - the name of a security scheme
@@ -141,6 +142,7 @@ def original_paths() -> dict[str, Any]:
             )
         },
         **pipeline_paths([{TOKEN: []}, {"session": []}]),
+        **saga_paths([{TOKEN: []}]),
     }
 
 

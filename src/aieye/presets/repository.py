@@ -13,6 +13,7 @@ from sqlalchemy import delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import authored
+from aieye.db.rows import find_living
 from aieye.db.tables import Preset, PresetDocuments, PresetVersion
 from aieye.errors import NotFound
 
@@ -26,8 +27,10 @@ def new_uid() -> str:
     return secrets.token_urlsafe(15)
 
 
-async def find_row(session: AsyncSession, uid: str) -> Preset | None:
-    """The living preset of that id."""
+async def find_row(session: AsyncSession, uid: str | int) -> Preset | None:
+    """The living preset of that id, or with that number inside."""
+    if isinstance(uid, int):
+        return await find_living(session, Preset, uid)
     if len(uid) != UID_CHARACTERS or not uid.isascii() or not uid.isprintable():
         return None
     return await session.scalar(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, TypeAlias, TypedDict, cast
 
 from sqlalchemy import ColumnElement, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -29,6 +29,8 @@ from aieye.presets.checks import is_storable
 from aieye.presets.models import Preset, PresetType
 
 LONGEST_NAME: Final = 200
+Ref: TypeAlias = str | int
+"""Which preset is meant: its `uid`, or the number of its row."""
 _UID = re.compile(r"[A-Za-z0-9_-]{20}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
 
@@ -70,7 +72,7 @@ async def list_newest(session: AsyncSession, *, actor: Actor) -> Sequence[Preset
 
 
 async def get_preset(
-    session: AsyncSession, uid: str, *, actor: Actor, version: int | None = None
+    session: AsyncSession, uid: Ref, *, actor: Actor, version: int | None = None
 ) -> Preset:
     """The preset with a version (its newest). Raises `NotFound`."""
     row = await _get_visible(session, uid, actor)
@@ -80,7 +82,7 @@ async def get_preset(
 
 async def list_versions(
     session: AsyncSession,
-    uid: str,
+    uid: Ref,
     *,
     actor: Actor,
     after: int | None = None,
@@ -217,7 +219,7 @@ async def replace_documents(
     return Preset.of(row, version)
 
 
-async def roll_back(session: AsyncSession, uid: str, number: int, *, actor: Actor) -> Preset:
+async def roll_back(session: AsyncSession, uid: Ref, number: int, *, actor: Actor) -> Preset:
     """Make a new version that says what version `number` says. Raises `Forbidden`, `NotFound`."""
     await bump_revision(session)
     row = await _get_changeable(session, uid, actor)
@@ -230,7 +232,7 @@ async def roll_back(session: AsyncSession, uid: str, number: int, *, actor: Acto
 
 
 async def label_version(
-    session: AsyncSession, uid: str, label: str, number: int | None, *, actor: Actor
+    session: AsyncSession, uid: Ref, label: str, number: int | None, *, actor: Actor
 ) -> Preset:
     """Let `label` name a version, or none; `production` decides which one runs.
 
@@ -268,14 +270,15 @@ async def delete_preset(
 # -- rows --------------------------------------------------------------------------------------
 
 
-async def _get_visible(session: AsyncSession, uid: str, actor: Actor) -> PresetRow:
+async def _get_visible(session: AsyncSession, uid: Ref, actor: Actor) -> PresetRow:
     row = await repository.find_row(session, uid)
     if row is None or not (row.is_shared or actor.may_see(row.user_id)):
-        raise NotFound(f"There is no preset {uid[:100]!r}.")
+        named = uid if row is None else row.uid
+        raise NotFound(f"There is no preset {str(named)[:100]!r}.")
     return row
 
 
-async def _get_changeable(session: AsyncSession, uid: str, actor: Actor) -> PresetRow:
+async def _get_changeable(session: AsyncSession, uid: Ref, actor: Actor) -> PresetRow:
     row = await _get_visible(session, uid, actor)
     if not actor.may_see(row.user_id):
         raise Forbidden("Only its owner and administrators change a preset.")
