@@ -132,7 +132,7 @@ class Received:
         """The last usage sent, or None."""
         return next(reversed(self.usages), None)
 
-    async def wait_closed(self, timeout: float = 2.0) -> float:
+    async def wait_closed(self, timeout: float = 20.0) -> float:
         """Wait until the client has closed the connection; TimeoutError when it does not."""
         async with asyncio.timeout(timeout):
             await self.closing.wait()
@@ -492,7 +492,7 @@ class FakeUpstream:
             if path in (None, request.path) and key in (None, request.key)
         ]
 
-    async def wait_for(self, count: int, timeout: float = 5.0) -> list[Received]:
+    async def wait_for(self, count: int, timeout: float = 20.0) -> list[Received]:
         """Wait until `count` requests have come, bodies included; raises TimeoutError."""
         async with asyncio.timeout(timeout):
             while sum(request.body_complete for request in self.requests) < count:

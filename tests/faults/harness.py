@@ -49,7 +49,7 @@ DONE_FRAME = chat.DONE
 PROVIDER_KEY = "sk-canary-provider-4f1a9c77d2"
 SECRET_KEY = "0123456789abcdefghijklmnopqrstuvwxyz"
 # How long a test waits for what should be there at once.
-PATIENCE_SECONDS = 3.0
+PATIENCE_SECONDS = 20.0
 
 both_forms = pytest.mark.parametrize("form", ["plain", "streamed"])
 both_databases = pytest.mark.parametrize("database_kind", DATABASE_KINDS, indirect=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.fakes.upstream import (
     held,
     json_answer,
 )
-from tests.faults.harness import Gateway, Json, StartGateway, both_databases, eventually
+from tests.faults.harness import Gateway, Json, StartGateway, both_databases, eventually, question
 from tests.faults.house import House, echo
 
 pytestmark = pytest.mark.live
@@ -34,16 +35,27 @@ pytestmark = pytest.mark.live
 # -- whose a run is ----------------------------------------------------------------------------
 
 
-async def echo_key(request: Received, connection: Connection) -> None:
-    """Answer with the key that was sent and with what the user said."""
-    said = f"{request.key} {chat.last_user_text(request.json)}"
-    await json_answer(200, chat_body(said, usage=chat.usage()))(request, connection)
+class Meeting:
+    """Answers with the key that was sent and what the user said, when so many calls have come."""
+
+    def __init__(self, calls: int) -> None:
+        self._missing = calls
+        self._is_full = asyncio.Event()
+
+    async def __call__(self, request: Received, connection: Connection) -> None:
+        self._missing -= 1
+        if self._missing <= 0:
+            self._is_full.set()
+        await self._is_full.wait()
+        said = f"{request.key} {chat.last_user_text(request.json)}"
+        await json_answer(200, chat_body(said, usage=chat.usage()))(request, connection)
 
 
 async def test_fifty_runs_of_two_users_never_see_each_others_context(
     house: House, upstream: FakeUpstream
 ) -> None:
-    upstream.default = echo_key
+    # Of each run two calls differ, and none is answered before those of all runs are in flight.
+    upstream.default = Meeting(calls=100)
     gateway = house.gateway
     await house.prompt("prompt_buddy", "Hey {buddy}", shared=True)
     source = "[who(), who(), ask(x), hello(x), prompt_buddy(x)]"
@@ -74,12 +86,24 @@ async def test_fifty_runs_of_two_users_never_see_each_others_context(
         whose[run_id] = name
     assert len(whose) == 50
     rows = await gateway.rows(150)
-    assert {row.run_id for row in rows} == set(whose)
+    assert Counter(row.run_id for row in rows) == dict.fromkeys(whose, 3)
+    ids = {name: find_id(gateway, tokens[name]) for name in tokens}
     for row in rows:
         name = whose[str(row.run_id)]
-        assert row.user_id == users[name]
+        assert (row.user_id, row.token_id) == (users[name], ids[name])
+    for run in await executions(gateway):
+        name = whose[run.run_id]
+        assert (run.user_id, run.token_id) == (users[name], ids[name])
+        assert str(run.arguments["x"]).startswith(name)
     sent = {(one.key, chat.last_user_text(one.json).split()[-2]) for one in upstream.requests}
     assert sent == {(keys[name], name) for name in keys}
+
+
+def find_id(gateway: Gateway, token: str) -> int | None:
+    """The id of a token by its secret."""
+    grant = gateway.state.directory.find_grant(token)
+    assert grant is not None
+    return grant.token_id
 
 
 async def test_what_an_async_function_asks_is_booked_on_its_step(house: House) -> None:
@@ -308,6 +332,67 @@ async def test_a_hanging_and_an_exiting_function_leave_the_server_serving(house:
     exiting = await house.call(await house.pipeline("l", "leave_too()"))
     assert [one["code"] for one in exiting.json()["diagnostics"]] == ["E501"]
     assert await house.value("upper(x)", x="a") == "A"
+
+
+async def test_functions_that_block_hold_nobody_else_up(house: House, tmp_path: Path) -> None:
+    file, started = tmp_path / "there", tmp_path / "started"
+    started.mkdir()
+    (house.gateway.settings.funcs_dir / "custom_block.py").write_text(
+        f"""
+import os, time, uuid
+from aieye.functions import function
+
+def block():
+    open(f"{started}/{{uuid.uuid4().hex}}", "w").close()
+    while not os.path.exists("{file}"):
+        time.sleep(0.01)
+    return "seen"
+
+@function(isolate=False)
+def block_thread():
+    return block()
+"""
+    )
+    await house.admin.post("/api/v1/functions/sync")
+    ids = [await house.pipeline(f"p_{one}", f"{one}()") for one in ("block", "block_thread")]
+    blocked = [asyncio.ensure_future(house.call(id_)) for id_ in ids * 2]
+    async with asyncio.timeout(30):
+        while len(list(started.iterdir())) < 4:
+            await asyncio.sleep(0.01)
+    # Were one of them on the loop, nobody would ever make the file that it waits for.
+    assert await house.value("upper(x)", x="a") == "A"
+    assert (await house.gateway.ask(question("And?"))).status_code == 200
+    assert not any(call.done() for call in blocked)
+    file.touch()
+    assert [call.json()["response"] for call in await asyncio.gather(*blocked)] == ["seen"] * 4
+
+
+async def test_a_run_goes_on_with_all_that_it_began_with(
+    house: House, upstream: FakeUpstream
+) -> None:
+    gate = asyncio.Event()
+    upstream.default = held(gate, echo)
+    made = await house.prompt("prompt_buddy", "Hey {buddy}")
+    later = await house.prompt("later", "then {text}")
+    inner = await house.pipeline("inner", "builtin_hi(later(prompt_buddy(x)))")
+    id_ = await house.pipeline("p", "upper(inner(x))")
+    running = asyncio.ensure_future(house.call(id_, {"x": "Ada"}))
+    await upstream.wait_for(1)
+    file = house.gateway.settings.funcs_dir / "custom_house.py"
+    file.write_text(file.read_text().replace("Hi, {buddy}", "Hello, {buddy}"))
+    await house.admin.post("/api/v1/functions/sync")
+    for change in (
+        house.admin.patch(f"/api/v1/prompts/{later['id']}", json={"body": "now {text}"}),
+        house.admin.delete(f"/api/v1/prompts/{made['id']}?force=true"),
+        house.admin.patch(f"/api/v1/pipelines/{inner}", json={"source": "builtin_hi(later(x))"}),
+        house.admin.patch(f"/api/v1/pipelines/{id_}", json={"source": "inner(x)"}),
+    ):
+        assert (await change).status_code == 200
+    gate.set()
+    assert (await running).json()["response"] == "HI, THEN HEY ADA"
+    assert (await house.latest(id_)).pipeline_version == 1
+    assert (await house.call(id_, {"x": "Ada"})).json()["response"] == "Hello, now Ada"
+    assert (await house.latest(id_)).pipeline_version == 2
 
 
 async def test_a_change_of_a_functions_file_reaches_the_next_run(house: House) -> None:

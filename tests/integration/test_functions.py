@@ -339,6 +339,28 @@ async def test_a_file_that_was_edited_while_nothing_ran_is_found_out_about_after
         assert await call(functions, "f") == 2
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+async def test_a_file_that_has_become_bad_holds_no_start_up_and_is_told_about(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aieye.functions.workers.IMPORT_SECONDS", 1.0)
+    names = ("custom_a.py", "custom_b.py", "custom_c.py", "custom_d.py")
+    for name in names:
+        installation.write(name, f"def of_{name[7]}(): return 1\n")
+    async with installation.process() as functions:
+        await functions.sync(COMMAND_LINE)
+    texts = ("import time\ntime.sleep(60)", "import os\nos._exit(1)", "import sys\nsys.exit(2)")
+    for name, text in zip(names, texts, strict=False):
+        installation.write(name, text)
+    async with installation.process() as functions:
+        assert await call(functions, "uppercase", s="abc") == "ABC"
+        assert await call(functions, "of_d") == 1
+        for name, reason in (("of_a", "longer than 1.0 s"), ("of_b", "exit code 1"), ("of_c", "2")):
+            await until(lambda name=name, reason=reason: reason in str(functions.fault(name)))  # type: ignore[misc] # bound at once
+            with pytest.raises(FunctionUnavailable):
+                functions.get(name)
+
+
 # -- running ------------------------------------------------------------------------------------
 
 HERE = """

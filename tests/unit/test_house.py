@@ -271,3 +271,12 @@ def test_the_wheel_holds_the_migrations_and_the_functions(tmp_path: Path) -> Non
     assert expected <= names
     assert {"aieye/py.typed", "aieye/__main__.py"} <= names
     assert not any("__pycache__" in name for name in names)
+
+
+def test_migrations_are_one_line_in_the_order_of_their_numbers() -> None:
+    before = "None"
+    for path in sorted((PROJECT / "migrations" / "versions").glob("*.py")):
+        text = path.read_text()
+        assert f'revision = "{path.name[:4]}"' in text, path.name
+        assert f"down_revision = {before}\n" in text, path.name
+        before = f'"{path.name[:4]}"'

@@ -6,9 +6,11 @@ Functions are files in a directory of the operator's, and no request writes ther
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
+DOCS = Path(__file__).parents[2] / "docs"
 SOURCE = Path(__file__).parents[2] / "src" / "aieye"
 # What turns data into code, or starts a program: nothing here may, whoever asks.
 RUNS_CODE = {"exec", "eval", "compile", "__import__", "system", "popen", "fork", "execv", "spawnv"}
@@ -47,3 +49,20 @@ def test_no_part_of_the_service_makes_code_of_data_or_starts_a_program() -> None
         if lines
     }
     assert kinds == ALLOWED
+
+
+def test_no_operation_writes_functions_and_the_page_for_authors_says_whom_they_trust() -> None:
+    document = json.loads((DOCS / "openapi.json").read_text())
+    found = {
+        f"{method} {path}"
+        for path, methods in document["paths"].items()
+        for method in methods
+        if "functions" in path
+    }
+    assert found == {
+        "get /api/v1/functions",
+        "get /api/v1/functions/{id}",
+        "post /api/v1/functions/sync",
+    }
+    assert "requestBody" not in document["paths"]["/api/v1/functions/sync"]["post"]
+    assert "**Functions are trusted code.**" in (DOCS / "functions.md").read_text()

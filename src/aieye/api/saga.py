@@ -19,6 +19,7 @@ from aieye.api.rendering import note_denial, saga_error
 from aieye.api.saga_callers import MOST_BYTES, Asked, Process, grant_of_request
 from aieye.api.saga_engines import engines
 from aieye.api.saga_models import process_model
+from aieye.api.saga_search import process_search
 from aieye.cache.key import NotJson, read_object
 from aieye.db.types import to_micros
 from aieye.errors import AieyeError, InvalidRequest, NotFound
@@ -37,6 +38,7 @@ PROCESSES: dict[PresetType, Process] = {
     "completion": process_model,
     "chat": process_model,
     "embeddings": process_model,
+    "search": process_search,
 }
 """How presets are processed, by their type."""
 

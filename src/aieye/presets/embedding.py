@@ -64,7 +64,12 @@ class Payer:
     pipeline: str | None = None
     # What it means when the task is cancelled, as the ledger is to say it.
     cancelled_as: tuple[int, str] = LEFT
-    calls: list[CallRecord] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+
+    def left(self) -> None:
+        """Note that the client is gone, which ends what is under way."""
+        for call in self.calls:
+            call.cancelled_as = LEFT
 
     def uncached(self) -> Payer:
         """The same one, for texts whose vectors are kept elsewhere."""
@@ -99,7 +104,7 @@ class Embedding:
             controls=payer.controls, cancelled_as=payer.cancelled_as,
             restate=_marking(record, payer),
         )  # fmt: skip
-        payer.calls.append(record)
+        payer.calls.append(call)
         reply = await self._infer(call)
         if reply.status >= 400:
             raise EmbeddingRefused(_message_of(reply), reply)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import RedirectResponse, StreamingResponse
 
 from aieye.access.sessions import SESSION_COOKIE, find_session
 from aieye.db.cursors import encode_cursor, text_after
@@ -37,7 +37,12 @@ MOST_AT_ONCE = 50
 @router.get("/calls")
 async def show_calls(visitor: RequireUser, cursor: Cursor = None, newer: Cursor = None) -> Response:
     """The list, newest first; `cursor` leads to older calls, `newer` back."""
-    asked = read_filters(visitor.here.as_dict)
+    here = visitor.here
+    if any(not value for _, value in here.params):
+        # A form sends what was left empty as well.
+        empty = {name: None for name, value in here.params if not value}
+        return RedirectResponse(here(**empty, cursor=cursor or None), 303)
+    asked = read_filters(here.as_dict)
     period = visitor.range(RANGE)
     async with visitor.state.database.read() as session:
         found = await find_calls(

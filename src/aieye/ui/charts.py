@@ -70,11 +70,11 @@ def colours_of(names: Sequence[str]) -> dict[str, int]:
 
 
 def nice_top(largest: float) -> float:
-    """The end of an axis from zero that holds `largest`: 1, 2, 2.5, 4, 5 or 8 times a power of ten."""
+    """The end of an axis from zero that holds `largest`: a round number."""
     if largest <= 0 or not math.isfinite(largest):
         return 1.0
     power = 10.0 ** math.floor(math.log10(largest))
-    steps = (1, 2, 2.5, 4, 5, 8, 10)
+    steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
     return next((step * power for step in steps if step * power >= largest * 0.9999), 10 * power)
 
 
@@ -155,8 +155,7 @@ def waterfall(spans: Sequence[Span], *, title: str, total_ms: float | None = Non
     end = total_ms or max((one.start_ms + one.duration_ms for one in spans), default=0) or 1.0
     rows = Markup("").join(_waterfall_row(one, end) for one in spans)
     axis = Markup("").join(
-        Markup("<span>{}</span>").format(show.duration(end * share))
-        for share in (0, 0.25, 0.5, 0.75, 1)
+        Markup("<span>{}</span>").format(show.duration(end * share)) for share in (0, 0.5, 1)
     )
     return Markup(
         '<div class="waterfall" role="table" aria-label="{title}"><div class="waterfall-axis" '

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from aieye.access.owners import has_administrator
+from aieye.ui.onboarding import find_first_steps
 from aieye.ui.overview import page_values
 from aieye.ui.pages import PageRoute, page
 from aieye.ui.session import anyone, find_signed_in, get_state, require_user
@@ -27,7 +28,7 @@ async def show_home(request: Request) -> Response:
     return page(
         request,
         "overview.html",
-        steps=None,
+        steps=await find_first_steps(visitor),
         provider=state.directory.current.default,
         **await page_values(visitor),
     )

@@ -28,6 +28,7 @@ MEASURES: Mapping[str, str] = {"cost": "Spend", "requests": "Requests", "tokens"
 MOST_SHOWN = 5
 _TEXTS = ("model", "pipeline")
 _LONGEST = 200
+_MOST_PARTIAL = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,8 @@ async def _names(
 
 def _cards(found: Overview) -> Mapping[str, Markup]:
     """The line of each card, over the bars of the chart."""
-    bars = found.bars
+    # The first and the last bar show a part of their time: a line would fall there for no reason.
+    bars = found.bars[1:-1] if len(found.bars) > _MOST_PARTIAL else found.bars
     lines: dict[str, list[float]] = {
         "spend": [bar.amounts.cost_nano for bar in bars],
         "saved": [bar.amounts.saved_nano for bar in bars],
@@ -183,7 +185,7 @@ def _tops(found: Overview, asked: Asked, names: _Names, *, is_administrator: boo
         whole = sum(amounts.by(asked.measure) for _, amounts in values)
         shown = values[:MOST_SHOWN]
         called = [names.of(kind, value) for value, _ in shown]
-        colours = charts.colours_of(called)
+        colours = _colours(found, kind, names)
         rows = [
             Row(str(value), name, amounts,
                 amounts.by(asked.measure) / whole if whole else 0.0, colours[name])
@@ -193,19 +195,27 @@ def _tops(found: Overview, asked: Asked, names: _Names, *, is_administrator: boo
     return tops
 
 
+def _colours(found: Overview, kind: str, names: _Names) -> Mapping[str, int]:
+    """Colours by name: the same in the chart and the lists, whatever they are sorted by."""
+    called = {names.of(kind, value) for value, _ in found.tops[kind][:MOST_LAYERS]}
+    return charts.colours_of(sorted(called))
+
+
 def _chart(
     found: Overview, asked: Asked, names: _Names, period: Range, here: Here
 ) -> Mapping[str, Any]:
     """The arguments of `charts.stacked` and `charts.data_table`."""
     this = found.cut
     kind, series = asked.stack_by, []
+    colours = _colours(found, kind, names)
     for layer in found.layers:
         values = [float(amounts.by(asked.measure)) for amounts in layer.amounts]
         if layer.value is None:
             series.append(Series(_left_over(found, kind), values, colour=0))
         else:
             name = names.of(kind, layer.value)
-            series.append(Series(name, values, here(**{kind: str(layer.value)})))
+            link = here(**{kind: str(layer.value)})
+            series.append(Series(name, values, link, colours[name]))
     marks = [datetime.fromtimestamp(at, UTC) for at in this.bars]
     return {
         "buckets": [_bar_name(mark, this, period) for mark in marks],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ from aieye.pipeline.language.values import (
 )
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.step_runner import StepFailed
-from aieye.pipeline.steps import Body
+from aieye.pipeline.steps import Body, CallStep
 from tests.unit.pipeline.runs import Definitions, Steps
 
 PIPELINES = {
@@ -39,38 +39,43 @@ PIPELINES = {
 DEFINITIONS = Definitions(pipelines=PIPELINES)
 
 
+# Calls that are made once each whatever the values are, and what leaves some out or repeats them.
+EAGER = (
+    *("slow({})", "other({})", "model({})", "same({})", "bar({})", "fail({})"),
+    *("first({})", "second({})", "last({})", "both({}, {})", "pick({}, {}).a"),
+    *("[{}, {}]", "{{k: {}}}", "two(x={}, y={})", "upper({})", "length({})"),
+    *("swap({}, {})", "swap({}, {})[0]", "slow({}) @(retries=1)"),
+)
+LAZY = (
+    *("if(positive(length({})), {}, {})", "if({}, {}, {})", "try({}, {})"),
+    *("map(slow, [{}, {}])", "map(first, [{}, {}])", "map(safe, [{}, {}])"),
+    *("reduce(join, [{}, {}], {})", "reduce(swap, [{}, {}], {})", "map(each, {})"),
+    *("safe({})", "each({})", "order({})"),
+    *("safe({}) @(retries=1)", "order({}) @(timeout=100)"),
+)
+
+
 @st.composite
-def expressions(draw: st.DrawFn, names: tuple[str, ...], depth: int = 3) -> str:
+def expressions(
+    draw: st.DrawFn, names: tuple[str, ...], depth: int = 3, forms: Sequence[str] = EAGER + LAZY
+) -> str:
     def inner() -> str:
-        return draw(expressions(names, depth - 1))
+        return draw(expressions(names, depth - 1, forms))
 
     if depth == 0 or draw(st.integers(0, 5)) == 0:
         return draw(st.sampled_from(["1", "'a'", "true", "'-3'", "[1, 2]", "x", *names]))
-    form = draw(
-        st.sampled_from(
-            [
-                *("slow({})", "other({})", "model({})", "same({})", "bar({})", "fail({})"),
-                *("first({})", "second({})", "last({})", "both({}, {})", "pick({}, {}).a"),
-                *("[{}, {}]", "{{k: {}}}", "two(x={}, y={})", "upper({})", "length({})"),
-                *("if(positive(length({})), {}, {})", "if({}, {}, {})", "try({}, {})"),
-                *("map(slow, [{}, {}])", "map(first, [{}, {}])", "map(safe, [{}, {}])"),
-                *("reduce(join, [{}, {}], {})", "reduce(swap, [{}, {}], {})", "map(each, {})"),
-                *("swap({}, {})", "safe({})", "each({})", "order({})", "swap({}, {})[0]"),
-                *("safe({}) @(retries=1)", "order({}) @(timeout=100)", "slow({}) @(retries=1)"),
-            ]
-        )
-    )
+    form = draw(st.sampled_from(forms))
     return form.format(*(inner() for _ in range(form.count("{}"))))
 
 
 @st.composite
-def pipelines(draw: st.DrawFn) -> str:
+def pipelines(draw: st.DrawFn, forms: Sequence[str] = EAGER + LAZY) -> str:
     names: tuple[str, ...] = ()
     lets = ""
     for number in range(draw(st.integers(0, 4))):
-        lets += f"let v{number} = {draw(expressions(names, 2))};"
+        lets += f"let v{number} = {draw(expressions(names, 2, forms))};"
         names = (*names, f"v{number}")
-    return lets + draw(expressions(names))
+    return lets + draw(expressions(names, forms=forms))
 
 
 class _Failed(Exception):
@@ -245,3 +250,18 @@ def test_the_value_is_that_of_a_plain_evaluation(
     assert [found for found, _ in runs] == [expected] * 3
     if expected[0] and "try" not in text and "safe" not in text:
         assert runs[0][1] == runs[1][1] == runs[2][1]
+
+
+@settings(max_examples=150, deadline=None)
+@given(pipelines([form for form in EAGER if "fail" not in form]))
+def test_the_calls_that_are_made_are_those_that_the_plan_counts(text: str) -> None:
+    if not analyse(parse(text), DEFINITIONS.catalogue).is_valid:
+        return
+    plan = DEFINITIONS.plan(text)
+    planned = sorted(step.path for step in plan.steps if isinstance(step, CallStep))
+    try:
+        outcome = asyncio.run(evaluate(plan, {"x": "x", "s": "x"}, Steps(DEFINITIONS)))
+    except RunFailed:
+        return
+    made = sorted(path for step in outcome.trace for path in (step.path, *step.also_at))
+    assert made == planned
