@@ -21,7 +21,7 @@ from aieye.ui.call_choices import find_choices, find_names, named
 from aieye.ui.call_columns import COLUMNS, chosen_columns
 from aieye.ui.call_filters import LABELS, read_filters
 from aieye.ui.lists import Cursor
-from aieye.ui.pages import PageRoute, page
+from aieye.ui.pages import PageRoute, page, part
 from aieye.ui.session import RequireUser, Visitor
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -176,11 +176,10 @@ async def _rows(
 
 
 def _row(visitor: Visitor, call: FoundCall, columns: Sequence[Any]) -> str:
-    answer = page(
-        visitor.request, "calls_rows.html", block="rows", calls=[call], columns=columns,
+    return part(
+        visitor.request, "calls_rows.html", "rows", calls=[call], columns=columns,
         provider_name=provider_name,
     )  # fmt: skip
-    return bytes(answer.body).decode()
 
 
 async def _is_signed_in(request: Request) -> bool:
