@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from aieye.pipeline.evaluation.arguments import bind
 from aieye.pipeline.language.values import Json, NoSuchItem, Unconvertible, convert, select
+from aieye.pipeline.operands import first_of
 from aieye.pipeline.steps import (
     Block,
     Choose,
@@ -20,7 +21,6 @@ from aieye.pipeline.steps import (
     Select,
     Step,
     Try,
-    first_of,
 )
 
 
