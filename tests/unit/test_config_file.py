@@ -73,37 +73,37 @@ def test_a_file_that_is_not_there_is_a_fault_only_where_it_was_named(tmp_path: P
         read_config(settings(tmp_path, config_file=tmp_path), cipher)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (f'{{"gpt3": {{\n  "key": "{KEY}",\n}}}}', "line 3, column 1"),
-        (f'{{"gpt3": {{"key": "{KEY}" "openAIHost": 1}}}}', "line 1, column"),
-        ("", "line 1, column 1"),
-        (b"\xff\xfe", "UTF-8"),
-        ("[" * 100_000, "JSON"),
-        (" " * (2**20 + 1), "larger"),
-        (f'["{KEY}"]', "object"),
-        (f'{{"gpt3": "{KEY}"}}', "gpt3: should be an object"),
-        (section(), "gpt3.key: is required"),
-        (section(key=None), "gpt3.key: is required"),
-        (section(key=[KEY]), "gpt3.key: should be text"),
-        (section(key=""), "gpt3.key"),
-        (section(key=f"{KEY} x"), "gpt3.key"),
-        (section(key=f"{KEY}\n"), "gpt3.key"),
-        (section(key="encrypted:7E7fhr1bFaA1TQlh4ZdB"), "gpt3.key: does not open"),
-        (section(key="encrypted:"), "gpt3.key: does not open"),
-        (section(key=sealed(secret_key=NEWER_KEY)), "gpt3.key: does not open"),
-        (section(key=sealed(place="provider_keys|1|x")), "gpt3.key: does not open"),
-        (section(key=sealed()[:-3] + "AA="), "gpt3.key: does not open"),
-        (section(key=sealed(key="sk with spaces")), "gpt3.key"),
-        (section(key=KEY, openAIHost=f"ftp://{KEY}"), "gpt3.openAIHost"),
-        (section(key=KEY, openAIHost=f"http://user:{KEY}@localhost"), "gpt3.openAIHost"),
-        (section(key=KEY, openAIHost="http://169.254.169.254"), "gpt3.openAIHost"),
-        (section(key=KEY, openAIHost=5), "gpt3.openAIHost: should be text"),
-        (section(key=KEY, openAIAPIVersion=1), "gpt3.openAIAPIVersion: should be text"),
-        (section(key=KEY, openAiHost="https://a.example"), "gpt3.openAiHost: is no field"),
-    ],
-)
+WRONG: list[tuple[str | bytes, str]] = [
+    (f'{{"gpt3": {{\n  "key": "{KEY}",\n}}}}', "line 3, column 1"),
+    (f'{{"gpt3": {{"key": "{KEY}" "openAIHost": 1}}}}', "line 1, column"),
+    ("", "line 1, column 1"),
+    (b"\xff\xfe", "UTF-8"),
+    ("[" * 100_000, "JSON"),
+    (" " * (2**20 + 1), "larger"),
+    (f'["{KEY}"]', "object"),
+    (f'{{"gpt3": "{KEY}"}}', "gpt3: should be an object"),
+    (section(), "gpt3.key: is required"),
+    (section(key=None), "gpt3.key: is required"),
+    (section(key=[KEY]), "gpt3.key: should be text"),
+    (section(key=""), "gpt3.key"),
+    (section(key=f"{KEY} x"), "gpt3.key"),
+    (section(key=f"{KEY}\n"), "gpt3.key"),
+    (section(key="encrypted:7E7fhr1bFaA1TQlh4ZdB"), "gpt3.key: does not open"),
+    (section(key="encrypted:"), "gpt3.key: does not open"),
+    (section(key=sealed(secret_key=NEWER_KEY)), "gpt3.key: does not open"),
+    (section(key=sealed(place="provider_keys|1|x")), "gpt3.key: does not open"),
+    (section(key=sealed()[:-3] + "AA="), "gpt3.key: does not open"),
+    (section(key=sealed(key="sk with spaces")), "gpt3.key"),
+    (section(key=KEY, openAIHost=f"ftp://{KEY}"), "gpt3.openAIHost"),
+    (section(key=KEY, openAIHost=f"http://user:{KEY}@localhost"), "gpt3.openAIHost"),
+    (section(key=KEY, openAIHost="http://169.254.169.254"), "gpt3.openAIHost"),
+    (section(key=KEY, openAIHost=5), "gpt3.openAIHost: should be text"),
+    (section(key=KEY, openAIAPIVersion=1), "gpt3.openAIAPIVersion: should be text"),
+    (section(key=KEY, openAiHost="https://a.example"), "gpt3.openAiHost: is no field"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG, ids=[said for _, said in WRONG])
 def test_what_is_wrong_names_the_variable_and_the_field_and_never_the_value(
     file: Path, text: str | bytes, said: str
 ) -> None:

@@ -97,7 +97,9 @@ def test_every_field_of_every_type_is_here() -> None:
     }
 
 
-@pytest.mark.parametrize(("type_", "name", "value", "said"), CASES)
+@pytest.mark.parametrize(
+    ("type_", "name", "value", "said"), CASES, ids=[f"{type_}-{name}" for type_, name, *_ in CASES]
+)
 def test_a_refusal_names_the_field_and_says_what_is_allowed(
     type_: PresetType, name: str, value: Any, said: str
 ) -> None:
