@@ -30,6 +30,7 @@ from aieye.api.pipeline_models import PipelineModels
 from aieye.api.preset_models import PresetModels
 from aieye.api.rendering import add_error_handlers, is_saga, render_error
 from aieye.api.saga_callers import MOST_BYTES
+from aieye.api.saga_front import ProcessFront
 from aieye.background import Background
 from aieye.cache.service import Cache, CacheLimits
 from aieye.collector import rest_while_starting, watch_what_comes
@@ -119,7 +120,9 @@ class _Service:
         self._openai: OpenAIEndpoint | None = None
         self.fastapi = self._make_fastapi()
         self._rest = ClientAddress(
-            SecurityHeaders(self.fastapi, is_https=settings.base_url.startswith("https://")),
+            SecurityHeaders(
+                ProcessFront(self.fastapi), is_https=settings.base_url.startswith("https://")
+            ),
             TrustedProxies(settings.trusted_proxies),
         )
 
