@@ -16,6 +16,7 @@ from tests.fakes.upstream import (
 )
 from tests.faults.harness import Gateway, Json, text_of
 from tests.faults.house import House
+from tests.faults.library import librarian
 
 pytestmark = pytest.mark.live
 
@@ -198,3 +199,27 @@ async def test_what_a_chat_preset_says_last_comes_as_it_is_said(
         assert answer.status_code == 200, answer.text
         assert "Why so?" in text_of(answer)
     assert upstream.calls()[0].json["stream"] is True
+
+
+async def test_a_search_gives_its_results_and_what_they_took(
+    study: House, upstream: FakeUpstream
+) -> None:
+    upstream.default = librarian
+    documents = ["a shark eats swimmers", "a ship sinks in the ice"]
+    config = {"engine_id": "text-embedding-3-small", "documents": documents}
+    await study.gateway.add_preset("films", "search", config)
+    id_ = await study.pipeline("p", "films(x)[0].text")
+    for rows in (2, 3):
+        answer = await study.call(id_, {"x": "ice"})
+        assert answer.json() == {"success": True, "response": documents[1]}
+        run = await study.latest(id_)
+        (step,) = await study.steps(run)
+        assert (step.kind, step.model) == ("preset", "text-embedding-3-small")
+        found = await study.gateway.rows(rows)
+        assert {row.step for row in found} == {"films"}
+        assert step.tokens_input == sum(
+            row.tokens_input or 0 for row in found if row.run_id == run.run_id
+        )
+    upstream.default = json_answer(400, error_body("No."))
+    failed = await study.call(id_, {"x": "ho"})
+    assert failed.json()["diagnostics"][0]["code"] == "E501"
