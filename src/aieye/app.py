@@ -173,7 +173,7 @@ class _Service:
                 ),
                 state.metrics,
                 PipelineModels(state.pipelines),
-                PresetModels(state.presets, state.processing, state.relay),
+                PresetModels(state.presets, state.processing, state.search, state.relay),
             )  # fmt: skip
             if self._announce is not None:
                 self._announce(first, state.directory.current.default)
@@ -262,12 +262,12 @@ async def running(
         )
         stack.push_async_callback(search.close)
         pipelines = Pipelines(
-            settings, database, directory, functions, models, PresetCalls(models, processing),
-            presence.instance_id,
+            settings, database, directory, functions, models,
+            PresetCalls(models, processing, search), presence.instance_id,
         )  # fmt: skip
         stack.push_async_callback(pipelines.close)
         relay.models.extra.append(PipelineModels(pipelines).list)
-        relay.models.extra.append(PresetModels(presets, processing, relay).list)
+        relay.models.extra.append(PresetModels(presets, processing, search, relay).list)
         state = State(
             settings=settings,
             database=database,
@@ -284,6 +284,7 @@ async def running(
             search=search,
             function_catalogue=pipelines.catalogue,
             metrics=metrics,
+            saga_provider=None if demo else first.saga_provider,
         )
         background = Background()
         state.ready_checks.append(background.find_fault)
