@@ -71,7 +71,7 @@ def colours_of(names: Sequence[str]) -> dict[str, int]:
 
 def nice_top(largest: float) -> float:
     """The end of an axis from zero that holds `largest`: a round number."""
-    if largest <= 0 or not math.isfinite(largest):
+    if largest < 1e-300 or not math.isfinite(largest):
         return 1.0
     power = 10.0 ** math.floor(math.log10(largest))
     steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
