@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -21,9 +21,10 @@ from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.faults import BrokenOff, UpstreamError
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
-from aieye.gateway.wire import INFERENCE
+from aieye.gateway.wire import INFERENCE, header
 from aieye.ledger.book import CallRecord
 from aieye.presets.embedding_requests import batches, request_of
+from aieye.presets.processing import TAG
 from aieye.presets.spaces import Space
 from aieye.telemetry.metrics import Metrics
 
@@ -46,7 +47,10 @@ class EmbeddingRefused(UpstreamError):
     caller something, and `reply` all of it. `at` is the place of the text that it is about."""
 
     def __init__(self, message: str, reply: Reply, at: int | None = None) -> None:
-        super().__init__(message)
+        later = header(reply.headers, b"retry-after")
+        super().__init__(
+            message, headers={"Retry-After": later.decode("latin-1")} if later else None
+        )
         self.reply = reply
         self.at = at
         self.status = reply.status if reply.status < 500 else 502  # type: ignore[misc] # per answer
@@ -102,7 +106,7 @@ class Embedding:
         call = Call(
             EMBEDDINGS, space.grant, write_json(request_of(space, texts)), record,
             controls=payer.controls, cancelled_as=payer.cancelled_as,
-            restate=_marking(record, payer),
+            tags=None if payer.preset is None else {TAG: payer.preset},
         )  # fmt: skip
         payer.calls.append(call)
         reply = await self._infer(call)
@@ -182,16 +186,6 @@ class Embedding:
     def _note_open(self, record: CallRecord) -> None:
         if record.status is None:
             self._gateway.book.open(record)
-
-
-def _marking(record: CallRecord, payer: Payer) -> Callable[[bytes | None], None]:
-    """Marks a row, right before it is booked, with the preset that the call was made for."""
-
-    def mark(_body: bytes | None) -> None:
-        if payer.preset is not None:
-            record.tags = {"preset": payer.preset}
-
-    return mark
 
 
 async def _read(body: bytes, count: int) -> Embedded:
