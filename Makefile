@@ -13,7 +13,7 @@ CLIENTS := $(VENV)-clients
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint up down logs psql backup restore create-admin bench soak assets lock clean
-.PHONY: node-sdk python-clients named-file compose-there
+.PHONY: node-sdk chromium python-clients named-file compose-there
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -25,7 +25,7 @@ install: $(VENV)/.installed ## make .venv with the exact versions of constraints
 run: install ## install, then start on http://127.0.0.1:8000
 	@trap : INT; $(BIN)/aieye serve $(args); code=$$?; [ $$code -eq 130 ] || exit $$code
 
-test: $(VENV)/.installed-test node-sdk python-clients ## run every test, on real servers
+test: $(VENV)/.installed-test node-sdk python-clients chromium ## run every test, on real servers
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(args)
 
 lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
@@ -123,9 +123,9 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.created
 	$(INSTALL) --editable '.[test,dev]'
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
 
-# OpenAI's SDK for Node and a generator of clients in TypeScript, for the tests that need them; and one of
-# clients in Python, in an environment of its own. Where one cannot be had, the tests with it are listed as
-# not run; in CI they must run.
+# OpenAI's SDK for Node, a generator of clients in TypeScript, and axe-core, for the tests that need them;
+# and a generator of clients in Python, in an environment of its own. Where one cannot be had, the tests
+# with it are listed as not run; in CI they must run.
 
 $(NODE_SDK): tests/node/package.json tests/node/package-lock.json
 	npm ci --prefix tests/node --no-audit --no-fund
@@ -138,8 +138,19 @@ $(ASSETS)/node_modules/.package-lock.json: $(ASSETS)/package.json $(ASSETS)/pack
 node-sdk:
 	@if ! { command -v node && command -v npm; } >/dev/null; then reason='node or npm is not installed'; \
 	elif ! $(MAKE) --no-print-directory $(NODE_SDK); then reason='npm could not fetch the SDK'; fi; \
-	if [ -n "$$reason" ]; then echo "NOT RUN: the tests with OpenAI's Node SDK ($$reason)" >&2; \
+	if [ -n "$$reason" ]; then echo "NOT RUN: the tests with OpenAI's Node SDK and axe ($$reason)" >&2; \
 	test -z "$$CI"; fi
+
+# The browser of tests/browser: the system's, installed where that can be done without a question.
+
+chromium:
+	@if [ -n "$$CHROMIUM" ] || command -v chromium || command -v chromium-browser || \
+	command -v google-chrome; then exit 0; fi >/dev/null; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "Installing chromium for the tests of the pages …"; \
+	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
+	--no-install-recommends chromium fonts-dejavu-core; } >/dev/null && exit 0; fi; \
+	echo "NOT RUN: the tests of the pages in a browser (apt-get install chromium)" >&2; test -z "$$CI"
 
 $(CLIENTS)/.installed: tests/clients/requirements.txt | $(VENV)/.created
 	rm -rf $(CLIENTS)

@@ -200,6 +200,56 @@ async def test_branches_and_items_are_counted(house: House) -> None:
     assert (forecast["tokens_input"], forecast["tokens_output"], forecast["times"]) == (11, 7, 3)
 
 
+async def test_identical_calls_are_counted_once_as_they_are_made(
+    house: House, upstream: FakeUpstream
+) -> None:
+    await house.prompt("prompt_buddy", "Hey {buddy}", params={"max_tokens": 10})
+    await house.prompt("two", "{x} or {y}", params={"max_tokens": 10})
+    await house.pipeline("greet", "prompt_buddy(name)")
+    rows: tuple[tuple[str, dict[str, Any], list[tuple[str, int, list[str]]]], ...] = (
+        # (text, arguments, paths with how often and at which other paths, calls that are really made)
+        ("[prompt_buddy(a), prompt_buddy(a)]", {"a": "A"},
+         [("prompt_buddy", 1, ["prompt_buddy#2"])]),
+        ("[prompt_buddy(a), prompt_buddy(b)]", {"a": "A", "b": "A"},
+         [("prompt_buddy", 1, ["prompt_buddy#2"])]),
+        ("[prompt_buddy(a), prompt_buddy(b)]", {"a": "A", "b": "B"},
+         [("prompt_buddy", 1, []), ("prompt_buddy#2", 1, [])]),
+        ("[prompt_buddy(prompt_buddy(a)), prompt_buddy(prompt_buddy(a))]", {"a": "A"},
+         [("prompt_buddy", 1, ["prompt_buddy#3"]), ("prompt_buddy#2", 1, ["prompt_buddy#4"])]),
+        ("[greet(a), prompt_buddy(a), greet(a) @(retries=1)]", {"a": "A"},
+         [("greet/prompt_buddy", 1, ["prompt_buddy", "greet#2/prompt_buddy"])]),
+        ('[prompt_buddy(a), prompt_buddy(a) @(cache="use")]', {"a": "A"},
+         [("prompt_buddy", 1, []), ("prompt_buddy#2", 1, [])]),
+        ("[map(prompt_buddy, xs), map(prompt_buddy, xs)]", {"xs": ["A", "B", "A"]},
+         [("map/prompt_buddy", 2, ["map#2/prompt_buddy"])]),
+        ("map(two, xs, y=prompt_buddy(a))", {"xs": ["A", "B", "A"], "a": "x"},
+         [("prompt_buddy", 1, []), ("map/two", 2, [])]),
+        ("reduce(two, xs, prompt_buddy(a))", {"xs": ["A", "A"], "a": "x"},
+         [("prompt_buddy", 1, []), ("reduce/two", 2, [])]),
+    )  # fmt: skip
+    for number, (source, args, told) in enumerate(rows):
+        known = await explain(house, source=source, args=args)
+        steps = [(step["path"], step["times"], step["also_at"]) for step in known["steps"]]
+        assert steps == told, source
+        await house.pipeline(f"p_{number}", source)
+        run = (await call(house, f"p_{number}", args=args, cache="off")).json()
+        made = [step for step in run["steps"] if step["kind"] == "prompt"]
+        assert len(made) == sum(times for _, times, _ in told), source
+
+
+async def test_what_a_function_may_ask_is_not_known_before_it_has(house: House) -> None:
+    await house.pipeline("p", "[ask(x), upper(x)]")
+    before = await explain(house, name="p", args={"x": "A"})
+    asking, upper = before["steps"]
+    assert (asking["may_call_models"], upper["may_call_models"]) == (True, False)
+    assert (asking["cost_usd"], asking["tokens_input"], upper["cost_usd"]) == (None, None, "0")
+    assert (before["cost_usd"], before["tokens_input"]) == (None, None)
+    await call(house, "p", args={"x": "A"})
+    after = await explain(house, name="p", args={"x": "B"})
+    assert (after["steps"][0]["input_basis"], after["tokens_input"]) == ("history", 11)
+    assert after["cost_usd"] is None
+
+
 async def test_a_text_is_refused_with_all_that_is_wrong(house: House) -> None:
     answer = await house.admin.post(f"{PIPELINES}/explain", json={"source": "uper(x)"})
     assert answer.status_code == 422

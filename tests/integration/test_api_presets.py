@@ -81,7 +81,7 @@ async def test_a_preset_of_each_type_is_kept_as_it_was_given(api: AdminApi) -> N
     }  # fmt: skip
     for type_, config in configs.items():
         given = {"name": f"a_{type_}", "type": type_, "config": config, "shared": True}
-        made = (await api.ada.client.post(PRESETS, json=given)).json()
+        made = await make(api.ada.client, **given)
         assert {key: made[key] for key in given} == given
         assert made["callable"] is True
         assert (made["version"], made["served_version"], made["labels"]) == (1, 1, {})

@@ -21,7 +21,7 @@ NEEDED = {
     *("orjson", "uuid_utils", "httptools", "aiohappyeyeballs"),
 }
 # Of the standard library, and of packages that are needed: what costs a megabyte and is for others.
-FOR_OTHERS = {"urllib.request", "multiprocessing", "unittest", "sqlalchemy.testing"}
+FOR_OTHERS = {"urllib.request", "multiprocessing", "unittest", "sqlalchemy.dialects.postgresql"}
 
 
 def _loaded_by(statement: str) -> set[str]:

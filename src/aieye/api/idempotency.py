@@ -14,10 +14,10 @@ from typing import Any
 
 import orjson
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from aieye.api.body_digest import BodyDigest
 from aieye.db.batches import Target
+from aieye.db.dialects import insert_for
 from aieye.db.engine import Database
 from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import Call as CallRow
@@ -122,7 +122,7 @@ class Idempotency:
         `digest` is None where the body is still to come.
         """
         values = dict(zip(("token_id", "path", "key"), place, strict=True))
-        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        insert = insert_for(is_sqlite=self._database.is_sqlite)
         statement = (
             insert(IdempotentCall)
             .values(**values, body_digest=digest or "", call_id=call_id, created_at=now())

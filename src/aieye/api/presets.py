@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import ConfigDict, Field, field_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,6 +16,7 @@ from aieye.access.audit import Actor
 from aieye.api.authored import CallableName, Force, LabelWrite, VersionNumber
 from aieye.api.deps import Changing, CurrentActor, CurrentState, Reading
 from aieye.api.paging import CurrentPaging, Page
+from aieye.api.resources import resource_router
 from aieye.api.schemas import Id, Label, View, WriteModel, answers, omittable, page_example
 from aieye.api.versions import Versioned, add_version_routes
 from aieye.presets import service as presets
@@ -23,7 +24,7 @@ from aieye.presets.models import Preset, PresetType
 from aieye.presets.repository import get_id
 from aieye.state import State
 
-router = APIRouter(prefix="/presets", tags=["presets"])
+router = resource_router("presets")
 
 EXAMPLE: Final = {
     "id": "LSFAz3YBJerddQVL4fIL",

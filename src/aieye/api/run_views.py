@@ -7,7 +7,8 @@ from typing import Any
 
 from aieye.api.original_views import usd
 from aieye.api.schemas import View
-from aieye.pipeline.explaining import Explanation, StepForecast
+from aieye.pipeline.explaining import Explanation
+from aieye.pipeline.forecasting import StepForecast
 from aieye.pipeline.run_record import Finished
 from aieye.pipeline.steps import Plan
 from aieye.pipeline.trace import StepTrace
@@ -62,6 +63,8 @@ EXPLAINED: dict[str, Any] = {
             "cost_usd": "0.00015525",
             "saved_usd": "0",
             "error": "the model is not known",
+            "also_at": ["prompt_buddy#2"],
+            "may_call_models": False,
         }
     ],
     "tokens_input": 11,
@@ -118,7 +121,8 @@ class ForecastView(View):
 
     `input_basis` and `output_basis` say where the tokens are from: `cache` (the stored answer),
     `request`, `history` (the newest runs) or `cap` (the most that the prompt allows). A call that is
-    not `certain` stands in a branch that may not be taken.
+    not `certain` stands in a branch that may not be taken. Identical calls are made once: `also_at` are
+    the paths of the others. A function that `may_call_models` does so at a cost that nobody knows yet.
     """
 
     path: str
@@ -135,6 +139,8 @@ class ForecastView(View):
     cost_usd: str | None
     saved_usd: str | None
     error: str | None
+    also_at: list[str]
+    may_call_models: bool
 
 
 class ExplainedView(View):
@@ -222,4 +228,6 @@ def _forecast(step: StepForecast) -> ForecastView:
         cost_usd=usd(step.cost_nano),
         saved_usd=usd(step.saved_nano),
         error=step.error,
+        also_at=list(step.also_at),
+        may_call_models=step.may_call_models,
     )

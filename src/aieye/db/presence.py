@@ -11,9 +11,9 @@ from hashlib import blake2b
 from typing import Any
 
 from sqlalchemy import select, text, true
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from aieye.db.dialects import insert_for
 from aieye.db.engine import Database
 from aieye.db.tables import Instance
 from aieye.db.types import now
@@ -40,7 +40,7 @@ class Presence:
         await self._hold_lock()
         moment = now()
         values = {"id": self.instance_id, "started_at": self._started_at, "seen_at": moment}
-        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        insert = insert_for(is_sqlite=self._database.is_sqlite)
         statement = insert(Instance).values(values)
         async with self._database.write() as session:
             await session.execute(

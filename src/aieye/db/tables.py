@@ -3,6 +3,9 @@
 What people make is never removed while the ledger speaks of it: `deleted_at` hides a row and keeps
 its name for the calls that were booked on it. `revision` grows with every change that a running
 process must learn of (see `aieye.access.directory`).
+
+The condition of an index is said for SQLite alone: the migrations have both, and to name an option of
+PostgreSQL here would load its dialect into every process.
 """
 
 from __future__ import annotations
@@ -42,14 +45,8 @@ class Base(DeclarativeBase):
 
 def _living(column: str, table: str) -> Index:
     """Unique among the rows that are not deleted."""
-    condition = text("deleted_at IS NULL")
-    return Index(
-        f"uq_{table}_{column}_living",
-        column,
-        unique=True,
-        sqlite_where=condition,
-        postgresql_where=condition,
-    )
+    name = f"uq_{table}_{column}_living"
+    return Index(name, column, unique=True, sqlite_where=text("deleted_at IS NULL"))
 
 
 class Stamped:
@@ -452,13 +449,11 @@ class Execution(Base):
             "ix_executions_running",
             "instance_id",
             sqlite_where=text("status = 'running'"),
-            postgresql_where=text("status = 'running'"),
         ),
         Index(
             "ix_executions_texts",
             "started_at",
             sqlite_where=text("has_texts = 1"),
-            postgresql_where=text("has_texts"),
         ),
     )
 
@@ -531,13 +526,11 @@ class CacheEntry(Base):
             "ix_cache_entries_expires_at",
             "expires_at",
             sqlite_where=text("expires_at IS NOT NULL"),
-            postgresql_where=text("expires_at IS NOT NULL"),
         ),
         Index(
             "ix_cache_entries_body_id",
             "body_id",
             sqlite_where=text("body_id IS NOT NULL"),
-            postgresql_where=text("body_id IS NOT NULL"),
         ),
     )
 
@@ -585,7 +578,6 @@ class Call(Base):
             "ix_calls_open",
             "instance_id",
             sqlite_where=text("state = 'open'"),
-            postgresql_where=text("state = 'open'"),
         ),
     )
 

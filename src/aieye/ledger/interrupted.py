@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Table, delete, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from aieye.db.dialects import insert_for
 from aieye.db.engine import Database
 from aieye.db.presence import Presence
 from aieye.db.tables import Call, Execution, Instance
@@ -118,7 +118,7 @@ async def _write(
 ) -> None:
     """Insert rows; where one is there already, its columns `adds` grow and nothing else changes."""
     is_sqlite = session.get_bind().dialect.name == "sqlite"
-    insert = sqlite.insert if is_sqlite else postgresql.insert
+    insert = insert_for(is_sqlite=is_sqlite)
     for start in range(0, len(rows), _MOST_ROWS):
         statement = insert(table).values(rows[start : start + _MOST_ROWS])
         if adds:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import TypeAlias
 
 import orjson
 
 from aieye.pipeline.language.values import Json
+
+Sized: TypeAlias = tuple[Json, int]
+"""A value and how many bytes it counts as."""
 
 SCALAR_BYTES = 8
 """What a number, `true`, `false` or `null` counts as: near enough, and not worth writing one."""

@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Final, TypeAlias, TypeVar
 
 from sqlalchemy import ColumnElement, and_, delete, func, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 
+from aieye.db.dialects import insert_for
 from aieye.db.engine import Database
 from aieye.db.tables import DocumentVector, PresetDocuments
 from aieye.db.types import now
@@ -63,7 +63,7 @@ class Vectors:
 
     async def store(self, space: SpaceKey, rows: Sequence[tuple[bytes, bytes]]) -> None:
         """Keep vectors by their documents' digests; they take the place of those that were there."""
-        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        insert = insert_for(is_sqlite=self._database.is_sqlite)
         provider_id, model = space
         for some in _chunks(rows):
             # In one order everywhere, since two processes may store the same ones.

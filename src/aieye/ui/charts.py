@@ -140,8 +140,7 @@ def waterfall(spans: Sequence[Span], *, title: str, total_ms: float | None = Non
     end = total_ms or max((one.start_ms + one.duration_ms for one in spans), default=0) or 1.0
     rows = Markup("").join(_waterfall_row(one, end) for one in spans)
     axis = Markup("").join(
-        Markup("<span>{}</span>").format(show.duration(end * share))
-        for share in (0, 0.25, 0.5, 0.75, 1)
+        Markup("<span>{}</span>").format(show.duration(end * share)) for share in (0, 0.5, 1)
     )
     return Markup(
         '<div class="waterfall" role="table" aria-label="{title}"><div class="waterfall-axis" '

@@ -5,16 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from asyncio import TimerHandle, get_running_loop
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from aieye.pipeline.evaluation.frames import FAILED, Flow, Frame
 from aieye.pipeline.failures import Failure
 from aieye.pipeline.language.values import Json
+from aieye.pipeline.sizes import Sized
 from aieye.pipeline.steps import Apply, Place, Scope
 from aieye.pipeline.trace import Status, StepTrace
-
-Sized: TypeAlias = tuple[Json, int]
-"""A value and how many bytes it counts as."""
 
 EMPTY_BYTES: Final = 2
 """What a list without items counts as."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aieye.pipeline.evaluation.applications import Sized
 from aieye.pipeline.failures import Failure
 from aieye.pipeline.language.catalogue import Parameter
 from aieye.pipeline.language.values import Json, Unconvertible, convert
 from aieye.pipeline.limits import MAX_VALUE_BYTES
-from aieye.pipeline.sizes import Unmeasurable, size_of
+from aieye.pipeline.sizes import Sized, Unmeasurable, size_of
 from aieye.pipeline.steps import Plan
 
 

@@ -3,67 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import Task, TimerHandle
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
 
 from aieye.pipeline.evaluation.clock import Clock
 from aieye.pipeline.evaluation.frames import RUNNING, Flow, Frame
+from aieye.pipeline.evaluation.operations import Key, Operation, key_of
 from aieye.pipeline.failures import Failure
 from aieye.pipeline.language.values import Json
 from aieye.pipeline.limits import MAX_RUN_BYTES, MAX_VALUE_BYTES
 from aieye.pipeline.options import RunOptions
-from aieye.pipeline.sizes import Unmeasurable, canonical, size_of
+from aieye.pipeline.sizes import Unmeasurable, size_of
 from aieye.pipeline.step_runner import Attempt, StepFailed, StepResult, StepRunner
-from aieye.pipeline.steps import CallOptions, CallStep, Place
+from aieye.pipeline.steps import CallStep, Place
 from aieye.pipeline.trace import Status, StepTrace
-
-_Key: TypeAlias = tuple[str, str, int | str | None, CallOptions, bytes]
-
-
-class Operation:
-    """One call with its attempts. `cells` are the steps that wait for it.
-
-    At its end it has a `failure`, or a `value` and `size`.
-    """
-
-    __slots__ = (
-        *("arguments", "calls", "cells", "failure", "is_ended", "is_late", "items", "key"),
-        *("size", "step", "task", "timer", "trace", "value"),
-    )
-
-    def __init__(
-        self,
-        calls: Calls,
-        step: CallStep,
-        arguments: Mapping[str, Json],
-        trace: StepTrace,
-        cell: tuple[Frame, int],
-        key: _Key | None,
-    ) -> None:
-        self.calls = calls
-        self.step = step
-        self.arguments = arguments
-        self.trace = trace
-        self.cells = [cell]
-        self.items = cell[0].items
-        self.key = key
-        self.task: Task[StepResult] | None = None
-        self.timer: TimerHandle | None = None
-        self.is_late = False
-        self.is_ended = False
-        self.value: Json = None
-        self.size = 0
-        self.failure: Failure | None = None
-
-    def leave(self, frame: Frame, index: int) -> None:
-        """A step needs it no longer; when none does it is broken off."""
-        if self.is_ended:
-            return
-        self.cells.remove((frame, index))
-        if not self.cells:
-            self.calls.abandon(self)
 
 
 class Calls:
@@ -89,7 +42,7 @@ class Calls:
         self._clock = clock
         self._wake = wake
         self._loop = asyncio.get_running_loop()
-        self._memo: dict[_Key, Operation] = {}
+        self._memo: dict[Key, Operation] = {}
         self._arrived: deque[Operation] = deque()
         self._queue: deque[Operation] = deque()
         self._in_flight: set[Operation] = set()
@@ -101,7 +54,7 @@ class Calls:
         callee = step.callee
         key = None
         if callee.is_memoised:
-            key = self._key(step, arguments)
+            key = key_of(step, arguments)
             if key is not None and (known := self._memo.get(key)) is not None:
                 known.trace.also_at.append(frame.prefix + step.path)
                 self._join(known, frame, index)
@@ -116,7 +69,7 @@ class Calls:
             *(step.place, arguments, self._clock.now()),
         )
         self.trace.append(trace)
-        operation = Operation(self, step, arguments, trace, (frame, index), key)
+        operation = Operation(self.abandon, step, arguments, trace, (frame, index), key)
         if key is not None:
             self._memo[key] = operation
         if callee.is_inline:
@@ -296,17 +249,7 @@ class Calls:
         self._end(operation, None)
 
     def _fail(self, operation: Operation, failed: StepFailed) -> None:
-        step, trace = operation.step, operation.trace
-        verb = " failed:" if failed.code == "E501" else ":"
-        message = f"'{step.name}'{verb} {failed.reason}"
-        if operation.items:
-            message += f" (item {', '.join(map(str, operation.items))})"
-        if trace.attempts > 1:
-            message += f" (after {trace.attempts} attempts)"
-        failure = Failure(
-            *(failed.code, message, step.place, trace.path, failed.hint, failed, failed.ends_run)
-        )
-        self._end(operation, failure)
+        self._end(operation, operation.failure_of(failed))
 
     def _end(self, operation: Operation, failure: Failure | None) -> None:
         """A call has its value or has failed: so have all steps that wait for it."""
@@ -336,18 +279,8 @@ class Calls:
         if self._options.on_step is not None:
             self._options.on_step(trace)
 
-    # --- Identical calls
-
-    def _key(self, step: CallStep, arguments: Mapping[str, Json]) -> _Key | None:
-        """What identical calls have in common; None if the arguments cannot be written."""
-        definition = step.callee.definition
-        try:
-            written = canonical(arguments)
-        except Unmeasurable:
-            return None
-        return definition.kind, definition.name, definition.id, step.options, written
-
     def _join(self, known: Operation, frame: Frame, index: int) -> None:
+        """Wait for an identical call, or have what it has."""
         if known.is_ended:
             self._settle(known, frame, index)
             return

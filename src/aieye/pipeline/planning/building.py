@@ -11,6 +11,7 @@ from aieye.pipeline.language.errors import InvalidPipeline
 from aieye.pipeline.language.nodes import Access, Call, Expr, Name
 from aieye.pipeline.language.values import Json
 from aieye.pipeline.limits import MAX_OPERANDS, MAX_STEPS
+from aieye.pipeline.operands import first_of, operands_of
 from aieye.pipeline.planning.reach import finals_of
 from aieye.pipeline.sizes import size_of
 from aieye.pipeline.steps import (
@@ -24,8 +25,6 @@ from aieye.pipeline.steps import (
     Plan,
     Scope,
     Step,
-    first_of,
-    operands_of,
 )
 
 Resolve: TypeAlias = Callable[[Definition], "Callee | Body | None"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aieye.pipeline.language.nodes import Access, Call, Expr, Keyword, List, Map, Name, Pipeline
-from aieye.pipeline.steps import Block, CallStep, Choose, Step, first_of
+from aieye.pipeline.operands import first_of
+from aieye.pipeline.steps import Block, CallStep, Choose, Step
 
 
 def used_lets(pipeline: Pipeline) -> set[str]:

@@ -1,0 +1,219 @@
+"""The frame of all pages in a browser: signing in, theme, keys, drawer, dialog, forms, phone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.rig import EMAIL, PASSWORD, Visits
+
+
+def test_somebody_signs_in_goes_where_they_wanted_to_and_signs_out(visits: Visits) -> None:
+    page = visits(None)
+    page.goto("/account")
+    expect(page).to_have_url(re.compile(r"/login\?next=%2Faccount$"))
+    visits.check_accessible(page)
+    page.get_by_label("E-mail").fill(EMAIL)
+    page.get_by_label("Password").fill("not my password")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("wrong")
+    expect(page.get_by_label("E-mail")).to_have_value(EMAIL)
+    expect(page.get_by_label("Password")).to_be_focused()
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/account$"))
+    page.locator(".bar-user > summary").click()
+    page.get_by_role("button", name="Sign out", exact=True).first.click()
+    expect(page).to_have_url(re.compile(r"/login$"))
+    page.goto("/account")
+    expect(page).to_have_url(re.compile(r"/login"))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("rows", [0, 8, 60])
+def test_the_components_keep_nobody_out(visits: Visits, rows: int, theme: str) -> None:
+    page = visits(theme="dark" if theme == "dark" else "light")
+    page.goto(f"/components?rows={rows}")
+    visits.check_accessible(page)
+    for details in page.locator("details:not(.menu)").all():
+        details.evaluate("one => one.open = true")
+    visits.check_accessible(page)
+
+
+def test_a_theme_is_kept_and_no_page_flashes_in_another(visits: Visits) -> None:
+    page = visits(theme="light")
+    page.goto("/")
+    page.locator(".bar-user > summary").click()
+    page.get_by_role("button", name="Dark").click()
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    # What the server sends has the theme in it: there is nothing to correct after the first paint.
+    assert 'data-theme="dark"' in page.request.get("/").text()
+    page.reload()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+    page.locator(".bar-user > summary").click()
+    page.get_by_role("button", name="System").click()
+    page.reload()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+
+
+def test_a_row_opens_in_the_drawer_by_key_and_gives_the_focus_back(visits: Visits) -> None:
+    page = visits()
+    page.goto("/components?rows=8")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    drawer = page.locator("#drawer")
+    expect(drawer.get_by_role("heading", level=2)).to_contain_text("req_0001")
+    expect(page).to_have_url(re.compile("/components/sample/req_0001"))
+    visits.check_accessible(page)
+    page.keyboard.press("j")
+    expect(drawer.get_by_role("heading", level=2)).to_contain_text("req_0002")
+    page.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+    expect(page).to_have_url(re.compile(r"/components\?rows=8$"))
+    expect(page.locator("[data-row-link]").nth(2)).to_be_focused()
+    # The drawer's address is a page of its own.
+    page.goto("/components/sample/req_7")
+    expect(page.locator("main")).to_contain_text("req_7")
+    visits.check_accessible(page)
+
+
+def test_going_back_from_a_drawer_shows_the_list_again(visits: Visits) -> None:
+    page = visits()
+    page.goto("/components?rows=8")
+    page.locator("[data-row-link]").first.click()
+    expect(page.locator("#drawer")).to_be_visible()
+    page.go_back()
+    expect(page).to_have_url(re.compile(r"/components\?rows=8$"))
+    expect(page.locator("#drawer")).to_be_hidden()
+    expect(page.locator("[data-row-link]")).to_have_count(8)
+
+
+def test_more_rows_come_in_the_place_of_the_link(visits: Visits) -> None:
+    page = visits()
+    page.goto("/components?rows=8")
+    page.get_by_role("link", name="Load more").click()
+    expect(page.locator("[data-row-link]")).to_have_count(16)
+    expect(page).to_have_url(re.compile(r"rows=8$"))
+
+
+def test_a_dialog_asks_for_the_word_before_it_acts(visits: Visits) -> None:
+    page = visits()
+    page.goto("/components")
+    page.get_by_role("link", name="Delete sample").click()
+    dialog = page.locator("#dialog")
+    act = dialog.get_by_role("button", name="Delete sample")
+    expect(act).to_be_disabled()
+    visits.check_accessible(page)
+    dialog.get_by_label("Type sample").fill("sample")
+    act.click()
+    expect(page.locator(".toast")).to_contain_text("Nothing was deleted")
+    expect(page).to_have_url(re.compile("/components$"))
+
+
+def test_a_form_that_is_wrong_comes_back_as_it_was_with_the_error_at_its_field(
+    visits: Visits,
+) -> None:
+    page = visits()
+    page.goto("/components")
+    page.get_by_label("Text").fill("kept {text}")
+    page.get_by_role("button", name="Create sample").click()
+    expect(page.locator("#name-error")).to_contain_text("Give it a name")
+    expect(page.get_by_label("Text")).to_have_value("kept {text}")
+    expect(page.get_by_label("Name")).to_have_attribute("aria-invalid", "true")
+    # It was swapped in, the page around it stayed.
+    expect(page).to_have_url(re.compile("/components$"))
+    page.get_by_label("Name").fill("<b>bold</b>")
+    page.get_by_role("button", name="Create sample").click()
+    expect(page.locator(".toast")).to_contain_text("<b>bold</b>")
+
+
+def test_copying_says_that_it_did(visits: Visits) -> None:
+    page = visits()
+    page.goto("/components")
+    page.locator(".secret [data-copy]").click()
+    expect(page.locator(".toast")).to_have_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()").startswith("aie_proxy_")
+
+
+def test_the_pointer_reads_a_moment_of_a_chart(visits: Visits) -> None:
+    page = visits()
+    page.goto("/components")
+    page.locator(".chart-plot").hover()
+    tip = page.locator(".chart-tip")
+    expect(tip).to_contain_text("gpt-4o-mini")
+    expect(tip).to_contain_text("Total")
+    page.mouse.move(2, 2)
+    expect(tip).to_be_hidden()
+
+
+def test_on_a_phone_the_rail_is_a_sheet_and_the_drawer_a_page(visits: Visits) -> None:
+    page = visits(width=390)
+    page.goto("/components")
+    expect(page.locator("#rail")).not_to_be_in_viewport()
+    page.get_by_role("link", name="Open the menu").click()
+    expect(page.get_by_role("link", name="Overview", exact=True)).to_be_in_viewport()
+    visits.check_accessible(page)
+    page.keyboard.press("Escape")
+    expect(page.locator("#rail")).not_to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator("[data-row-link]").first.click()
+    expect(page.locator("main .drawer-body")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_keys_are_listed_and_the_rail_stays_narrow(visits: Visits) -> None:
+    page = visits()
+    page.goto("/")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    visits.check_accessible(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Narrow").click()
+    page.reload()
+    assert page.locator("#rail").bounding_box()["width"] < 80  # type: ignore[index] # it is there
+    visits.check_accessible(page)
+
+
+def test_reading_and_forms_work_without_scripts(visits: Visits) -> None:
+    page = visits(scripts=False)
+    page.goto("/components?rows=8")
+    expect(page.locator(".js-only").first).to_be_hidden()
+    page.get_by_role("link", name="Load more").click()
+    expect(page.locator("[data-row-link]")).to_have_count(8)
+    page.get_by_role("button", name="Create sample").click()
+    expect(page.locator("#name-error")).to_contain_text("Give it a name")
+    page.get_by_label("Name").fill("sample")
+    page.get_by_role("button", name="Create sample").click()
+    expect(page.locator(".toast")).to_contain_text("Nothing was stored")
+    page.get_by_role("link", name="Delete sample").click()
+    page.get_by_label("Type sample").fill("something else")
+    page.get_by_role("button", name="Delete sample").click()
+    expect(page.get_by_role("alert")).to_contain_text("as it stands above")
+    page.locator(".bar-user > summary").click()
+    page.get_by_role("button", name="Dark").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_times_are_those_of_the_browser_and_name_their_zone(visits: Visits) -> None:
+    page = visits()
+    page.goto("/components")
+    page.reload()
+    assert "CET" in _title(page) or "CEST" in _title(page)
+    page.locator("[data-range] > summary").click()
+    page.get_by_role("link", name="Times in UTC").click()
+    expect(page.locator(".range-zone")).to_have_text("UTC")
+
+
+def test_what_is_no_page_says_so_in_the_frame(visits: Visits) -> None:
+    page = visits()
+    page.goto("/no-such-page")
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is nothing here")
+    expect(page.locator("#rail")).to_be_visible()
+    visits.check_accessible(page)
+
+
+def _title(page: Page) -> str:
+    return page.locator("main time").first.get_attribute("title") or ""
