@@ -125,6 +125,7 @@ async def test_while_documents_are_indexed_a_search_is_told_how_far_that_is(
     assert error_code(waiting) == "not_indexed"
     assert "of 300 documents are indexed" in waiting.json()["error"]["message"]
     assert waiting.headers["retry-after"]
+    monkeypatch.undo()
     gate.set()
     assert (await indexed(admin, uid))["state"] == "indexed"
     assert (await admin.post(f"{PRESETS}/{uid}/search", json={"text": "many"})).status_code == 200

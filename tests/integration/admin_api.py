@@ -42,7 +42,8 @@ AUTHORED = ("list", "create", "get", "update", "delete", "list_versions", "diff"
 AUTHORED_OPERATIONS = {
     *(f"{kind}_{act}" for kind in ("prompts", "presets", "pipelines") for act in AUTHORED),
     *("prompts_label", "prompts_list_dependants", "pipelines_label", "pipelines_list_dependants"),
-    *("presets_label", "presets_list_dependants"),
+    *("presets_label", "presets_list_dependants", "presets_get_documents", "presets_get_index"),
+    *("presets_replace_documents", "presets_search"),
     *("pipelines_check", "pipelines_format", "pipelines_call", "pipelines_explain"),
     *("executions_list", "executions_get", "executions_cancel"),
 }

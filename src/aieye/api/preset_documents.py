@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,6 +21,7 @@ from aieye.api.authored import VersionNumber
 from aieye.api.bodies import ClientGone, check_head
 from aieye.api.deps import CurrentActor, CurrentState, Reading
 from aieye.api.presets import PathUid
+from aieye.api.resources import resource_router
 from aieye.api.runners import grant_of_caller
 from aieye.api.schemas import View, WriteModel, answers, error_answers
 from aieye.api.searches import search
@@ -34,7 +35,7 @@ from aieye.presets.models import Preset
 from aieye.presets.search import Progress
 from aieye.state import State, change
 
-router = APIRouter(prefix="/presets", tags=["presets"])
+router = resource_router("presets")
 
 JSON_LINES: Final = "application/x-ndjson"
 # What is read and packed at once, beside the event loop.

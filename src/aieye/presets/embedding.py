@@ -6,10 +6,10 @@ Numpy is loaded with the first call, beside the event loop.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
@@ -40,6 +40,8 @@ PARALLEL: Final = 4
 _TOO_MUCH: Final = frozenset({400, 413, 422})
 # Answers of up to this many bytes are read where they are: a thread would take longer.
 _READ_AT_ONCE: Final = 64 * 1024
+
+_loaded: dict[str, ModuleType] = {}
 
 
 class EmbeddingRefused(UpstreamError):
@@ -204,7 +206,10 @@ async def _read(body: bytes, count: int) -> Embedded:
 async def load_numpy(module: str) -> Any:
     """A module of presets that needs numpy, which most servers never do and which takes a while."""
     name = f"aieye.presets.{module}"
-    return sys.modules.get(name) or await asyncio.to_thread(import_module, name)
+    if name not in _loaded:
+        # Not asked of `sys.modules`, which has modules that are only half there.
+        _loaded[name] = await asyncio.to_thread(import_module, name)
+    return _loaded[name]
 
 
 def _message_of(reply: Reply) -> str:
