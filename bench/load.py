@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.machine import LOAD_CORE, find_tool
-from bench.messages import PATH, SAME, Template
+from bench.messages import SAME, Template
 from bench.processes import NotMeasured
 
 # Numbers set aside for one run of wrk, so that no two runs send the same body.
@@ -90,7 +90,7 @@ def request_head(template: Template, token: str, prefix: str = "") -> bytes:
     return (
         b"POST %b HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %b\r\n"
         b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-        % (f"{prefix}{PATH}".encode(), token.encode(), template.size)
+        % (f"{prefix}{template.path}".encode(), token.encode(), template.size)
     )
 
 

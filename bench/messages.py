@@ -8,6 +8,10 @@ from typing import Any
 
 MODEL = "gpt-4o-mini"
 PATH = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
+PROCESS = "/_saga/gpt3/process"
+# A model that completes texts.
+COMPLETES = "gpt-3.5-turbo-instruct"
 REQUEST_BYTES = 2_048
 # What a client that does not ask for usage receives of a stream: 99 chunks and `[DONE]`.
 EVENTS = 100
@@ -31,12 +35,23 @@ _USAGE = {
 }
 
 
+_COMPLETION: dict[str, Any] = {
+    "max_tokens": 256,
+    "temperature": 0.7,
+    "top_p": 1,
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A body with a gap for a number of fixed width, so that all bodies have one length."""
+    """A body with a gap for a number of fixed width, so that all bodies have one length; and where
+    it is sent."""
 
     head: bytes
     tail: bytes
+    path: str = PATH
 
     def body(self, nonce: int) -> bytes:
         return b"%b%0*d%b" % (self.head, _NONCE_DIGITS, nonce, self.tail)
@@ -65,10 +80,31 @@ def request(*, is_stream: bool = False, size: int = REQUEST_BYTES) -> Template:
     return split(_written(document))
 
 
-def split(body: bytes) -> Template:
+def split(body: bytes, path: str = PATH) -> Template:
     """A body whose nonce is all zeros as a template."""
     head, tail = body.split(b"0" * _NONCE_DIGITS)
-    return Template(head, tail)
+    return Template(head, tail, path)
+
+
+def completion_request(text: str) -> Template:
+    """A request of `/v1/completions` with `text` in front of a question, as `preset` asks it."""
+    document = {"model": COMPLETES, "prompt": text + _question()} | _COMPLETION
+    return split(_written(document), COMPLETIONS)
+
+
+def preset(text: str) -> dict[str, Any]:
+    """What is sent to make a configuration with `text` as its prompt."""
+    config = {"engine_id": COMPLETES, "prompt": text} | _COMPLETION
+    return {"name": "bench", "type": "completion", "config": config}
+
+
+def process_request(preset_id: str) -> Template:
+    """A request of `process` with the question alone."""
+    return split(_written({"_id": preset_id, "text": _question()}), PROCESS)
+
+
+def _question() -> str:
+    return f"Question {'0' * _NONCE_DIGITS}: {_FILLER * 10}"
 
 
 def answer() -> bytes:
@@ -95,6 +131,22 @@ def answer() -> bytes:
             "usage": _USAGE,
             "service_tier": "default",
             "system_fingerprint": "fp_0123456789",
+        }
+    )
+
+
+def completion_answer() -> bytes:
+    """A `text_completion` of about 1 KB."""
+    return _written(
+        {
+            "id": "cmpl-BenchAnswer00000000000000000",
+            "object": "text_completion",
+            "created": _CREATED,
+            "model": COMPLETES,
+            "choices": [
+                {"text": _FILLER * 8, "index": 0, "logprobs": None, "finish_reason": "stop"}
+            ],
+            "usage": _USAGE,
         }
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.machine import LOAD_CORE, find_tool
-from bench.messages import PATH, answer
+from bench.messages import COMPLETIONS, PATH, answer, completion_answer
 from bench.processes import Child, NotMeasured, free_port, get, python, running
 
 _SETTLE_SECONDS = 0.2
@@ -38,7 +38,8 @@ http {{
     add_header x-request-id req_bench0000000000000000000000000;
     add_header openai-processing-ms 312;
     add_header openai-version 2020-10-01;
-    location = {path} {{ return 200 '{answer}'; }}
+    location = {chat} {{ return 200 '{answer}'; }}
+    location = {completions} {{ return 200 '{completion}'; }}
     location = /status {{ stub_status; }}
   }}
 }}
@@ -99,7 +100,14 @@ def running_nginx(directory: Path) -> Iterator[Nginx]:
     port = free_port()
     config = directory / "nginx.conf"
     config.write_text(
-        _CONFIG.format(directory=directory, port=port, path=PATH, answer=answer().decode())
+        _CONFIG.format(
+            directory=directory,
+            port=port,
+            chat=PATH,
+            answer=answer().decode(),
+            completions=COMPLETIONS,
+            completion=completion_answer().decode(),
+        )
     )
     command = [
         find_tool("nginx") or "nginx",

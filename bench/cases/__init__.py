@@ -17,6 +17,7 @@ from bench.cases.common import (
 from bench.cases.conditions import ledger, on_postgresql, relaxed, sizes, start
 from bench.cases.functions import functions
 from bench.cases.pipelines import language, pipelines
+from bench.cases.presets import presets
 from bench.cases.streams import paced, streaming
 from bench.load import Bodies
 from bench.report import Result
@@ -41,6 +42,7 @@ CASES: Mapping[str, Case] = MappingProxyType(
         "functions": functions,
         "language": language,
         "pipelines": pipelines,
+        "presets": presets,
     }
 )
 # The load of those that can be profiled.

@@ -30,6 +30,7 @@ from aieye.api.pipeline_models import PipelineModels
 from aieye.api.preset_models import PresetModels
 from aieye.api.rendering import add_error_handlers, is_saga, render_error
 from aieye.api.saga_callers import MOST_BYTES
+from aieye.api.saga_front import ProcessFront
 from aieye.background import Background
 from aieye.cache.service import Cache, CacheLimits
 from aieye.collector import rest_while_starting, watch_what_comes
@@ -119,7 +120,9 @@ class _Service:
         self._openai: OpenAIEndpoint | None = None
         self.fastapi = self._make_fastapi()
         self._rest = ClientAddress(
-            SecurityHeaders(self.fastapi, is_https=settings.base_url.startswith("https://")),
+            SecurityHeaders(
+                ProcessFront(self.fastapi), is_https=settings.base_url.startswith("https://")
+            ),
             TrustedProxies(settings.trusted_proxies),
         )
 
@@ -170,7 +173,7 @@ class _Service:
                 ),
                 state.metrics,
                 PipelineModels(state.pipelines),
-                PresetModels(state.presets, state.processing, state.relay),
+                PresetModels(state.presets, state.processing, state.search, state.relay),
             )  # fmt: skip
             if self._announce is not None:
                 self._announce(first, state.directory.current.default)
@@ -261,12 +264,12 @@ async def running(
         )
         stack.push_async_callback(search.close)
         pipelines = Pipelines(
-            settings, database, directory, functions, models, PresetCalls(models, processing),
-            presence.instance_id,
+            settings, database, directory, functions, models,
+            PresetCalls(models, processing, search), presence.instance_id,
         )  # fmt: skip
         stack.push_async_callback(pipelines.close)
         relay.models.extra.append(PipelineModels(pipelines).list)
-        relay.models.extra.append(PresetModels(presets, processing, relay).list)
+        relay.models.extra.append(PresetModels(presets, processing, search, relay).list)
         state = State(
             settings=settings,
             database=database,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,8 +14,8 @@ from aieye.ledger.run_texts import NOT_KEPT
 from aieye.settings import load_settings
 from tests.fakes.chat import error_body
 from tests.fakes.upstream import FakeUpstream, hang_before_headers, json_answer
-from tests.faults.harness import Gateway, Json, both_databases
-from tests.faults.house import CALL, House, as_session
+from tests.faults.harness import Gateway, Json, StartGateway, both_databases
+from tests.faults.house import CALL, House, as_session, echo
 
 pytestmark = pytest.mark.live
 
@@ -50,6 +51,37 @@ async def test_the_documentations_examples_work_as_written(
     await house.prompt("prompt_buddy", "Hey {buddy}")
     await house.prompt("p1", "<{a1}>")
     assert await house.value(text, **arguments) == value
+
+
+FUNCTIONS = """
+def foo(bar, fred):
+    return f"{bar} and {fred}"
+
+def builtin_hi(buddy):
+    return f"Hi, {buddy}"
+"""
+
+
+async def test_the_documentations_functions_and_prompts_work_as_written(
+    start_gateway: StartGateway, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    upstream.default = echo
+    directory = tmp_path / "their_funcs"
+    directory.mkdir()
+    (directory / "custom_funcs.py").write_text(FUNCTIONS)
+    gateway = await start_gateway(funcs_dir=directory)
+    async with gateway.make_client(await gateway.add_token(scope="admin")) as admin:
+        assert (await admin.post("/api/v1/functions/sync")).json()["failed"] == []
+        house = House(gateway, admin)
+        await house.prompt("greeting", "Hello, {name}! How are you today?")
+        values = [
+            await house.value("greeting(name)", name="Ada"),
+            await house.value("foo(bar, fred)", bar="x", fred="y"),
+            await house.value("builtin_hi(buddy)", buddy="Ada"),
+            await house.value("builtin_hi(buddy=buddy_arg)", buddy_arg="Ada"),
+            await house.value("builtin_hi(dude)", dude="Ada"),
+        ]
+    assert values == ["Hello, Ada! How are you today?", "x and y", *["Hi, Ada"] * 3]
 
 
 # -- by session --------------------------------------------------------------------------------

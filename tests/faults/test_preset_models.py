@@ -20,6 +20,7 @@ from tests.fakes.upstream import (
     realistic,
 )
 from tests.faults.harness import CHAT, Gateway, Json, both_databases, error_code, payloads
+from tests.faults.library import librarian
 
 pytestmark = pytest.mark.live
 
@@ -408,3 +409,60 @@ async def test_the_sdk_calls_presets_plain_and_streamed(
             assert text.choices[0].text
             texts = await client.completions.create(model=model, prompt="How?", stream=True)
             assert "".join([chunk.choices[0].text async for chunk in texts if chunk.choices])
+
+
+async def test_a_client_that_leaves_while_its_model_is_asked_once_more_ends_that_call(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    wrong = "This is a chat model and not supported in the v1/completions endpoint."
+    upstream.script(json_answer(404, error_body(wrong)))
+    upstream.default = hang_before_headers()
+    await gateway.add_preset("mine", "completion", {"engine_id": "mine"})
+    async with gateway.raw() as client:
+        body = {"model": "preset/mine", "prompt": "a"}
+        await client.send(gateway.request(body, path=COMPLETIONS))
+        _, call = await upstream.wait_for(2)
+    await call.wait_closed()
+    assert [row.status for row in await gateway.rows(2)] == [404, 499]
+
+
+# -- searches ------------------------------------------------------------------------------------
+
+
+async def test_a_search_is_a_chat_whose_answer_is_its_results(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    upstream.default = librarian
+    documents = ["a shark eats swimmers", "a ship sinks in the ice"]
+    config = {"engine_id": "text-embedding-3-small", "documents": documents}
+    preset = await gateway.add_preset("films", "search", config)
+    await gateway.add_preset("empty", "search", {"engine_id": "text-embedding-3-small"})
+    async with gateway.sdk() as client:
+        answer = await client.chat.completions.create(
+            model="preset/films", messages=[{"role": "user", "content": "ice"}]
+        )
+        stream = await client.chat.completions.create(
+            model="preset/films", messages=[{"role": "user", "content": "ice"}], stream=True
+        )
+        pieces = [chunk.choices[0].delta.content async for chunk in stream if chunk.choices]
+    text = answer.choices[0].message.content
+    assert text is not None
+    assert "".join(piece or "" for piece in pieces) == text
+    results = orjson.loads(text)
+    assert [(one["document"], one["text"]) for one in results] == [
+        (1, documents[1]),
+        (0, documents[0]),
+    ]
+    assert set(results[0]) == {"document", "score", "object", "text"}
+    assert answer.usage is not None
+    assert answer.usage.prompt_tokens > 0
+    # The query's, the documents', and the query's once more: the call itself is none of a model.
+    rows = await gateway.rows(3)
+    assert [row.endpoint for row in rows] == ["embeddings"] * 3
+    assert {(row.tags or {}).get("preset") for row in rows} == {preset.uid}
+    refused = await gateway.ask(ask("preset/empty"))
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "documents")
+    upstream.default = json_answer(400, error_body("No."))
+    failed = await gateway.ask(ask("preset/films"))
+    assert failed.status_code == 400
+    assert failed.headers["x-request-id"] in {f"req_{row.id}" for row in await gateway.rows(5)}

@@ -29,6 +29,7 @@ from aieye.pipeline.running import Pipelines
 from aieye.pipeline.step_runner import StepFailed
 from aieye.presets.book import PresetBook
 from aieye.presets.processing import Processing
+from aieye.presets.search import Search
 from aieye.settings import load_settings
 from aieye.state import State
 
@@ -153,7 +154,7 @@ async def running_admin_api(database_url: str, directory: Path) -> AsyncIterator
     parts["directory"].read_with(parts["presets"].read)
     models = NoModels()
     # No test here asks a model by way of a preset.
-    presets = PresetCalls(models, cast(Processing, None))
+    presets = PresetCalls(models, cast(Processing, None), cast(Search, None))
     parts["pipelines"] = Pipelines(
         settings, database, parts["directory"], parts["functions"], models, presets, "test"
     )

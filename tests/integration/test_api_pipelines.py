@@ -103,6 +103,12 @@ async def test_a_misspelt_nested_call_is_refused_with_its_place_and_a_suggestion
     ]
     (found,) = answer.json()["diagnostics"]
     assert (found["line"], found["column"], found["length"]) == (2, 5, 6)
+    assert answer.json()["error"]["message"] == (
+        "triage:2:5: error[E201]: unknown function, prompt or pipeline 'lenght'; "
+        "did you mean 'length'?\n"
+        "  2 |   s=lenght(x))\n"
+        "    |     ^^^^^^"
+    )
     assert (await api.ada.client.get(PIPELINES)).json()["data"] == []
     # The name is free after all.
     await save(api.ada.client, "triage", "upper(length(x))")

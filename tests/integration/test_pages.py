@@ -28,7 +28,7 @@ from aieye.db.tables import User
 from aieye.headers import CONTENT_SECURITY_POLICY, SecurityHeaders
 from aieye.settings import Settings
 from aieye.state import State
-from aieye.ui import account, auth, home, static
+from aieye.ui import site as pages
 
 EMAIL, PASSWORD = "root@example.org", "a quiet river at dawn"
 # What a browser says of a form that our own page sent.
@@ -97,10 +97,7 @@ async def site(database_url: str, tmp_path: Path, public_url: str) -> AsyncItera
     app.state.aieye = _state(
         settings=settings, database=database, cipher=cipher, directory=directory
     )
-    app.include_router(auth.router)
-    app.include_router(account.router)
-    app.include_router(home.router)
-    static.mount(app)
+    pages.mount(app)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         transport = httpx.ASGITransport(
@@ -120,7 +117,7 @@ def _state(**parts: Any) -> State:
     absent = {
         part.name: None
         for part in fields(State)
-        if part.default is MISSING and part.default_factory is MISSING
+        if part.init and part.default is MISSING and part.default_factory is MISSING
     }
     return State(**(absent | parts))
 
@@ -434,3 +431,159 @@ async def test_static_files_are_kept_for_ever_under_names_of_their_content(site:
         assert file.status_code == 200
         assert "immutable" in file.headers["cache-control"]
         assert re.search(r"\.[0-9a-f]{12}\.(css|js|svg)(#[a-z-]+)?$", address)
+
+
+async def test_static_files_and_pages_come_compressed_where_the_browser_unpacks(site: Site) -> None:
+    await site.add_administrator()
+    await site.sign_in()
+    page = await site.client.get("/", headers={"accept-encoding": "gzip"})
+    assert page.headers["content-encoding"] == "gzip"
+    plain = await site.client.get("/", headers={"accept-encoding": "identity, gzip;q=0"})
+    assert "content-encoding" not in plain.headers
+    (address,) = re.findall(r'href="(/static/app[^"]+css)"', page.text)
+    file = await site.client.get(address, headers={"accept-encoding": "br, gzip"})
+    same = await site.client.get(address, headers={"accept-encoding": "br"})
+    assert file.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in same.headers
+    assert file.content == same.content
+    assert int(file.headers["content-length"]) < len(same.content) / 4
+
+
+# -- one's own account ------------------------------------------------------------------------
+
+
+async def test_the_account_lists_ones_sessions_and_ends_them(site: Site) -> None:
+    await site.add_administrator()
+    async with site.another() as elsewhere:
+        await elsewhere.post("/login", data={"email": EMAIL, "password": PASSWORD})
+        await site.sign_in()
+        account = await site.client.get("/account")
+        assert account.text.count("/end") == 2 + 1
+        assert account.text.count("this one") == 1
+        ends = re.findall(r'action="(/account/sessions/[0-9a-f]{64}/end)"', account.text)
+        async with site.state.database.read() as session:
+            own = next(
+                one for one in await list_sessions(session, 1)
+                if one.csrf_token == site.client.cookies[CSRF_COOKIE]
+            )  # fmt: skip
+        (other,) = (path for path in ends if own.digest not in path)
+        ended = await site.submit(account, other)
+        assert (ended.status_code, ended.headers["location"]) == (303, "/account")
+        assert (await elsewhere.get("/")).headers["location"] == "/login"
+        assert "has ended" in (await site.client.get("/account")).text
+        # What was said once is not said again.
+        assert "has ended" not in (await site.client.get("/account")).text
+    out = await site.submit(account, "/account/sessions/end-all")
+    assert out.headers["location"] == "/login"
+    assert await site.count_sessions() == 0
+
+
+async def test_nobody_ends_the_session_of_somebody_else(site: Site) -> None:
+    await site.add_administrator()
+    async with site.state.database.write() as session:
+        ada = await users.create_user(
+            session, email="ada@example.org", password_hash=password_hash(), actor=SYSTEM
+        )
+    await site.sign_in()
+    async with site.another() as other:
+        await other.post("/login", data={"email": ada.email, "password": PASSWORD})
+        async with site.state.database.read() as session:
+            (hers,) = await list_sessions(session, ada.id)
+        answer = await site.client.post(
+            f"/account/sessions/{hers.digest}/end",
+            headers=OWN | {"x-csrftoken": site.client.cookies[CSRF_COOKIE]},
+        )
+        assert answer.status_code == 404
+        assert (await other.get("/")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("present", "new", "said"),
+    [
+        ("a loud river at noon", "another quiet river", "not the present"),
+        (PASSWORD, "short", "at least 10"),
+    ],
+)
+async def test_a_password_is_not_changed_without_the_present_one_or_to_a_bad_one(
+    site: Site, present: str, new: str, said: str
+) -> None:
+    await site.add_administrator()
+    await site.sign_in()
+    account = await site.client.get("/account")
+    fields = {"current_password": present, "password": new}
+    answer = await site.submit(account, "/account/password", **fields)
+    assert answer.status_code == 422
+    assert said in unescape(answer.text)
+    assert present not in answer.text
+    assert f'value="{new}"' not in answer.text
+    assert (await site.sign_in()).status_code == 303
+
+
+async def test_another_password_ends_all_sessions_but_a_new_one_here(site: Site) -> None:
+    await site.add_administrator()
+    async with site.another() as elsewhere:
+        await elsewhere.post("/login", data={"email": EMAIL, "password": PASSWORD})
+        await site.sign_in()
+        before = site.client.cookies[SESSION_COOKIE]
+        account = await site.client.get("/account")
+        new = "another quiet river"
+        done = await site.submit(
+            account, "/account/password", current_password=PASSWORD, password=new
+        )
+        assert (done.status_code, done.headers["location"]) == (303, "/account")
+        assert site.client.cookies[SESSION_COOKIE] != before
+        assert (await site.client.get("/account")).status_code == 200
+        assert (await elsewhere.get("/")).headers["location"] == "/login"
+    assert (await site.sign_in()).status_code == 401
+    assert (await site.sign_in(password=new)).status_code == 303
+
+
+async def test_a_name_of_ones_own_is_text_and_a_wrong_one_keeps_what_was_typed(site: Site) -> None:
+    await site.add_administrator()
+    await site.sign_in()
+    account = await site.client.get("/account")
+    payload = "<img src=x onerror=alert(1)>"
+    assert (await site.submit(account, "/account/name", name=payload)).status_code == 303
+    page = await site.client.get("/account")
+    assert "<img src=x" not in page.text
+    assert payload in unescape(page.text)
+    wrong = await site.submit(page, "/account/name", name="a\x07b")
+    assert wrong.status_code == 422
+
+
+async def test_a_theme_is_kept_in_a_cookie_and_leads_nowhere_else(site: Site) -> None:
+    await site.add_administrator()
+    await site.sign_in()
+    page = await site.client.get("/account")
+    assert "data-theme=" not in page.text
+    answer = await site.submit(page, "/theme", theme="dark", next="//evil.example")
+    assert answer.headers["location"] == "/"
+    assert 'data-theme="dark"' in (await site.client.get("/account")).text
+    await site.submit(page, "/theme", theme="system", next="/account")
+    assert "data-theme=" not in (await site.client.get("/account")).text
+    site.client.cookies.set("theme", '"><script>')
+    assert "data-theme=" not in (await site.client.get("/account")).text
+
+
+@pytest.mark.parametrize(
+    "cookie", ["", "x", "W10=", "eyJhIjoxfQ==", "WyJnb29kIiwgMV0=", "%00", "////"]
+)
+async def test_a_message_that_nobody_left_is_not_shown(site: Site, cookie: str) -> None:
+    site.client.cookies.set("toast", cookie)
+    assert (await site.client.get("/login")).status_code == 200
+
+
+async def test_a_part_of_a_page_that_fails_says_so_in_its_place(site: Site) -> None:
+    await site.add_administrator()
+    await site.sign_in()
+    part = {"hx-request": "true", "hx-request-type": "partial", "hx-target": "div#sessions"}
+    found = await site.client.get("/account", headers=part)
+    assert "<html" not in found.text
+    assert "this one" in found.text
+    asked = await site.client.get("/components?rows=many", headers=part)
+    assert (asked.status_code, "<html" in asked.text) == (422, False)
+    assert "Try again" in asked.text
+    token = {"x-csrftoken": site.client.cookies[CSRF_COOKIE]}
+    sent = await site.client.post("/account/sessions/x/end", headers=OWN | part | token)
+    assert (sent.status_code, sent.headers["hx-reswap"], sent.text) == (404, "none", "")
+    assert "is not there" in sent.headers["hx-trigger"]

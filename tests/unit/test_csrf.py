@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from aieye.access import csrf
 from aieye.access.csrf import find_fault, own_origins
+from aieye.access.secrets import make_secret
 
 ORIGIN = "https://eye.example.org"
 TOKEN = "the-sessions-token"
@@ -109,3 +113,19 @@ def test_another_site_signs_nobody_in() -> None:
 )
 def test_our_origins_are_those_of_the_public_url(public_url: str, origins: set[str]) -> None:
     assert own_origins(public_url) == origins
+
+
+def test_a_token_looks_different_in_each_page_and_is_known_again() -> None:
+    token = make_secret()
+    shown = {csrf.mask(token) for _ in range(20)}
+    assert len(shown) == 20
+    assert not any(token in one for one in shown)
+    assert {csrf.unmask(one) for one in shown} == {token}
+    # Scripts send the cookie's token as it is.
+    assert csrf.unmask(token) == token
+
+
+@given(st.text(max_size=100))
+def test_what_is_no_token_stays_what_it_is_and_breaks_nothing(text: str) -> None:
+    csrf.unmask(text)
+    assert csrf.unmask(csrf.mask(text)) in {text, csrf.unmask(text)}

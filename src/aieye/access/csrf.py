@@ -7,13 +7,18 @@ Programs such as curl send neither header; they have no cookies of somebody else
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import ipaddress
+import secrets
 from urllib.parse import urlsplit
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 TOKEN_HEADER = "x-csrftoken"  # noqa: S105 - a name, not a secret
 TOKEN_FIELD = "csrf_token"  # noqa: S105
+# As `aieye.access.secrets.make_secret` makes them.
+_TOKEN_BYTES = 32
 # `none` is the person's own doing, such as a reload; no site can cause it.
 _OWN_SITES = frozenset({"same-origin", "none"})
 
@@ -42,9 +47,29 @@ def find_fault(
         return None
     if not expected or not given:
         return f"The request has no CSRF token (header X-CSRFToken or field {TOKEN_FIELD})."
-    if not hmac.compare_digest(_encode(expected), _encode(given)):
+    if not hmac.compare_digest(_encode(expected), _encode(unmask(given))):
         return "The CSRF token is not this session's: load the page again."
     return None
+
+
+def mask(token: str) -> str:
+    """A token as a page holds it: another one each time, so that compressing it tells nothing (BREACH).
+
+    What is no token of ours stays as it is.
+    """
+    plain = _decode(token)
+    if len(plain) != _TOKEN_BYTES:
+        return token
+    pad = secrets.token_bytes(_TOKEN_BYTES)
+    return _encode64(pad + _xor(pad, plain))
+
+
+def unmask(given: str) -> str:
+    """The token behind a masked one; a token that is not masked is itself."""
+    both = _decode(given)
+    if len(both) != 2 * _TOKEN_BYTES:
+        return given
+    return _encode64(_xor(both[:_TOKEN_BYTES], both[_TOKEN_BYTES:]))
 
 
 def own_origins(public_url: str) -> frozenset[str]:
@@ -79,3 +104,21 @@ def _shown(host: str) -> str:
 def _encode(token: str) -> bytes:
     # As bytes: `compare_digest` refuses text with other than ASCII characters.
     return token.encode("utf-8", "surrogatepass")
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(left, right, strict=True))
+
+
+def _encode64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _decode(text: str) -> bytes:
+    """The bytes of a base64url text; none where it is not one."""
+    try:
+        return base64.b64decode(
+            _encode(text) + b"=" * (-len(text) % 4), altchars=b"-_", validate=True
+        )
+    except binascii.Error:
+        return b""

@@ -79,9 +79,11 @@ class OpenAIEndpoint:
         try:
             await self._answer(scope, connection, record, send)
         except _Aborted:
+            record = connection.record
             # The status is out and there is no event to say it with: the connection just ends.
             log.info("answer_broken_off", request_id=record.request_id, error=record.error)
         except AieyeError as error:
+            record = connection.record
             if error.status in DENIED:
                 self._note_denial(scope, error)
             if record.status is None and connection.grant is not None:
@@ -92,8 +94,9 @@ class OpenAIEndpoint:
         except asyncio.CancelledError:
             _go_on()
             if not connection.client_left:
-                await self._say_stopped(connection, record, send)
+                await self._say_stopped(connection, connection.record, send)
         except Exception as error:
+            record = connection.record
             # The last resort, before the server would just close the connection.
             log.exception("call_crashed", request_id=record.request_id, error=type(error).__name__)
             fault = AieyeError("Something went wrong in AI-Eye itself; its log says what.")
@@ -103,6 +106,7 @@ class OpenAIEndpoint:
             with suppress(RuntimeError):
                 await _send_error(send, fault, record)
         finally:
+            record = connection.record
             connection.close()
             self._metrics.ended(record)
 
@@ -155,6 +159,7 @@ class OpenAIEndpoint:
             connection.has_row = False
             respond = partial(self._run, asked)
         elif (named := self._presets.read(call)) is not None:
+            connection.has_row = named.has_row
             respond = partial(self._ask_preset, named)
         key = headers.get(b"idempotency-key")
         if key is not None and scope["method"] == "POST":
@@ -252,6 +257,11 @@ class _Connection:
         self._watcher: asyncio.Task[None] | None = None
         self._handle: asyncio.TimerHandle | None = None
 
+    @property
+    def record(self) -> CallRecord:
+        """The call's, which is another one where it had to be made once more."""
+        return self._record if self.call is None else self.call.record
+
     def watch(self) -> None:
         """Begin to watch shortly, unless the answer is there by then."""
         if self._handle is None:
@@ -259,11 +269,12 @@ class _Connection:
             self._handle = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._begin)
 
     def _begin(self) -> None:
-        if self._record.status is None and self.has_row:
+        record = self.record
+        if record.status is None and self.has_row:
             if self.grant is not None:
-                self._record.token_id = self.grant.token_id
-                self._record.user_id = self.grant.user_id
-            self._gateway.book.open(self._record)
+                record.token_id = self.grant.token_id
+                record.user_id = self.grant.user_id
+            self._gateway.book.open(record)
         self._watcher = asyncio.ensure_future(self._listen())
 
     async def _listen(self) -> None:
@@ -271,7 +282,7 @@ class _Connection:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 # A call that is settled is at its end, which is also reported like this.
-                if self._record.status is None:
+                if self.record.status is None:
                     self._cancel()
                 return
 

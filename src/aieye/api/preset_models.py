@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 from aieye.access.snapshot import Grant
+from aieye.api.search_chats import reply_of_search
+from aieye.cache.controls import from_field
 from aieye.cache.key import read_object, write_json
-from aieye.errors import AieyeError
+from aieye.errors import AieyeError, InvalidRequest
 from aieye.gateway.calls import Call, Reply
 from aieye.gateway.models import Model
 from aieye.gateway.relay import Relay
 from aieye.gateway.routing import ModelNotAllowed, ModelNotFound, is_allowed
 from aieye.gateway.wire import INFER
-from aieye.ledger.book import CallRecord
+from aieye.ledger.book import EXACT, CallRecord
 from aieye.presets.book import PresetBook
 from aieye.presets.called import (
     PREFIX,
@@ -31,11 +33,16 @@ from aieye.presets.called import (
     asked_of_completion,
     asked_of_embeddings,
     check_place,
+    last_user_text,
     read_name,
 )
+from aieye.presets.embedding import Payer
 from aieye.presets.models import Preset
 from aieye.presets.processing import Processing, tags_of
+from aieye.presets.search import Search
 
+# What metrics call a search, whose calls of models are counted by themselves.
+ENDPOINT: Final = "preset"
 # A body that names a preset holds this; a slash may be written in two ways.
 _MAY_NAME: Final = re.compile(rb"preset\\?/")
 
@@ -44,20 +51,33 @@ _MAY_NAME: Final = re.compile(rb"preset\\?/")
 class Asked:
     """A call that names a preset, with its body read."""
 
-    named: Named
+    preset: Preset
+    # The model in front of the preset.
+    model: str | None
     document: Mapping[str, Any]
+
+    @property
+    def has_row(self) -> bool:
+        """Whether the call itself is one of a model: a search makes calls of its own, with rows."""
+        return self.preset.type != "search"
 
 
 class PresetModels:
     """One a process."""
 
-    def __init__(self, book: PresetBook, processing: Processing, relay: Relay) -> None:
+    def __init__(
+        self, book: PresetBook, processing: Processing, search: Search, relay: Relay
+    ) -> None:
         self._book = book
         self._processing = processing
+        self._search = search
         self._relay = relay
 
     def read(self, call: Call) -> Asked | None:
-        """What a call that names a preset asks; None for any other."""
+        """What a call that names a preset asks; None for any other.
+
+        Raises `ModelNotFound`, `ModelNotAllowed`, `WrongPlace`.
+        """
         # Most bodies do not even hold the word.
         if call.match.endpoint.kind != INFER or b"preset" not in call.body:
             return None
@@ -65,7 +85,12 @@ class PresetModels:
             return None
         document = read_object(call.body)
         named = read_name(document.get("model"))
-        return None if named is None else Asked(named, document)
+        if named is None:
+            return None
+        preset = self._get(call.grant, named)
+        call.tags = tags_of(preset)
+        check_place(preset.type, call.match.endpoint)
+        return Asked(preset, named.model, document)
 
     def list(self, grant: Grant) -> list[Model]:
         """The presets that the caller may use, as models."""
@@ -82,13 +107,12 @@ class PresetModels:
 
     async def infer(self, call: Call, asked: Asked) -> Reply:
         """The reply to a call that names a preset. Raises `AieyeError`."""
-        preset = self._get(call.grant, asked.named)
-        call.tags = tags_of(preset)
-        check_place(preset.type, call.match.endpoint)
-        model = asked.named.model or preset.model
-        config, document = preset.config, asked.document
+        preset, document = asked.preset, asked.document
+        config, model = preset.config, asked.model or preset.model
         if preset.type == "chat":
             return await self._ask(call, asked_of_chat(config, document, model))
+        if preset.type == "search":
+            return await self._find(call, asked)
         if preset.type == "embeddings":
             return await self._ask(call, asked_of_embeddings(config, document, model))
         wanted = call.match.endpoint
@@ -112,6 +136,27 @@ class PresetModels:
         if found is None:
             raise ModelNotFound(f"There is no model {named.shown[:100]!r}.", param="model")
         return found
+
+    async def _find(self, call: Call, asked: Asked) -> Reply:
+        """The results of a search as the text of a chat."""
+        said = last_user_text(asked.document.get("messages"))
+        if said is None:
+            raise InvalidRequest("There is no message of the user's.", param="messages")
+        preset, record = asked.preset, call.record
+        if asked.model is not None:
+            preset = replace(preset, config={**preset.config, "engine_id": asked.model})
+        payer = Payer(call.grant, from_field(asked.document.get("cache"), call.controls))
+        call.on_upstream()
+        record.endpoint = ENDPOINT
+        try:
+            found = await self._search.best(preset, said, payer)
+        except AieyeError as error:
+            if payer.calls:
+                record.status, record.id = error.status, payer.calls[-1].record.id
+            raise
+        record.status, record.id = 200, payer.calls[0].record.id
+        record.cost_nano, record.cost_state = 0, EXACT
+        return reply_of_search(found, asked.document, payer.calls)
 
     async def _ask(self, call: Call, question: Question) -> Reply:
         asking = question.asking

@@ -9,6 +9,7 @@ from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.language.errors import Diagnostic, InvalidPipeline
 from aieye.pipeline.language.nodes import Pipeline
 from aieye.pipeline.language.parser import parse
+from aieye.pipeline.language.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ def check_valid(
     source: str, catalogue: Catalogue, name: str | None = None
 ) -> tuple[Pipeline, Analysis]:
     """The tree and what its names stand for. Raises `InvalidPipeline` with all that is wrong."""
-    tree = parse(source)
-    analysis = analyse(tree, catalogue, name)
-    if not analysis.is_valid:
-        raise InvalidPipeline(*analysis.diagnostics)
+    found = check(source, catalogue, name)
+    tree, analysis = found.tree, found.analysis
+    if tree is None or analysis is None or not analysis.is_valid:
+        raise InvalidPipeline(*found.diagnostics, source=Source(source), name=name)
     return tree, analysis

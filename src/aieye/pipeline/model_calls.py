@@ -37,10 +37,10 @@ CHAT: Final = INFERENCE["/v1/chat/completions"]
 SLOW_SECONDS: Final = 0.05
 # Statuses that another attempt may change.
 _PASSING: Final = frozenset({408, 409, 429})
-_LONGEST_STEP: Final = 200
+LONGEST_STEP: Final = 200
 OnText: TypeAlias = Callable[[str], None]
 ValueT = TypeVar("ValueT")
-_CANCELLED: Final = (CLIENT_LEFT, "step_cancelled")
+CANCELLED: Final = (CLIENT_LEFT, "step_cancelled")
 
 
 class ProviderFailed(UpstreamError):
@@ -144,13 +144,13 @@ class ModelCalls:
         record = CallRecord(
             inference.match.endpoint.name,
             run_id=origin.run_id,
-            step=step[:_LONGEST_STEP],
+            step=step[:LONGEST_STEP],
             pipeline=origin.pipeline,
         )
         controls = DEFAULT if cache is None else Controls(cache, is_explicit=True)
         call = Call(
             inference.match, origin.grant, _written(inference.request), record,
-            controls=controls, cancelled_as=_CANCELLED, tags=inference.tags,
+            controls=controls, cancelled_as=CANCELLED, tags=inference.tags,
         )  # fmt: skip
         self._metrics.began()
         noting = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._note_open, record)
@@ -159,15 +159,15 @@ class ModelCalls:
             if reply.status >= 400:
                 raise ProviderFailed(reply)
             value = await receive(reply)
-            return value, self._used(record)
+            return value, self.used(record)
         except EndedBadly as error:
-            raise StepFailed(str(error), is_final=True, used=self._used(record)) from (
+            raise StepFailed(str(error), is_final=True, used=self.used(record)) from (
                 BrokenOff(str(error))
             )
         except AieyeError as error:
-            raise self._failed(error, record) from error
+            raise self.failed(error, record) from error
         except NoValue as error:
-            raise StepFailed(str(error), used=self._used(record)) from error
+            raise StepFailed(str(error), used=self.used(record)) from error
         finally:
             noting.cancel()
             self._metrics.ended(record)
@@ -183,7 +183,7 @@ class ModelCalls:
         try:
             found = await self._gateway.forecast(call)
         except AieyeError as error:
-            raise self._failed(error, record) from error
+            raise self.failed(error, record) from error
         entry, model = found.entry, found.candidate.model
         if entry is not None and found.body is not None:
             made = entry.provenance
@@ -208,8 +208,9 @@ class ModelCalls:
         if record.status is None:
             self._gateway.book.open(record)
 
-    def _failed(self, error: AieyeError, record: CallRecord) -> StepFailed:
-        used = self._used(record)
+    def failed(self, error: AieyeError, record: CallRecord) -> StepFailed:
+        """The failure of a step whose call, which has this record, ended with an error."""
+        used = self.used(record)
         if isinstance(error, CacheMiss):
             return StepFailed("there is no stored answer to this request", code="E505", used=used)
         reason = error.message.rstrip(".")
@@ -220,7 +221,8 @@ class ModelCalls:
         is_final = error.status < 500 and error.status not in _PASSING
         return StepFailed(reason, is_final=is_final, used=used)
 
-    def _used(self, record: CallRecord) -> StepResult:
+    def used(self, record: CallRecord) -> StepResult:
+        """What a call took."""
         return StepResult(
             None,
             record.model or record.model_asked,

@@ -8,19 +8,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from aieye.access.snapshot import Grant
+from aieye.cache.controls import DEFAULT, Controls
+from aieye.errors import AieyeError
 from aieye.pipeline.language.values import Json
-from aieye.pipeline.model_calls import Inference, ModelCalls, OnText, Origin, ProviderFailed
+from aieye.pipeline.model_calls import (
+    CANCELLED,
+    LONGEST_STEP,
+    Inference,
+    ModelCalls,
+    OnText,
+    Origin,
+    ProviderFailed,
+)
 from aieye.pipeline.model_requests import NoValue, text_of_answer
 from aieye.pipeline.step_runner import StepFailed, StepResult
 from aieye.pipeline.steps import CacheMode
 from aieye.pipeline.trace import plus
 from aieye.presets.asking import Asking, asking_of, texts_of_completion, vector_of
+from aieye.presets.embedding import Payer
 from aieye.presets.models import Preset
 from aieye.presets.processing import Processing, tags_of
+from aieye.presets.search import Search
 from aieye.presets.through_chat import NotACompletion
 
 INPUT: Final = "input"
@@ -33,6 +45,7 @@ class PresetCalls:
 
     models: ModelCalls
     processing: Processing
+    search: Search
 
     async def call(
         self,
@@ -49,6 +62,8 @@ class PresetCalls:
 
         `on_text` is told a chat preset's answer as it comes. Raises `StepFailed`, `InvalidRequest`.
         """
+        if preset.type == "search":
+            return await self._search(origin, step, preset, said, cache, model)
         through_chat = self._is_through_chat(origin.grant, preset, model)
         asking = _asking(preset, said, model, through_chat=through_chat)
         if preset.type == "chat":
@@ -88,6 +103,39 @@ class PresetCalls:
                 raise NoValue(error.message.rstrip(".")) from error
 
         return Inference(asking.match, asking.bodies[0], read)
+
+    async def _search(
+        self,
+        origin: Origin,
+        step: str,
+        preset: Preset,
+        said: str,
+        cache: CacheMode | None,
+        model: str | None,
+    ) -> StepResult:
+        payer = Payer(
+            origin.grant,
+            DEFAULT if cache is None else Controls(cache, is_explicit=True),
+            run_id=origin.run_id,
+            step=step[:LONGEST_STEP],
+            pipeline=origin.pipeline,
+            cancelled_as=CANCELLED,
+        )
+        if model is not None:
+            preset = replace(preset, config={**preset.config, "engine_id": model})
+        try:
+            found = await self.search.best(preset, said, payer)
+        except AieyeError as error:
+            if not payer.calls:
+                raise
+            failed = self.models.failed(error, payer.calls[-1].record)
+            failed.used = self._used_by(payer)
+            raise failed from error
+        results = cast(Json, found.as_json()["data"])
+        return self._used_by(payer)._replace(value=results, model=found.model)
+
+    def _used_by(self, payer: Payer) -> StepResult:
+        return _sum([self.models.used(call.record) for call in payer.calls])
 
     def _is_through_chat(self, grant: Grant, preset: Preset, model: str | None) -> bool:
         if preset.type != "completion":

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 log = get_logger()
 
 _PRUNE_SECONDS: Final = 4 * 3600.0
+BEST: Final = 10
+"""How many results of a large library chats and pipelines are given."""
 # Vectors that are looked at where they are: a thread would take longer.
 _RANK_AT_ONCE_BYTES: Final = 2 * 2**20
 
@@ -197,6 +199,12 @@ class Search:
         except ranking.InvalidVectors as error:
             raise BrokenOff(f"The provider's vectors cannot be compared: {error}.") from error
         return Corpus(Documents.of(texts), matrix)
+
+    async def best(self, preset: Preset, text: str, payer: Payer) -> Found:
+        """What chats and pipelines are given: all results with their texts, of a large library the
+        best `BEST`. Raises as `run` does."""
+        is_large = (preset.document_count or 0) > MOST_DOCUMENTS
+        return await self.run(preset, text, payer, top_k=BEST if is_large else None, with_text=True)
 
 
 def _given(preset: Preset, documents: object) -> Sequence[str] | None:

@@ -25,7 +25,6 @@ from aieye.ui.auth import forget_cookies, keep_theme, with_cookies
 from aieye.ui.forms import safe_next
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.session import RequireUser, Visitor
-from aieye.ui.shell import paths_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -147,7 +146,6 @@ async def _account(
         sessions=shown,
         errors=errors,
         name=visitor.signed_in.name if name is None else name,
-        has_tokens="/tokens" in paths_of(visitor.request.app),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
+from aieye.access import csrf
 from aieye.access.attempts import TooManyAttempts
 from aieye.access.emails import check_email
 from aieye.access.owners import has_administrator
@@ -127,7 +128,7 @@ def _login_form(
 ) -> Response:  # fmt: skip
     token = form_token(request)
     response = page(
-        request, "login.html", status=status, headers=headers, error=error, csrf_token=token,
+        request, "login.html", status=status, headers=headers, error=error, csrf_token=csrf.mask(token),
         email=fields.get("email", ""), next=safe_next(fields.get("next")),
     )  # fmt: skip
     return _with_form_cookie(request, response, token)
@@ -138,7 +139,7 @@ def _setup_form(
 ) -> Response:
     token = form_token(request)
     response = page(
-        request, "setup.html", status=error.status if error else 200, csrf_token=token,
+        request, "setup.html", status=error.status if error else 200, csrf_token=csrf.mask(token),
         token=fields.get("token", ""), email=fields.get("email", ""),
         error=error.message if error else None, field=error.param if error else None,
     )  # fmt: skip

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from aieye.access.owners import has_administrator
+from aieye.ui.onboarding import find_first_steps
 from aieye.ui.pages import PageRoute, page
-from aieye.ui.session import anyone, find_signed_in, get_state
+from aieye.ui.session import anyone, find_signed_in, get_state, require_user
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[Depends(anyone)])
 
@@ -22,8 +23,10 @@ async def show_home(request: Request) -> Response:
             if await has_administrator(session):
                 return RedirectResponse("/login", 303)
         return page(request, "waiting.html")
+    visitor = await require_user(request)
     return page(
         request,
         "home.html",
+        steps=await find_first_steps(visitor),
         provider=state.directory.current.default,
     )

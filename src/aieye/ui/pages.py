@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -45,6 +46,8 @@ __all__ = ["PageRoute", "client_address", "find_signed_in", "get_state", "go", "
 THEME_COOKIE = "theme"
 THEMES = ("light", "dark")
 NEVER_SWAPPED = 204
+_LEAST_COMPRESSED = 1_400
+_LEVEL = 5
 
 
 def page(
@@ -71,16 +74,28 @@ def page(
     if wanted is not None and wanted in compiled.blocks and (block or is_fragment(request)):
         context = compiled.new_context(values)
         html = "".join(compiled.blocks[wanted](context))
-        answer = HTMLResponse(html, status, dict(headers or {}))
+        answer = _answer(request, html, status, headers)
         if toast:
             toasts.add_to_fragment(answer, toast)
     else:
         # A page shows what a redirect left for it, once.
         values["toasts"] = [*toasts.take(request), *values["toasts"]]
-        answer = HTMLResponse(compiled.render(values), status, dict(headers or {}))
+        answer = _answer(request, compiled.render(values), status, headers)
         toasts.clear(request, answer)
-    answer.headers["Vary"] = "HX-Request, HX-Target, Cookie"
     return answer
+
+
+def _answer(
+    request: Request, html: str, status: int, headers: Mapping[str, str] | None
+) -> HTMLResponse:
+    """The response, compressed where that is worth it. What is secret in a page is masked or shown in
+    answers to forms only, which no other site can have sent; so its length tells nothing."""
+    given = {**(headers or {}), "Vary": "HX-Request, HX-Target, Cookie, Accept-Encoding"}
+    content = html.encode("utf-8", "replace")
+    if len(content) >= _LEAST_COMPRESSED and static.takes_gzip(request):
+        given["Content-Encoding"] = "gzip"
+        content = gzip.compress(content, _LEVEL, mtime=0)
+    return HTMLResponse(content, status, given)
 
 
 def go(
@@ -189,7 +204,7 @@ def _common(request: Request, signed_in: SignedIn | None, messages: list[Any]) -
     theme = request.cookies.get(THEME_COOKIE)
     zone = find_zone(request.cookies.get(ZONE_COOKIE))
     moment = now()
-    token = signed_in.csrf_token if signed_in else request.cookies.get(CSRF_COOKIE, "")
+    token = csrf.mask(signed_in.csrf_token if signed_in else request.cookies.get(CSRF_COOKIE, ""))
     return {
         "signed_in": signed_in,
         "is_demo": state.directory.is_demo,
@@ -201,7 +216,7 @@ def _common(request: Request, signed_in: SignedIn | None, messages: list[Any]) -
         "base_url": state.settings.base_url,
         "here": here(request),
         "navigation": navigation(request, signed_in),
-        "has_search": "/search" in paths_of(request.app),
+        "pages": paths_of(request),
         "hx_headers": json.dumps({"X-CSRFToken": token}),
         "csrf_field": Markup('<input type="hidden" name="csrf_token" value="{}">').format(token),
         "now": moment,

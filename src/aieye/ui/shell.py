@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
-from fastapi import FastAPI, Request
-from fastapi.routing import iter_route_contexts
+from fastapi import Request
 
 from aieye.access.sessions import SignedIn
 
@@ -67,15 +65,11 @@ RAIL = (
     )),
 )  # fmt: skip
 
-_PATHS: WeakKeyDictionary[FastAPI, frozenset[str]] = WeakKeyDictionary()
 
-
-def paths_of(app: FastAPI) -> frozenset[str]:
-    """The paths that `app` answers, as its routes write them."""
-    if app not in _PATHS:
-        found = (route.path for route in iter_route_contexts(app.routes))
-        _PATHS[app] = frozenset(path for path in found if path)
-    return _PATHS[app]
+def paths_of(request: Request) -> frozenset[str]:
+    """The paths of the pages that there are, as `site.mount` found them."""
+    paths: frozenset[str] = request.app.state.pages
+    return paths
 
 
 def navigation(
@@ -84,7 +78,7 @@ def navigation(
     """The rail for this visitor, the entry of the page marked; empty for whoever is not signed in."""
     if signed_in is None:
         return ()
-    paths, path = paths_of(request.app), request.scope["path"]
+    paths, path = paths_of(request), request.scope["path"]
     shown = []
     for group in RAIL:
         links = [

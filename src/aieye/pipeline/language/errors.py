@@ -76,13 +76,21 @@ class Diagnostic:
 
 
 class InvalidPipeline(Unprocessable):
-    """The text is no pipeline, or not one that can run; `diagnostics` says why and where."""
+    """The text is no pipeline, or not one that can run; `diagnostics` says why and where.
+
+    The message shows the first error, in the line that it is in where `source` is given.
+    """
 
     code = "invalid_pipeline"
 
-    def __init__(self, *diagnostics: Diagnostic) -> None:
+    def __init__(
+        self, *diagnostics: Diagnostic, source: Source | None = None, name: str | None = None
+    ) -> None:
         first = next((found for found in diagnostics if found.is_error), diagnostics[0])
-        super().__init__(_headline(first, "pipeline"))
+        shown = name or "pipeline"
+        super().__init__(
+            _headline(first, shown) if source is None else render(first, source, shown)
+        )
         self.diagnostics = diagnostics
 
 
