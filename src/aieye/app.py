@@ -286,6 +286,7 @@ async def running(
             search=search,
             function_catalogue=pipelines.catalogue,
             metrics=metrics,
+            saga_provider=None if demo else first.saga_provider,
         )
         background = Background()
         state.ready_checks.append(background.find_fault)

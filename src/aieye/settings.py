@@ -49,9 +49,7 @@ OTHER_VARIABLES = frozenset(
 
 # What is read and checked here and has no effect yet: it comes with what it is for.
 IDLE_VARIABLES = (
-    "AIEYE_CONFIG_FILE",
     "AIEYE_REDIS_URL",
-    "AIEYE_SAGA_OPEN",
     "AIEYE_SEARCH_MODEL",
 )
 

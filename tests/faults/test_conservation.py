@@ -11,15 +11,9 @@ import pytest
 
 from aieye.db.tables import Call
 from tests.fakes import chat
+from tests.fakes.troubled import KINDS, troubled_chats
 from tests.fakes.upstream import (
-    Behaviour,
-    Connection,
     FakeUpstream,
-    Received,
-    chat_answer,
-    cut_after,
-    json_answer,
-    sse,
 )
 from tests.faults.harness import (
     Gateway,
@@ -32,31 +26,12 @@ from tests.faults.harness import (
 
 pytestmark = pytest.mark.live
 
+WEIGHTS = {"whole": 6, "slow": 4, "503": 1, "400": 1, "cut": 1}
+
 
 def price(usage: chat.Json) -> int:
     """What gpt-4o-mini costs, in nano-dollars."""
     return int(usage["prompt_tokens"]) * 150 + int(usage["completion_tokens"]) * 600
-
-
-def troubled(chance: random.Random) -> Behaviour:
-    """An answer, a failure or a broken stream, each with a usage of its own."""
-
-    async def answer(request: Received, connection: Connection) -> None:
-        usage = chat.usage(chance.randrange(1, 500), chance.randrange(1, 500))
-        text = chat.last_user_text(request.json)
-        await asyncio.sleep(chance.random() * 0.03)
-        kind = chance.choices(["whole", "slow", "503", "400", "cut"], [6, 4, 1, 1, 1])[0]
-        connection.fire(kind)
-        if kind in {"503", "400"}:
-            await json_answer(int(kind), chat.error_body())(request, connection)
-        elif kind == "cut":
-            await cut_after(700, chat_answer(text, usage=usage))(request, connection)
-        elif kind == "slow" and request.streamed:
-            await sse(chat.chat_frames(text, usage=usage), delay=0.01)(request, connection)
-        else:
-            await chat_answer(text, usage=usage)(request, connection)
-
-    return answer
 
 
 async def call(gateway: Gateway, chance: random.Random) -> None:
@@ -79,7 +54,7 @@ async def test_every_attempt_is_in_one_row_and_every_usage_is_paid_once(
     gateway: Gateway, upstream: FakeUpstream, quick_retries: None, no_circuit: None, seed: int
 ) -> None:
     chance = random.Random(seed)
-    upstream.default = troubled(chance)
+    upstream.default = troubled_chats(chance, WEIGHTS, longest_wait=0.03)
     free = asyncio.Semaphore(12)
 
     async def one() -> None:
@@ -91,7 +66,7 @@ async def test_every_attempt_is_in_one_row_and_every_usage_is_paid_once(
     await asyncio.sleep(0.2)
     rows = await gateway.rows()
 
-    assert min(upstream.fired[kind] for kind in ("whole", "slow", "503", "400", "cut")) > 0
+    assert min(upstream.fired[kind] for kind in KINDS) > 0
     assert {row.state for row in rows} == {"done"}
     attempts = [attempt for row in rows for attempt in row.attempts]
     assert all("status" in attempt or "error" in attempt for attempt in attempts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import openai
 import pytest
@@ -12,6 +13,7 @@ from tests.fakes.upstream import (
     Connection,
     FakeUpstream,
     Received,
+    chat_answer,
     hang_before_headers,
     json_answer,
     sse,
@@ -126,6 +128,36 @@ async def test_a_stream_that_breaks_off_ends_with_an_error_and_no_end(
     assert len(upstream.calls()) == 1
     run = await house.latest(id_)
     assert (run.status, run.run_id) == ("failed", answer.headers["x-run-id"])
+
+
+async def test_what_was_told_is_not_told_again_when_the_model_is_asked_again(
+    house: House, upstream: FakeUpstream
+) -> None:
+    await house.prompt("prompt_buddy", "Hey {buddy}")
+    await house.pipeline("greet", "prompt_buddy(x) @(timeout=2, retries=1)")
+    upstream.script(
+        stream_then_silence(chat_frames("Hello dear")[:2]), chat_answer("Hello dear Ada")
+    )
+    answer = await house.gateway.ask(ask("x", stream=True))
+    assert upstream.fired["silence"] == 1
+    assert text_of(answer) == "Hello dear Ada"
+    assert answer.content.endswith(DONE_FRAME)
+    # And where the second answer begins otherwise, nothing that was told can be taken back.
+    upstream.script(stream_then_silence(chat_frames("Hello dear")[:2]), chat_answer("Good day"))
+    answer = await house.gateway.ask(ask("y", stream=True))
+    assert text_of(answer) == "Hello "
+    assert payloads(answer.content)[-1]["error"]["code"] == "upstream_broken"
+    assert b"[DONE]" not in answer.content
+
+
+async def test_an_object_is_told_when_it_is_whole(house: House, upstream: FakeUpstream) -> None:
+    await house.prompt("prompt_buddy", "Hey {buddy}", schema={"type": "object"})
+    await house.pipeline("greet", "prompt_buddy(x)")
+    # As it is written in the end, and not as the model wrote it.
+    upstream.default = chat_answer('{ "dear":  "Ada" }')
+    answer = await house.gateway.ask(ask("x", stream=True))
+    assert json.loads(text_of(answer)) == {"dear": "Ada"}
+    assert answer.content.endswith(DONE_FRAME)
 
 
 async def test_a_client_that_leaves_a_stream_ends_the_run(

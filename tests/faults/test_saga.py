@@ -6,10 +6,12 @@ checked for what it is: times are epoch milliseconds, an `_id` has 20 url-safe c
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,11 +19,21 @@ import orjson
 import pytest
 
 from aieye.access.audit import SYSTEM
+from aieye.access.cipher import Cipher
+from aieye.access.config_file import KEY_PLACE
+from aieye.access.routes import Target
 from aieye.access.secrets import OPEN_CALLS_DIGEST
 from aieye.access.tokens import delete_token, disable_token
 from aieye.presets.service import update_preset
-from tests.fakes.upstream import FakeUpstream, json_answer
-from tests.faults.harness import Gateway, Json, StartGateway, both_databases
+from tests.fakes.upstream import Behaviour, FakeUpstream, json_answer
+from tests.faults.harness import (
+    PROVIDER_KEY,
+    SECRET_KEY,
+    Gateway,
+    Json,
+    StartGateway,
+    both_databases,
+)
 
 SAGA = "/_saga/gpt3"
 
@@ -71,6 +83,15 @@ MODELS = {
         for name in ("ada", "babbage", "curie", "davinci")
     ],
 }
+
+
+def completion_answer(text: str) -> Behaviour:
+    """A provider's completion."""
+    choice = {"text": text, "index": 0, "logprobs": None, "finish_reason": "stop"}
+    body = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": "davinci-002",
+            "choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2,
+            "total_tokens": 5}}  # fmt: skip
+    return json_answer(body=body)
 
 
 class Client:
@@ -284,6 +305,56 @@ async def test_a_post_is_never_redirected_and_needs_no_content_type(
     assert answer.status_code == 200, answer.text
 
 
+# -- the configuration file --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+async def test_the_configuration_files_key_and_host_serve_these_routes_alone(
+    start_gateway: StartGateway,
+    client_of: MakeClient,
+    upstream: FakeUpstream,
+    other: FakeUpstream,
+    tmp_path: Path,
+    is_sealed: bool,
+) -> None:
+    key = "sk-canary-gpt3-proxy-77aa01"
+    said = f"encrypted:{Cipher([SECRET_KEY]).seal(key, place=KEY_PLACE)}" if is_sealed else key
+    file = tmp_path / "config.json"
+    section = {"key": said, "openAIHost": other.origin, "openAIAPIVersion": "v1"}
+    file.write_text(json.dumps({"server": {"port": 8080}, "gpt3": section, "nlp": []}))
+    other.default = json_answer(body=MODELS)
+    gateway = await start_gateway(config_file=file)
+    client = client_of(gateway, gateway.token)
+    engines = await client.get("engines")
+    assert [one["id"] for one in engines] == ["ada", "babbage", "curie", "davinci"]
+    [asked] = other.calls("/v1/models", key=key)
+    assert asked.path == "/v1/models"
+    assert upstream.requests == []
+    # Everybody else's models go where they went, and it is one provider among others.
+    upstream.default = other.default
+    await gateway.get("/v1/models")
+    assert len(upstream.calls("/v1/models", key=PROVIDER_KEY)) == 1
+    # An alias goes where the administrator says, also from here.
+    other.default = completion_answer("from the file")
+    upstream.default = completion_answer("from the alias")
+    uid = (await client.post("create", COMPLETION))["_id"]
+    processed = await client.post("process", {"_id": uid, "text": "Are you a machine?"})
+    assert processed["choices"][0]["text"] == "from the file"
+    await gateway.add_route("davinci", Target(model="davinci-002", provider="openai"))
+    processed = await client.post("process", {"_id": uid, "text": "Are you a machine, really?"})
+    assert processed["choices"][0]["text"] == "from the alias"
+    # The key is in no answer and, in the clear, nowhere in the database.
+    providers = await gateway.get("/api/v1/keys", token=await gateway.add_token(scope="admin"))
+    assert key not in providers.text
+    assert key.encode() not in await gateway.stored()
+    # A key that was changed in the file takes the other's place at the next start.
+    file.write_text(json.dumps({"gpt3": {**section, "key": "sk-canary-gpt3-proxy-new"}}))
+    await gateway.restart()
+    other.default = json_answer(body=MODELS)
+    await client_of(gateway, gateway.token).get("engines")
+    assert len(other.calls(key="sk-canary-gpt3-proxy-new")) == 1
+
+
 # -- who calls ---------------------------------------------------------------------------------
 
 
@@ -332,6 +403,23 @@ async def test_open_calls_are_booked_to_a_token_that_nobody_can_send(
     assert await stranger.get("configs") == []
     new = gateway.state.directory.current.tokens[OPEN_CALLS_DIGEST]
     assert new.token_id != grant.token_id
+
+
+async def test_no_other_sites_page_makes_a_browser_call_open_routes(
+    start_gateway: StartGateway, client_of: MakeClient
+) -> None:
+    gateway = await start_gateway(saga_open=True)
+    stranger, known = client_of(gateway, None), client_of(gateway, gateway.token)
+    foreign: tuple[dict[str, str], ...] = (
+        {"origin": "https://evil.example"}, {"origin": "null"},
+        {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"},
+    )  # fmt: skip
+    for headers in foreign:
+        answer = await stranger.send("create", SEARCH, **headers, **{"content-type": "text/plain"})
+        assert "another site" in message_of(answer, 403)
+        assert (await known.send("create", SEARCH, **headers)).status_code == 200
+    own = {"origin": gateway.settings.base_url, "sec-fetch-site": "same-origin"}
+    assert (await stranger.send("create", SEARCH, **own)).status_code == 200
 
 
 @both_databases

@@ -22,11 +22,11 @@ from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
 from aieye.access.cipher import Cipher
+from aieye.access.config_file import KEY_PLACE
 from aieye.access.directory import Directory
 from aieye.access.passwords import verify_password
 from aieye.access.snapshot import Grant, Snapshot
 from aieye.cli import main
-from aieye.cli.providers import CONFIG_KEY_PLACE
 from aieye.cli.tokens import parse_expiry
 from aieye.db.engine import Database
 from aieye.db.exclusive import ServeLock
@@ -277,7 +277,32 @@ def test_an_encrypted_key_is_for_the_configuration_file_alone(aieye: Aieye) -> N
     ended = aieye("key", "encrypt", stdin=f"{SECRET}\n")
     assert ended.code == 0
     sealed = ended.out.strip().removeprefix("encrypted:")
-    assert Cipher([OLD_KEY]).open(sealed, place=CONFIG_KEY_PLACE) == SECRET
+    assert Cipher([OLD_KEY]).open(sealed, place=KEY_PLACE) == SECRET
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_rotation_says_what_to_do_with_the_configuration_files_key(
+    aieye: Aieye, bare: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.json"
+    bare.setenv("AIEYE_CONFIG_FILE", str(file))
+    sealed = aieye("key", "encrypt", stdin=SECRET).out.strip()
+    file.write_text(json.dumps({"gpt3": {"key": sealed}}))
+    aieye("token", "create", "t")
+    assert "config.json" not in aieye("key", "rotate").err
+    bare.setenv("AIEYE_SECRET_KEY", f"{NEW_KEY},{OLD_KEY}")
+    told = aieye("key", "rotate").err
+    assert "config.json is still sealed under an older secret key" in told
+    assert sealed not in told
+    file.write_text(
+        json.dumps({"gpt3": {"key": aieye("key", "encrypt", stdin=SECRET).out.strip()}})
+    )
+    assert "config.json" not in aieye("key", "rotate").err
+    bare.setenv("AIEYE_SECRET_KEY", "another-installations-0123456789abcdefghijkl")
+    refused = aieye("serve", "--port", "0")
+    assert refused.code == 2
+    assert "AIEYE_CONFIG_FILE: gpt3.key: does not open" in refused.err
+    assert sealed not in refused.err
 
 
 def test_what_serves_by_default_is_said_and_can_be_changed(aieye: Aieye) -> None:
@@ -631,7 +656,7 @@ def test_a_setting_that_has_no_effect_yet_is_a_warning(
     Path(".env").write_text("AIEYE_SAGA_OPEN=true\nAIEYE_URL=\n")
     bare.setenv("OPENAI_API_KEY", "sk canary")
     warnings = aieye("serve", "--port", "0").err.splitlines()[:-1]
-    assert [line.split()[1] for line in warnings] == ["AIEYE_REDIS_URL", "AIEYE_SAGA_OPEN"]
+    assert [line.split()[1] for line in warnings] == ["AIEYE_REDIS_URL"]
     assert all("no effect" in line for line in warnings)
 
 

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 
 from tests.fakes import chat
+from tests.fakes.troubled import troubled_chats
 from tests.fakes.upstream import (
     Behaviour,
     Connection,
     FakeUpstream,
     Received,
-    chat_answer,
-    cut_after,
     json_answer,
     realistic,
-    sse,
 )
 
 SETTLED_SECONDS = 1.0
 # No answer of this provider takes longer.
 LONGEST_SECONDS = 60.0
-KINDS = {"whole": 12, "slow": 5, "503": 1, "400": 1, "cut": 1}
+WEIGHTS = {"whole": 12, "slow": 5, "503": 1, "400": 1, "cut": 1}
 
 
 def troubled(chance: random.Random) -> Behaviour:
     """Chats with a usage of their own, or a failure; everything else as a real provider answers."""
-    otherwise = realistic()
+    chats, otherwise = troubled_chats(chance, WEIGHTS, longest_wait=0.02), realistic()
 
     async def answer(request: Received, connection: Connection) -> None:
         if request.path.endswith("/files"):
@@ -37,19 +34,7 @@ def troubled(chance: random.Random) -> Behaviour:
         if not request.path.endswith("/chat/completions"):
             await otherwise(request, connection)
             return
-        usage = chat.usage(chance.randrange(1, 500), chance.randrange(1, 500))
-        text = chat.last_user_text(request.json)
-        await asyncio.sleep(chance.random() * 0.02)
-        (kind,) = chance.choices(list(KINDS), list(KINDS.values()))
-        connection.fire(kind)
-        if kind in {"503", "400"}:
-            await json_answer(int(kind), chat.error_body())(request, connection)
-        elif kind == "cut":
-            await cut_after(700, chat_answer(text, usage=usage))(request, connection)
-        elif kind == "slow" and request.streamed:
-            await sse(chat.chat_frames(text, usage=usage), delay=0.01)(request, connection)
-        else:
-            await chat_answer(text, usage=usage)(request, connection)
+        await chats(request, connection)
 
     return answer
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.audit import SYSTEM, Actor
 from aieye.access.cipher import Cipher
+from aieye.access.config_file import PROVIDER, keep_config_provider, read_config
 from aieye.access.directory import Directory
 from aieye.access.emails import normal_email
 from aieye.access.environment import keep_environment_provider
@@ -58,6 +59,8 @@ class FirstStart:
     notices: tuple[str, ...] = ()
     # Until when a link that was told before can be used.
     link_until: datetime | None = None
+    # The provider of the models of `/_saga`, where the configuration file has one.
+    saga_provider: str | None = None
 
 
 async def first_start(
@@ -65,20 +68,22 @@ async def first_start(
 ) -> FirstStart:
     """Make what is missing for a first call and a first sign-in; every start calls it.
 
-    `directory` has been started. Raises `SettingsError` for a wrong environment, in which case
-    nothing was made.
+    `directory` has been started. Raises `SettingsError` for a wrong environment or configuration
+    file, in which case nothing was made.
     """
+    gpt3 = read_config(settings, cipher)
     password_hash = await _administrator_hash(database, settings)
     async with database.write() as session:
         await one_at_a_time(session)
         notices = await keep_environment_provider(session, cipher, settings)
+        notices += await keep_config_provider(session, cipher, gpt3)
         if password_hash is not None:
             notices += await _make_administrator(session, settings, password_hash)
         secret, link_until = await _make_link(session, directory.digest)
         token = await _make_first_token(session, directory.digest)
     await directory.refresh()
     url = None if secret is None else f"{settings.base_url}/setup?token={secret}"
-    return FirstStart(url, token, notices, link_until)
+    return FirstStart(url, token, notices, link_until, None if gpt3 is None else PROVIDER)
 
 
 async def check_setup_link(session: AsyncSession, make_digest: MakeDigest, secret: str) -> None:

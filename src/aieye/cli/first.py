@@ -6,6 +6,7 @@ import typer
 
 from aieye import __version__
 from aieye.access.cipher import Cipher
+from aieye.access.config_file import read_config
 from aieye.access.directory import Directory
 from aieye.access.setup import FirstStart, first_start
 from aieye.access.snapshot import ProviderInfo
@@ -26,6 +27,8 @@ async def prepare(settings: Settings) -> tuple[FirstStart, ProviderInfo | None]:
     database = Database(settings.database)
     try:
         cipher = Cipher(settings.secret_keys())
+        # First of all: a wrong secret key is told by the field that does not open.
+        read_config(settings, cipher)
         directory = Directory(database, cipher)
         await directory.start()
         first = await first_start(database, cipher, directory, settings)

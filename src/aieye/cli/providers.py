@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 provider = typer.Typer(no_args_is_help=True, help="Providers.", rich_markup_mode=None)
 key = typer.Typer(no_args_is_help=True, help="Providers' keys.", rich_markup_mode=None)
 
-# What the key of the GPT3 Proxy's configuration file is sealed for.
-CONFIG_KEY_PLACE = "config|gpt3.key"
-
 ProviderName = Annotated[str, typer.Argument(metavar="PROVIDER", help="The provider's name.")]
 
 
@@ -83,24 +80,31 @@ def list_keys(as_json: AsJson = False) -> None:
 @key.command("rotate")
 def rotate() -> None:
     """Seal everything anew under the newest secret key; keys and tokens keep working."""
+    from aieye.access.cipher import Cipher
+    from aieye.access.config_file import advice_after_rotation
     from aieye.access.providers import rotate_secrets
     from aieye.cli.context import run
+    from aieye.settings import load_settings
 
     with progress("Sealing anew") as shown:
         done = run(lambda context: rotate_secrets(context.database, context.cipher, shown))
     tell(f"Sealed {done} secrets anew. A server that runs must know the newest key too.")
+    settings = load_settings()
+    if (advice := advice_after_rotation(settings, Cipher(settings.secret_keys()))) is not None:
+        tell(advice)
 
 
 @key.command("encrypt")
 def encrypt() -> None:
     """Turn a plain key (from stdin) into the `encrypted:` form for a configuration file."""
     from aieye.access.cipher import Cipher
+    from aieye.access.config_file import ENCRYPTED, KEY_PLACE
     from aieye.access.texts import check_provider_secret
     from aieye.settings import load_settings
 
     cipher = Cipher(load_settings().secret_keys())
     secret = check_provider_secret(read_secret("Key"))
-    typer.echo(f"encrypted:{cipher.seal(secret, place=CONFIG_KEY_PLACE)}")
+    typer.echo(f"{ENCRYPTED}{cipher.seal(secret, place=KEY_PLACE)}")
 
 
 async def _store_provider(context: Context, name: str, base_url: str) -> tuple[str, str]:

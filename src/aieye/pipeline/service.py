@@ -22,14 +22,11 @@ from aieye.db.tables import Pipeline, PipelineVersion
 from aieye.errors import NotFound, Unprocessable
 from aieye.pipeline import repository
 from aieye.pipeline.catalogue import catalogue_of
-from aieye.pipeline.checking import Checked, check, check_valid
+from aieye.pipeline.checking import Checked, check
 from aieye.pipeline.language.catalogue import Catalogue
-from aieye.pipeline.language.errors import Diagnostic, InvalidPipeline
-from aieye.pipeline.language.graph import find_cycle, is_too_deep
-from aieye.pipeline.language.limits import MAX_PIPELINE_DEPTH
 from aieye.pipeline.models import SavedPipeline
 from aieye.pipeline.resolution import resolve
-from aieye.pipeline.stored import bindings_of, write_arguments, write_bindings
+from aieye.pipeline.versions import checked_version, refuse_cycles, said
 
 MAX_TAGS = 20
 MAX_TAG_CHARACTERS = 50
@@ -152,7 +149,7 @@ async def create_pipeline(
         labels={},
     )
     await authored.add(session, row)
-    version = await _checked_version(session, functions, row, source)
+    version = await checked_version(session, functions, row, source)
     await repository.add_version(session, row, version, actor)
     await repository.replace_tags(session, row.id, _checked_tags(tags))
     record(session, actor, "pipeline.create", "pipeline", row.id, name=row.name, shared=shared)
@@ -182,8 +179,8 @@ async def update_pipeline(
         await authored.share(session, row, changes["shared"], force=force, actor=actor)
     await session.flush()
     if "source" in changes:
-        changed = await _checked_version(session, functions, row, changes["source"])
-        if _said(changed) != _said(version):
+        changed = await checked_version(session, functions, row, changes["source"])
+        if said(changed) != said(version):
             await repository.add_version(session, row, changed, actor)
             version = changed
     if "tags" in changes:
@@ -213,7 +210,7 @@ async def roll_back(
         diagnostics=old.diagnostics,
     )
     await repository.add_version(session, row, version, actor)
-    await _refuse_cycles(session, functions, row)
+    await refuse_cycles(session, functions, row)
     record(session, actor, "pipeline.roll_back", "pipeline", row.id, name=row.name, to=number)
     return await _saved(session, row, version)
 
@@ -240,7 +237,7 @@ async def label_version(
     if row.served_version != before:
         served = await repository.get_version(session, row, row.served_version)
         (await resolve(session, functions, row, served)).require_valid()
-        await _refuse_cycles(session, functions, row)
+        await refuse_cycles(session, functions, row)
     record(
         session, actor, "pipeline.label", "pipeline", row.id,
         name=row.name, label=label, version=number,
@@ -267,37 +264,6 @@ async def _find_named(session: AsyncSession, name: str) -> Pipeline | None:
 async def _saved(session: AsyncSession, row: Pipeline, version: PipelineVersion) -> SavedPipeline:
     tags = await repository.tags_of(session, [row.id])
     return SavedPipeline.of(row, version, tags.get(row.id, []))
-
-
-async def _checked_version(
-    session: AsyncSession, functions: Catalogue, row: Pipeline, source: str
-) -> PipelineVersion:
-    """A version with this text, not stored yet. Raises `InvalidPipeline`."""
-    catalogue = await catalogue_of(session, functions, row.user_id)
-    tree, analysis = check_valid(source, catalogue, row.name)
-    return PipelineVersion(
-        source=tree.source.text,
-        arguments=write_arguments(analysis.arguments),
-        bindings=write_bindings(bindings_of(analysis)),
-        diagnostics=[found.as_dict() for found in analysis.diagnostics],
-    )
-
-
-def _said(version: PipelineVersion) -> tuple[object, ...]:
-    return version.source, version.arguments, version.bindings
-
-
-async def _refuse_cycles(session: AsyncSession, functions: Catalogue, row: Pipeline) -> None:
-    """Raise `InvalidPipeline` while what runs of `row` leads back to it, or too deep."""
-    catalogue = await catalogue_of(session, functions, row.user_id)
-    for callee in catalogue[row.name].calls:
-        way = find_cycle(callee, row.name, catalogue)
-        if way is not None:
-            message = f"pipelines call each other: {' -> '.join(way)}"
-            raise InvalidPipeline(Diagnostic.nowhere("E205", message))
-        if is_too_deep(callee, catalogue):
-            message = f"pipelines call pipelines more than {MAX_PIPELINE_DEPTH} deep"
-            raise InvalidPipeline(Diagnostic.nowhere("E508", message))
 
 
 def _checked_tags(tags: Sequence[str]) -> list[str]:

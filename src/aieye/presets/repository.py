@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import orjson
 from sqlalchemy import delete, select, tuple_
@@ -21,6 +21,8 @@ from aieye.presets.document_lines import PackedDocuments
 UID_CHARACTERS: Final = 20
 # How many keys one statement names: databases count the variables of a statement.
 _CHUNK: Final = 400
+
+KeyT = TypeVar("KeyT")
 
 
 def new_uid() -> str:
@@ -53,6 +55,17 @@ async def get_version(session: AsyncSession, row: Preset, number: int) -> Preset
     version = await session.get(PresetVersion, key)
     assert version is not None
     return version
+
+
+async def rows_of(session: AsyncSession, ids: Iterable[int]) -> Sequence[Preset]:
+    """The living ones of these presets."""
+    found: list[Preset] = []
+    for some in _chunks(ids):
+        rows = await session.scalars(
+            select(Preset).where(Preset.id.in_(some), Preset.deleted_at.is_(None))
+        )
+        found += rows
+    return found
 
 
 async def versions_of(
@@ -110,7 +123,7 @@ async def forget_documents(session: AsyncSession, ids: Collection[str]) -> None:
     await session.execute(delete(PresetDocuments).where(PresetDocuments.id.in_(gone)))
 
 
-def _chunks(numbers: Iterable[tuple[int, int]]) -> Iterable[list[tuple[int, int]]]:
-    rest = list(numbers)
+def _chunks(keys: Iterable[KeyT]) -> Iterable[list[KeyT]]:
+    rest = list(keys)
     for start in range(0, len(rest), _CHUNK):
         yield rest[start : start + _CHUNK]

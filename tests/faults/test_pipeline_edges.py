@@ -1,0 +1,162 @@
+"""Where runs of pipelines meet their limits, faults of our own, and functions that hide things."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from aieye.db.engine import DatabaseUnavailable
+from aieye.db.tables import Execution
+from aieye.pipeline import executions, run_record
+from aieye.pipeline.runner import Runner
+from tests.fakes import chat
+from tests.fakes.upstream import FakeUpstream, held, json_answer
+from tests.faults.harness import Budget, both_databases
+from tests.faults.house import House, echo
+
+pytestmark = pytest.mark.live
+
+FUNCTIONS = """
+async def swallow(text: str, context):
+    try:
+        return await context.complete(text, model="gpt-4o-mini")
+    except Exception:
+        return "swallowed"
+
+async def stream(text: str, context):
+    return await context.complete(text, model="gpt-4o-mini", stream=True)
+"""
+
+
+@pytest.fixture
+async def more_functions(house: House) -> None:
+    (house.gateway.settings.funcs_dir / "custom_more.py").write_text(FUNCTIONS)
+    await house.admin.post("/api/v1/functions/sync")
+
+
+async def latest(house: House) -> Execution:
+    async with house.gateway.state.database.read() as session:
+        found = await session.scalars(select(Execution).order_by(Execution.id.desc()).limit(1))
+        return found.one()
+
+
+async def test_a_function_cannot_hide_what_ends_a_run(
+    house: House, upstream: FakeUpstream, more_functions: None
+) -> None:
+    only, plain = (
+        await house.pipeline("only", 'swallow(x) @(cache="only")'),
+        await house.pipeline("plain", "swallow(x)"),
+    )
+    missed = await house.call(only, {"x": "Ada"})
+    assert [one["code"] for one in missed.json()["diagnostics"]] == ["E505"]
+    house.gateway.state.gateway.admission = Budget(calls=0)
+    refused = await house.call(plain, {"x": "Ada"})
+    assert refused.status_code == 402
+    assert [one["code"] for one in refused.json()["diagnostics"]] == ["E504"]
+    house.gateway.state.gateway.admission = Budget(calls=1)
+    upstream.default = json_answer(400, chat.error_body("No."))
+    # Any other failure is the function's own affair.
+    assert (await house.call(plain, {"x": "Ada"})).json()["response"] == "swallowed"
+
+
+async def test_what_a_function_passes_on_fails_as_it_did_and_what_it_used_is_booked(
+    house: House, upstream: FakeUpstream, quick_retries: None
+) -> None:
+    id_ = await house.pipeline("p", "ask(x) @(retries=2)")
+    upstream.default = json_answer(400, chat.error_body("Not like that."))
+    refused = await house.call(id_, {"x": "Ada"})
+    assert "Not like that" in refused.json()["error"]
+    # To ask the same once more would be refused once more.
+    assert len(upstream.calls()) == 1
+    silent = chat.chat_body("", usage=chat.usage())
+    silent["choices"][0]["message"]["content"] = None
+    upstream.default = json_answer(200, silent)
+    failed = await house.call(id_, {"x": "Ben"})
+    assert [one["code"] for one in failed.json()["diagnostics"]] == ["E501"]
+    assert (await latest(house)).tokens_input >= 11
+
+
+async def test_what_cannot_be_asked_is_said_and_asks_nobody(
+    house: House, upstream: FakeUpstream, more_functions: None
+) -> None:
+    await house.prompt("many", "{x}" * 40)
+    for source, code, reason in (
+        ("stream(x)", "E501", "nothing is streamed"),
+        ("many(x)", "E510", "has more than 1,048,576 characters"),
+    ):
+        id_ = await house.pipeline(f"p_{code}", source)
+        answer = await house.call(id_, {"x": "x" * 200_000})
+        (found,) = answer.json()["diagnostics"]
+        assert (found["code"], reason in found["message"]) == (code, True), found["message"]
+    assert upstream.calls() == []
+
+
+@both_databases
+async def test_a_long_path_is_cut_in_the_ledger_and_of_many_steps_the_first_are_kept(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executions, "MOST_STEPS", 3)
+    await house.prompt("prompt_buddy", "Hey {buddy}")
+    inner = "prompt_buddy(x)"
+    for letter in "abc":
+        await house.pipeline(letter * 100, inner)
+        inner = f"{letter * 100}(x)"
+    id_ = await house.pipeline("p", f"[{inner}, upper('a'), upper('b'), upper('c'), upper('d')]")
+    answer = await house.call(id_, {"x": "Ada"}, query="?typed=1")
+    assert answer.json()["response"] == ["Hey Ada", "A", "B", "C", "D"]
+    (row,) = await house.gateway.rows(1)
+    assert row.step == "/".join(letter * 100 for letter in "cba")[:200]
+    assert len(await house.steps(await house.latest(id_))) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "message"),
+    [
+        (RuntimeError("canary"), 500, "something went wrong in AI-Eye itself"),
+        (DatabaseUnavailable("The database is away."), 503, "The database is away."),
+    ],
+)
+async def test_a_run_that_fails_of_ourselves_is_on_record(
+    house: House,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
+    status: int,
+    message: str,
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise fault
+
+    await house.prompt("prompt_buddy", "Hey {buddy}")
+    id_ = await house.pipeline("p", "prompt_buddy(upper(x))")
+    monkeypatch.setattr(Runner, "_ask", fail)
+    answer = await house.call(id_, {"x": "Ada"})
+    assert answer.status_code == status
+    assert "canary" not in answer.text
+    run = await house.latest(id_)
+    assert run.error is not None
+    assert (run.status, run.error["message"]) == ("failed", message)
+    assert [step.name for step in await house.steps(run)] == ["upper", "prompt_buddy"]
+
+
+async def test_a_run_whose_beginning_could_not_be_noted_is_on_record_at_its_end(
+    house: House, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, failures = asyncio.Event(), []
+
+    async def fail(*_: Any, **__: Any) -> int:
+        failures.append(1)
+        gate.set()
+        raise DatabaseUnavailable("The database is away.")
+
+    monkeypatch.setattr(run_record, "SLOW_SECONDS", 0)
+    monkeypatch.setattr(executions, "open_run", fail)
+    upstream.default = held(gate, echo)
+    await house.prompt("prompt_buddy", "Hey {buddy}")
+    id_ = await house.pipeline("p", "prompt_buddy(x)")
+    assert (await house.call(id_, {"x": "Ada"})).json()["response"] == "Hey Ada"
+    assert failures == [1]
+    run = await house.latest(id_)
+    assert (run.status, run.output) == ("done", "Hey Ada")
