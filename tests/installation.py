@@ -25,6 +25,8 @@ from aieye.access.cipher import Cipher
 from aieye.access.directory import load_pepper
 from aieye.access.secrets import digest
 from aieye.db.engine import Database
+from aieye.presets.models import PresetType
+from aieye.presets.service import create_preset
 
 SECRET_KEY = "test-installation-0123456789abcdefghijklmnop"
 ADMINISTRATOR_EMAIL = "root@example.org"
@@ -96,6 +98,17 @@ class Installation:
                 **more,
             )
             return Made(token.id, secret)
+
+        return self._change(add)
+
+    def add_preset(self, name: str, type_: PresetType, config: dict[str, Any]) -> str:
+        """A preset of the administrator's that everybody may use; its id."""
+
+        async def add(session: AsyncSession, _cipher: Cipher, _pepper: bytes) -> str:
+            made = await create_preset(
+                session, name=name, type_=type_, config=config, shared=True, actor=SYSTEM
+            )
+            return made.uid
 
         return self._change(add)
 

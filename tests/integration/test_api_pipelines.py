@@ -114,6 +114,18 @@ async def test_a_misspelt_nested_call_is_refused_with_its_place_and_a_suggestion
     await save(api.ada.client, "triage", "upper(length(x))")
 
 
+async def test_what_curl_sends_by_itself_is_told_to_be_json(api: AdminApi) -> None:
+    body, headers = b'{"source": "x"}', {"content-type": "application/x-www-form-urlencoded"}
+    answer = await api.ada.client.post(f"{PIPELINES}/check", content=body, headers=headers)
+    assert (answer.status_code, "Content-Type: application/json" in answer.text) == (422, True)
+    answer = await api.ada.client.post(PIPELINES, json={"name": "a" * 101, "source": "x"})
+    message = answer.json()["error"]["message"]
+    assert (answer.status_code, message) == (
+        422,
+        "name: String should have at most 100 characters",
+    )
+
+
 async def test_warnings_are_kept_and_refuse_nothing(api: AdminApi) -> None:
     made = await save(api.ada.client, "warned", "let a = length(x);\nupper(x)")
     assert [(found["code"], found["severity"]) for found in made["diagnostics"]] == [

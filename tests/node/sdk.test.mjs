@@ -62,6 +62,32 @@ test("completions answer plain and streamed", async () => {
   assert.equal(chunks.map((chunk) => chunk.choices[0].text).join(""), whole.choices[0].text);
 });
 
+test("presets are models, called plain and streamed", async () => {
+  const names = (await all(await client.models.list())).map((one) => one.id);
+  assert.ok(names.includes("preset/brief"));
+  for (const [asked, answered] of [["preset/brief", model], ["gpt-4o@preset/brief", "gpt-4o"]]) {
+    const messages = said("preset");
+    const whole = await client.chat.completions.create({ model: asked, messages });
+    assert.equal(whole.model, answered);
+    const chunks = await all(
+      await client.chat.completions.create({ model: asked, messages, stream: true }),
+    );
+    const text = chunks.map((chunk) => chunk.choices[0].delta.content ?? "").join("");
+    assert.equal(text, whole.choices[0].message.content);
+  }
+  for (const asked of ["preset/continue_it", "preset/chat_it"]) {
+    const body = { model: asked, prompt: `${run}: preset`, max_tokens: 60 };
+    const whole = await client.completions.create(body);
+    assert.match(whole.choices[0].text, /So: /);
+    const chunks = await all(await client.completions.create({ ...body, stream: true }));
+    assert.equal(chunks.map((chunk) => chunk.choices[0].text).join(""), whole.choices[0].text);
+  }
+  await assert.rejects(
+    client.chat.completions.create({ model: "preset/nothing", messages: said("nothing") }),
+    OpenAI.NotFoundError,
+  );
+});
+
 test("a response is made, streamed, retrieved and deleted", async () => {
   const made = await client.responses.create({ model, input: `${run}: response` });
   assert.match(made.output_text, /response/);

@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import pytest
 from openai import OpenAI
 
+from aieye.presets.models import PresetType
 from tests.fakes.recorded import RecordedDemo, Seen
 from tests.installation import Installation, Made
 from tests.live import LiveServer, LiveServers
 from tests.servers import DATABASE_KINDS, Databases
 
 PROVIDER_KEY = "sk-provider-key-of-the-sdk-tests"
+PRESETS: tuple[tuple[str, PresetType, dict[str, Any]], ...] = (
+    (
+        "brief",
+        "chat",
+        {"model": "gpt-4o-mini", "messages": [{"role": "system", "content": "Brief."}]},
+    ),
+    ("continue_it", "completion", {"engine_id": "gpt-3.5-turbo-instruct", "prompt": "So: "}),
+    ("chat_it", "completion", {"engine_id": "gpt-4o-mini", "prompt": "So: ", "max_tokens": 60}),
+    ("vectors", "embeddings", {"model": "text-embedding-3-small", "dimensions": 8}),
+)
 _fresh = count(1)
 
 
@@ -56,6 +68,8 @@ def gateway(
         installation.add_provider(provider.base_url, PROVIDER_KEY)
         token = installation.add_token(user_id=installation.add_user("ada@example.org"))
         another = installation.add_token(user_id=installation.add_user("ben@example.org"))
+        for name, type_, config in PRESETS:
+            installation.add_preset(name, type_, config)
         try:
             server = servers(installation.environment)
             yield Gateway(server, installation, provider, token, another)

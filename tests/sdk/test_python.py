@@ -516,3 +516,32 @@ def test_the_provider_sees_its_own_key_and_nothing_of_the_client(
     names = {name.decode() for name, _ in seen.headers}
     assert not [name for name in names if name.startswith("x-stainless")]
     assert all(gateway.token.secret.encode() not in one.text for one in gateway.provider.seen)
+
+
+# ---------------------------------------------------------------------------------------- presets
+
+
+def test_presets_are_models_and_called_as_such(client: OpenAI, question: str) -> None:
+    names = {model.id for model in client.models.list()}
+    assert {"preset/brief", "preset/continue_it", "preset/chat_it", "preset/vectors"} <= names
+    assert client.models.retrieve("preset/brief").owned_by == "aieye"
+    for model in ("preset/brief", "gpt-4o@preset/brief"):
+        answer = client.chat.completions.create(model=model, messages=_said(question))
+        assert question in (answer.choices[0].message.content or "")
+        assert answer.model == ("gpt-4o" if "@" in model else "gpt-4o-mini")
+        chunks = client.chat.completions.create(model=model, messages=_said(question), stream=True)
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+        assert text == answer.choices[0].message.content
+    for model in ("preset/continue_it", "preset/chat_it"):
+        whole = client.completions.create(model=model, prompt=question, max_tokens=60)
+        assert f"So: {question}" in whole.choices[0].text
+        assert whole.object == "text_completion"
+        assert whole.usage is not None
+        parts = client.completions.create(model=model, prompt=question, max_tokens=60, stream=True)
+        assert "".join(part.choices[0].text for part in parts) == whole.choices[0].text
+        said = client.chat.completions.create(model=model, messages=_said(question), max_tokens=60)
+        assert said.choices[0].message.content == whole.choices[0].text
+    vectors = client.embeddings.create(model="preset/vectors", input=question)
+    assert len(vectors.data[0].embedding) == 8
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(model="preset/nothing", messages=_said(question))

@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from fastapi import Query
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from aieye.access.audit import Actor
 from aieye.access.uses import Dependant, visible_to
-from aieye.api.schemas import Label, View, WriteModel
+from aieye.api.schemas import Label, View, WriteModel, refuse_controls
 from aieye.db.rows import LARGEST_ID
 from aieye.prompts.difference import text_difference
 
 CallableName = Annotated[
-    Label,
-    Field(max_length=100, description="Letters, digits and `_`, as pipelines call it."),
+    str,
+    Field(
+        min_length=1, max_length=100, description="Letters, digits and `_`, as pipelines call it."
+    ),
+    AfterValidator(refuse_controls),
 ]
 VersionNumber = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 Force = Annotated[

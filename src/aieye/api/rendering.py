@@ -87,10 +87,12 @@ def note_denial(request: Request, error: AieyeError) -> None:
         denials.note(error.status, error.code, method=request.method, path=path, ip=ip)
 
 
-async def render_invalid(_request: Request, error: Exception) -> Response:
+async def render_invalid(request: Request, error: Exception) -> Response:
     """Answer 422 with the first field that is wrong, and why."""
     assert isinstance(error, RequestValidationError)
     param, message = explain_invalid(error.errors())
+    if param is None and not _says_json(request):
+        message = "The body is not read as JSON: send the header `Content-Type: application/json`."
     return _response(422, _body(message, _INVALID, "unprocessable", param))
 
 
@@ -142,6 +144,11 @@ def is_saga(path: str) -> bool:
 
 def _saga_body(message: str) -> bytes:
     return orjson.dumps({"_success": False, "msg": _encodable(message)})
+
+
+def _says_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
 
 
 def _is_original(path: str) -> bool:

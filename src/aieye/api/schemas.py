@@ -67,8 +67,8 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
-def _refuse_controls(text: str) -> str:
-    """A NUL, for one, cannot be asked of PostgreSQL."""
+def refuse_controls(text: str) -> str:
+    """Raises `ValueError`. A NUL, for one, cannot be asked of PostgreSQL."""
     if not text.isprintable():
         raise ValueError("should hold printable characters only")
     return text
@@ -78,7 +78,7 @@ def _refuse_controls(text: str) -> str:
 Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 PathId = Annotated[int, Path(alias="id", ge=1, le=LARGEST_ID, examples=[1])]
 # Text that services check and trim; here only its size is bounded, for the document's sake.
-Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_refuse_controls)]
+Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(refuse_controls)]
 
 
 def omittable(**more: Any) -> Any:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aieye.pipeline.language import suggest
 from aieye.pipeline.language.suggest import Spelling, did_you_mean, osa_distance
 
 words = st.text("abc_", max_size=7)
@@ -75,6 +78,32 @@ def test_a_message_ends_with_them(candidates: list[str], ending: str) -> None:
 def test_the_quick_filter_loses_nobody(a: str, b: str) -> None:
     limit = 1 if len(a) <= 4 else 2
     assert (Spelling([b]).suggest(a) == [b]) == (_distance(a, b) <= limit)
+
+
+@settings(deadline=None)
+@given(words, st.sets(words, max_size=30))
+def test_names_that_begin_alike_are_told_apart(name: str, candidates: set[str]) -> None:
+    limit = 1 if len(name) <= 4 else 2
+    near = sorted((_distance(name, one), one) for one in candidates)
+    expected = [one for distance, one in near if distance <= limit][:3]
+    assert Spelling(candidates).suggest(name) == expected
+
+
+def test_ten_thousand_names_that_begin_alike_are_not_looked_at_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spelling = Spelling(f"bulk_{number:05d}" for number in range(10_000))
+    rows = 0
+    real = suggest._next_row
+
+    def counted(*arguments: Any) -> list[int]:
+        nonlocal rows
+        rows += 1
+        return real(*arguments)
+
+    monkeypatch.setattr(suggest, "_next_row", counted)
+    assert spelling.suggest("bulk_a0001") == ["bulk_00001", "bulk_00000", "bulk_00002"]
+    assert rows < 5_000
 
 
 @settings(deadline=None)

@@ -119,6 +119,22 @@ def test_without_a_type_the_value_is_unchanged() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (["a"], "a list cannot become list[int]: what it holds is not converted"),
+        ('["a"]', "this text cannot become list[int]: what it holds is not converted"),
+        ({"a": 1}, "a mapping cannot become list[int]"),
+        (5, "an int cannot become list[int]"),
+        ("a", "the text is not JSON"),
+    ],
+)
+def test_a_list_of_other_things_is_told_so(value: Json, said: str) -> None:
+    with pytest.raises(Unconvertible) as refused:
+        convert(value, parse_type("list[int]"))
+    assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
     "text", ["```\n[1]\n```", "```json\r\n[1]```", " \n```JSON \n [1] \n``` \n"]
 )
 def test_one_surrounding_code_fence_is_removed(text: str) -> None:

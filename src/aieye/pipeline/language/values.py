@@ -14,6 +14,7 @@ from math import isfinite
 from typing import Final, NoReturn, TypeAlias
 
 from aieye.pipeline.language.nodes import Field, Index, Type
+from aieye.pipeline.language.printer import format_type
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -50,7 +51,10 @@ def convert(value: Json, type_: Type | None) -> Json:
             return _bool(value)
     container = read_json(value) if isinstance(value, str) else value
     if not isinstance(container, list | dict) or not _is_valid(container, type_):
-        _refuse(value, type_.name)
+        is_alike = isinstance(container, list if type_.name == "list" else dict)
+        _refuse(
+            value, format_type(type_) + (": what it holds is not converted" if is_alike else "")
+        )
     return container
 
 
