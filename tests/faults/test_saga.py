@@ -405,6 +405,23 @@ async def test_open_calls_are_booked_to_a_token_that_nobody_can_send(
     assert new.token_id != grant.token_id
 
 
+async def test_no_other_sites_page_makes_a_browser_call_open_routes(
+    start_gateway: StartGateway, client_of: MakeClient
+) -> None:
+    gateway = await start_gateway(saga_open=True)
+    stranger, known = client_of(gateway, None), client_of(gateway, gateway.token)
+    foreign: tuple[dict[str, str], ...] = (
+        {"origin": "https://evil.example"}, {"origin": "null"},
+        {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"},
+    )  # fmt: skip
+    for headers in foreign:
+        answer = await stranger.send("create", SEARCH, **headers, **{"content-type": "text/plain"})
+        assert "another site" in message_of(answer, 403)
+        assert (await known.send("create", SEARCH, **headers)).status_code == 200
+    own = {"origin": gateway.settings.base_url, "sec-fetch-site": "same-origin"}
+    assert (await stranger.send("create", SEARCH, **own)).status_code == 200
+
+
 @both_databases
 async def test_a_preset_is_its_owners_until_it_is_shared(
     start_gateway: StartGateway, client_of: MakeClient

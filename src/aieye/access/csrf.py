@@ -52,6 +52,13 @@ def find_fault(
     return None
 
 
+def is_foreign(
+    method: str, *, fetch_site: str | None, origin: str | None, origins: frozenset[str]
+) -> bool:
+    """Whether a browser sends an unsafe request on another site's behalf."""
+    return method not in SAFE_METHODS and not _is_own(fetch_site, origin, origins)
+
+
 def mask(token: str) -> str:
     """A token as a page holds it: another one each time, so that compressing it tells nothing (BREACH).
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from fastapi import Request, Response
 
+from aieye.access import csrf
 from aieye.access.audit import Actor
 from aieye.access.bounds import bounds_of
 from aieye.access.open_calls import keep_open_token
@@ -15,7 +16,7 @@ from aieye.access.secrets import OPEN_CALLS_DIGEST
 from aieye.access.snapshot import USER, Grant
 from aieye.api.originals import grant_of
 from aieye.db.types import now, to_micros
-from aieye.errors import Unauthenticated
+from aieye.errors import Forbidden, Unauthenticated
 from aieye.presets.models import Preset
 from aieye.state import State, change
 from aieye.telemetry import request_id
@@ -54,15 +55,27 @@ Process = Callable[[Asked, Preset], Awaitable[Response]]
 async def grant_of_request(request: Request, state: State) -> Grant:
     """The caller's token; without one the token `saga`, where the routes are open.
 
-    Raises `Unauthenticated`.
+    Raises `Unauthenticated`, and `Forbidden` for what another site lets a browser send.
     """
     authorization = request.headers.get("authorization")
     if authorization is None and state.settings.saga_open:
+        _refuse_other_sites(request, state)
         grant = await _open_grant(state)
     else:
         grant = grant_of(state, authorization or "")
     home = state.directory.current.providers.get(state.saga_provider or "")
     return grant if home is None else replace(grant, home_id=home.id)
+
+
+def _refuse_other_sites(request: Request, state: State) -> None:
+    """A page of any site can send JSON as text, and needs no token here: it would spend money."""
+    if csrf.is_foreign(
+        request.method,
+        fetch_site=request.headers.get("sec-fetch-site"),
+        origin=request.headers.get("origin"),
+        origins=csrf.own_origins(state.settings.base_url),
+    ):
+        raise Forbidden("The request comes from another site: it needs a token.")
 
 
 async def _open_grant(state: State) -> Grant:

@@ -7,16 +7,14 @@ A part of what the directory keeps: it is read with each of its snapshots, in ev
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.db.tables import Preset as PresetRow
-from aieye.db.tables import PresetVersion
 from aieye.presets.models import Preset
-from aieye.presets.repository import versions_of
+from aieye.presets.repository import rows_of, versions_of
 
 
 class PresetBook:
@@ -53,38 +51,28 @@ class PresetBook:
         ]
 
     async def read(self, session: AsyncSession) -> None:
-        """Read what has changed: the rows, and of their versions those that are not known."""
-        statement = select(PresetRow).where(PresetRow.deleted_at.is_(None)).order_by(PresetRow.id)
-        rows = (await session.scalars(statement)).all()
-        known = {row.id: self._by_id.get(row.id) for row in rows}
-        new = await versions_of(
+        """Read what has changed: every change of a preset's row changes when it last did."""
+        statement = select(PresetRow.id, PresetRow.updated_at)
+        statement = statement.where(PresetRow.deleted_at.is_(None)).order_by(PresetRow.id)
+        stamps = dict((await session.execute(statement)).tuples().all())
+        changed = await self._read_rows(
             session,
-            (
-                (row.id, row.served_version)
-                for row in rows
-                if (one := known[row.id]) is None or one.version != row.served_version
-            ),
+            [
+                id_
+                for id_, updated_at in stamps.items()
+                if (one := self._by_id.get(id_)) is None or one.updated_at != updated_at
+            ],
         )
-        found = [_preset(row, new, known[row.id]) for row in rows]
+        if not changed and len(stamps) == len(self._by_id):
+            return
+        # One that is gone between the two readings is in neither.
+        both = {**self._by_id, **changed}
+        found = [both[id_] for id_ in stamps if id_ in both]
         self._by_id = MappingProxyType({one.id: one for one in found})
         self._by_uid = MappingProxyType({one.uid: one for one in found})
         self._by_name = MappingProxyType({one.name: one for one in found if one.is_callable})
 
-
-def _preset(row: PresetRow, new: Mapping[int, PresetVersion], known: Preset | None) -> Preset:
-    """The preset as its row says; a version never changes, so that one that is known still counts."""
-    version = new.get(row.id)
-    if version is not None:
-        return Preset.of(row, version)
-    assert known is not None
-    return replace(
-        known,
-        name=row.name,
-        user_id=row.user_id,
-        shared=row.is_shared,
-        is_callable=row.is_callable,
-        newest=row.version,
-        served_version=row.served_version,
-        labels=row.labels,
-        updated_at=row.updated_at,
-    )
+    async def _read_rows(self, session: AsyncSession, ids: Sequence[int]) -> dict[int, Preset]:
+        rows = await rows_of(session, ids)
+        versions = await versions_of(session, ((row.id, row.served_version) for row in rows))
+        return {row.id: Preset.of(row, versions[row.id]) for row in rows}

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import orjson
 from sqlalchemy import delete, select, tuple_
@@ -16,10 +16,13 @@ from aieye.access import authored
 from aieye.db.rows import find_living
 from aieye.db.tables import Preset, PresetDocuments, PresetVersion
 from aieye.errors import NotFound
+from aieye.presets.document_lines import PackedDocuments
 
 UID_CHARACTERS: Final = 20
 # How many keys one statement names: databases count the variables of a statement.
 _CHUNK: Final = 400
+
+KeyT = TypeVar("KeyT")
 
 
 def new_uid() -> str:
@@ -54,6 +57,17 @@ async def get_version(session: AsyncSession, row: Preset, number: int) -> Preset
     return version
 
 
+async def rows_of(session: AsyncSession, ids: Iterable[int]) -> Sequence[Preset]:
+    """The living ones of these presets."""
+    found: list[Preset] = []
+    for some in _chunks(ids):
+        rows = await session.scalars(
+            select(Preset).where(Preset.id.in_(some), Preset.deleted_at.is_(None))
+        )
+        found += rows
+    return found
+
+
 async def versions_of(
     session: AsyncSession, numbers: Iterable[tuple[int, int]]
 ) -> Mapping[int, PresetVersion]:
@@ -72,17 +86,24 @@ async def store_documents(session: AsyncSession, documents: Sequence[str]) -> st
         return None
     lines = b"\n".join(orjson.dumps(document) for document in documents)
     id_ = hashlib.sha256(lines).hexdigest()
-    if await session.get(PresetDocuments, id_) is None:
+    packed = PackedDocuments(id_, len(documents), len(lines), zlib.compress(lines))
+    return await store_packed(session, packed)
+
+
+async def store_packed(session: AsyncSession, packed: PackedDocuments) -> str:
+    """Keep documents that are packed already; their id."""
+    found = select(PresetDocuments.id).where(PresetDocuments.id == packed.id)
+    if await session.scalar(found) is None:
         session.add(
             PresetDocuments(
-                id=id_,
-                count=len(documents),
-                size_bytes=len(lines),
-                lines=zlib.compress(lines),
+                id=packed.id,
+                count=packed.count,
+                size_bytes=packed.size_bytes,
+                lines=packed.lines,
             )
         )
         await session.flush()
-    return id_
+    return packed.id
 
 
 async def load_documents(session: AsyncSession, documents_id: str | None) -> list[str]:
@@ -102,7 +123,7 @@ async def forget_documents(session: AsyncSession, ids: Collection[str]) -> None:
     await session.execute(delete(PresetDocuments).where(PresetDocuments.id.in_(gone)))
 
 
-def _chunks(numbers: Iterable[tuple[int, int]]) -> Iterable[list[tuple[int, int]]]:
-    rest = list(numbers)
+def _chunks(keys: Iterable[KeyT]) -> Iterable[list[KeyT]]:
+    rest = list(keys)
     for start in range(0, len(rest), _CHUNK):
         yield rest[start : start + _CHUNK]
