@@ -6,11 +6,13 @@ import json
 import signal
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bench import load
 from bench.ledger import booked, check_booked, mark
@@ -89,7 +91,7 @@ def prepare(setup: Setup, directory: Path) -> Site:
     directory.mkdir(parents=True)
     port = free_port()
     done = subprocess.run(
-        python("aieye", "token", "create", "bench", "--json"),
+        python("aieye", "token", "create", "bench", "--scope", "admin", "--json"),
         cwd=directory,
         env=clean_environment(directory, setup.environment(directory, port)),
         capture_output=True,
@@ -164,6 +166,22 @@ class Gateway:
             raise NotMeasured(f"An answer should have been a {cache}:\n{head.decode('latin-1')}")
         if b"text/event-stream" in head and body.count(b"data: ") != EVENTS:
             raise NotMeasured(f"A stream has {body.count(b'data: ')} events, not {EVENTS}.")
+
+    def post(self, path: str, body: object) -> Any:
+        """The JSON of the answer to a request that is made once."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.site.port}{path}",
+            data=json.dumps(body).encode(),
+            headers={
+                "Authorization": f"Bearer {self.site.token}",
+                "Content-Type": "application/json",
+            },
+        )
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise NotMeasured(f"{path}: {error.code} {error.read()!r}") from error
 
     def _ask(self, bodies: Bodies) -> bytes:
         return ask(self.site.port, bodies, token=self.site.token)

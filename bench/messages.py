@@ -10,6 +10,7 @@ MODEL = "gpt-4o-mini"
 PATH = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 PROCESS = "/_saga/gpt3/process"
+CALL = "/api/pipeline/call"
 # A model that completes texts.
 COMPLETES = "gpt-3.5-turbo-instruct"
 REQUEST_BYTES = 2_048
@@ -101,6 +102,11 @@ def preset(text: str) -> dict[str, Any]:
 def process_request(preset_id: str) -> Template:
     """A request of `process` with the question alone."""
     return split(_written({"_id": preset_id, "text": _question()}), PROCESS)
+
+
+def run_request(pipeline_id: int) -> Template:
+    """A request to run a pipeline that takes one `text`, with the question."""
+    return split(_written({"pipeline_id": pipeline_id, "args": {"text": _question()}}), CALL)
 
 
 def _question() -> str:

@@ -18,6 +18,7 @@ from bench.cases.conditions import ledger, on_postgresql, relaxed, sizes, start
 from bench.cases.functions import functions
 from bench.cases.pipelines import language, pipelines
 from bench.cases.presets import presets
+from bench.cases.runs import runs
 from bench.cases.streams import paced, streaming
 from bench.load import Bodies
 from bench.report import Result
@@ -43,6 +44,7 @@ CASES: Mapping[str, Case] = MappingProxyType(
         "language": language,
         "pipelines": pipelines,
         "presets": presets,
+        "runs": runs,
     }
 )
 # The load of those that can be profiled.

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from math import inf
 
 import uvloop
 
@@ -15,6 +16,7 @@ from aieye.pipeline.language.errors import InvalidPipeline
 from aieye.pipeline.language.parser import parse
 from aieye.pipeline.plan import lower
 from aieye.pipeline.steps import Plan
+from bench import orchestrators
 from bench.language import (
     DEEP,
     SIBLING_SECONDS,
@@ -26,9 +28,9 @@ from bench.language import (
     chain,
     large,
 )
-from bench.orchestrators import haystack, langchain
 from bench.report import Line, Result, Row, Target
 from bench.servers import Servers
+from bench.timing import BATCH_SECONDS, least_seconds
 
 _ROUND_SECONDS = 0.1
 
@@ -66,13 +68,15 @@ def pipelines(servers: Servers) -> Iterator[Result]:
     waited = _figures(servers, lambda: _seconds_of_runs(plan, Nothing(SIBLING_SECONDS)))
     name = f"{SIBLINGS} siblings of {SIBLING_SECONDS * 1e3:.0f} ms"
     yield Row(name, waited * 1e3, "ms", target=Target(115, 104, is_ceiling=True))
-    for peer in (langchain, haystack):
-        measured = peer(DEEP)
-        if isinstance(measured, str):
-            yield Line(peer.__name__, measured)
+    python = orchestrators.find()
+    for peer in orchestrators.PACKAGES:
+        seconds = None
+        if python is not None:
+            seconds = orchestrators.step_seconds(python, peer, DEEP, servers.directory)
+        if seconds is None:
+            yield Line(peer, orchestrators.how(peer))
         else:
-            seconds = _figures(servers, partial(_step_of, measured))
-            yield Row(f"a step of {peer.__name__} that does nothing", seconds * 1e6, "µs")
+            yield Row(f"a step of {peer} that does nothing", seconds * 1e6, "µs")
 
 
 def _plan(text: str) -> Plan:
@@ -84,20 +88,19 @@ def _step_seconds(plan: Plan) -> float:
     return _seconds_of_runs(plan) / DEEP
 
 
-def _step_of(run: Callable[[], object]) -> float:
-    return _timed(run) / DEEP
-
-
 def _seconds_of_runs(plan: Plan, steps: Nothing | None = None) -> float:
-    """How long one run takes, of several on uvloop."""
+    """How long one run takes on uvloop: the least of many batches, as `least_seconds`."""
     runner = steps or Nothing()
 
     async def several() -> float:
-        count, started = 0, time.perf_counter()
-        while (passed := time.perf_counter() - started) < _ROUND_SECONDS:
-            await evaluate(plan, {}, runner)
-            count += 1
-        return passed / count
+        least, end = inf, time.perf_counter() + _ROUND_SECONDS
+        while (started := time.perf_counter()) < end:
+            count = 0
+            while (passed := time.perf_counter() - started) < BATCH_SECONDS:
+                await evaluate(plan, {}, runner)
+                count += 1
+            least = min(least, passed / count)
+        return least
 
     return uvloop.run(several())
 
@@ -106,16 +109,8 @@ def _row(
     servers: Servers, name: str, unit: str, work: Callable[[], object], at_least: float, aim: float
 ) -> Row:
     scale = {"µs": 1e6, "ms": 1e3}[unit]
-    seconds = _figures(servers, lambda: _timed(work))
+    seconds = _figures(servers, lambda: least_seconds(work, _ROUND_SECONDS))
     return Row(name, seconds * scale, unit, target=Target(at_least, aim, is_ceiling=True))
-
-
-def _timed(work: Callable[[], object]) -> float:
-    count, started = 0, time.perf_counter()
-    while (passed := time.perf_counter() - started) < _ROUND_SECONDS:
-        work()
-        count += 1
-    return passed / count
 
 
 def _figures(servers: Servers, measure: Callable[[], float]) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from typing import Literal
@@ -51,10 +49,4 @@ def presets(servers: Servers) -> Iterator[Result]:
 
 def _make(gateway: Gateway) -> str:
     """The id of a new configuration."""
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{gateway.site.port}{_CREATE}",
-        data=json.dumps(preset(_PROMPT)).encode(),
-        headers={"Authorization": f"Bearer {gateway.site.token}"},
-    )
-    with urllib.request.urlopen(request) as answer:
-        return str(json.load(answer)["_id"])
+    return str(gateway.post(_CREATE, preset(_PROMPT))["_id"])

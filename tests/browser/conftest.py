@@ -41,9 +41,13 @@ def axe() -> str:
     return path.read_text()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
-    """One browser for all tests of a process; each visit has a profile of its own."""
+    """One browser for all tests of a module; each visit has a profile of its own.
+
+    No longer than that: while Playwright runs, no other loop can in this thread, such as that of the
+    asynchronous tests which the same process may have to run next.
+    """
     with sync_playwright() as playwright:
         # Its sandbox needs rights that a container's root has not; it meets our own pages only.
         started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from playwright.sync_api import (
@@ -14,10 +15,32 @@ from playwright.sync_api import (
     Response,
 )
 
+from aieye.ui import site
+
 EMAIL, PASSWORD = "ada@example.org", "a quiet river at dawn"
+
 # What a page may be refused with, on purpose; chromium writes each into the console too.
 _REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 422, 429})
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+# Downloads and streams are no pages.
+_NO_PAGE = re.compile(r"\.(csv|json|jsonl|txt)$|/(export|live|events|stream|tail)$")
+
+
+def is_page(path: str) -> bool:
+    """Whether a browser shows what is at `path`."""
+    return not path.startswith("/static/") and _NO_PAGE.search(path) is None
+
+
+def page_paths() -> list[str]:
+    """The paths of all pages that somebody signed in can open without knowing an id."""
+    return [
+        one.path
+        for one in site.find_pages()
+        if one.method == "GET"
+        and "{" not in one.path
+        and is_page(one.path)
+        and one.access in {"user", "administrator"}
+    ]
 
 
 class Visits:
@@ -83,6 +106,18 @@ class Visits:
             for one in found["violations"]
         ]  # fmt: skip
         assert not wrong, f"{page.url}:\n  " + "\n  ".join(wrong)
+
+    def weigh(self, page: Page) -> list[int]:
+        """A list whose one number grows by the bytes that `page` gets over the wire."""
+        weight = [0]
+
+        def add(event: dict[str, Any]) -> None:
+            weight[0] += int(event["encodedDataLength"])
+
+        session = page.context.new_cdp_session(page)
+        session.send("Network.enable")
+        session.on("Network.loadingFinished", add)
+        return weight
 
     def check(self) -> None:
         """Fail with what went wrong in any of the pages."""

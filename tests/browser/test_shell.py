@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.rig import EMAIL, PASSWORD, Visits
+from tests.browser.rig import EMAIL, PASSWORD, Visits, page_paths
 
 
 def test_somebody_signs_in_goes_where_they_wanted_to_and_signs_out(visits: Visits) -> None:
@@ -32,7 +32,7 @@ def test_somebody_signs_in_goes_where_they_wanted_to_and_signs_out(visits: Visit
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("rows", [0, 8, 60])
+@pytest.mark.parametrize("rows", [0, 60])
 def test_the_components_keep_nobody_out(visits: Visits, rows: int, theme: str) -> None:
     page = visits(theme="dark" if theme == "dark" else "light")
     page.goto(f"/components?rows={rows}")
@@ -217,3 +217,14 @@ def test_what_is_no_page_says_so_in_the_frame(visits: Visits) -> None:
 
 def _title(page: Page) -> str:
     return page.locator("main time").first.get_attribute("title") or ""
+
+
+def test_a_page_is_light_the_first_time_and_lighter_after(visits: Visits) -> None:
+    page = visits()
+    weight = visits.weigh(page)
+    for number, path in enumerate(["/", *page_paths()]):
+        weight[0] = 0
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        assert 0 < weight[0] < (30_000 if number else 150_000), (path, weight[0])
+        print(f"{weight[0]:7} bytes: {path}")

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, text, update
 
 from aieye.access import directory as directories
 from aieye.access.cipher import Cipher
 from aieye.access.directory import Directory
 from aieye.db import engine as engines
 from aieye.db.engine import Database, DatabaseUnavailable, bump_revision
+from aieye.db.tables import Revision
 
 
 @pytest.fixture
@@ -77,3 +78,49 @@ async def test_the_directory_goes_on_watching_when_the_hosts_name_is_known_again
             await asyncio.sleep(0.01)
     assert directory.current.revision > before
     watching.cancel()
+
+
+def raise_revision(connection: Connection) -> int:
+    connection.execute(update(Revision).values(value=Revision.value + 1))
+    value: int = connection.execute(text("SELECT value FROM revision")).scalar_one()
+    return value
+
+
+async def read_revision(database: Database) -> int:
+    async with database.read() as session:
+        value: int = (await session.execute(text("SELECT value FROM revision"))).scalar_one()
+        return value
+
+
+async def test_what_is_written_at_once_is_committed_whoever_else_writes(database: Database) -> None:
+    before = await read_revision(database)
+
+    async def write_in_a_session() -> None:
+        async with database.write() as session:
+            await bump_revision(session)
+
+    async with asyncio.TaskGroup() as group:
+        works = [group.create_task(database.write_at_once(raise_revision)) for _ in range(4)]
+        for _ in range(4):
+            group.create_task(write_in_a_session())
+    assert len({work.result() for work in works}) == 4
+    assert await read_revision(database) == before + 8
+
+
+async def test_what_fails_when_it_is_written_at_once_leaves_nothing(database: Database) -> None:
+    before = await read_revision(database)
+
+    def fail(connection: Connection) -> None:
+        raise_revision(connection)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await database.write_at_once(fail)
+    assert await database.write_at_once(raise_revision) == before + 1
+
+
+async def test_a_database_that_is_gone_is_unavailable_at_once_too() -> None:
+    database = Database("postgresql+asyncpg://nobody@no-such-host.invalid/nothing")
+    with pytest.raises(DatabaseUnavailable):
+        await database.write_at_once(raise_revision)
+    await database.close()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import reduce
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import orjson
-from sqlalchemy import func, insert, select
+from sqlalchemy import Connection, Table, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.audit import Actor
@@ -33,6 +33,8 @@ Status = Literal["running", "done", "failed", "cancelled", "interrupted"]
 # Of a run with more steps, the first ones are kept.
 MOST_STEPS: Final = 5_000
 _ROWS_AT_ONCE: Final = 500
+_EXECUTIONS: Final = cast("Table", Execution.__table__)
+_STEPS: Final = cast("Table", ExecutionStep.__table__)
 _RUNS_LOOKED_AT: Final = 20
 _ITEM: Final = re.compile(r"\[[0-9]+\]")
 
@@ -91,15 +93,14 @@ class Past:
 
 async def open_run(session: AsyncSession, run: Run, *, keeps_values: bool) -> int:
     """Note that a run has begun; its id."""
-    row = _row(run, keeps_values=keeps_values)
-    row.status = "running"
+    row = Execution(**_begun(run, keeps_values=keeps_values), status="running")
     session.add(row)
     await session.flush()
     return row.id
 
 
-async def end_run(
-    session: AsyncSession,
+def end_run(
+    connection: Connection,
     run: Run,
     execution_id: int | None,
     *,
@@ -112,26 +113,34 @@ async def end_run(
     keeps_values: bool,
 ) -> int:
     """Write how a run ended, and its steps; its id. `execution_id` is that of `open_run`, if any."""
-    row = None if execution_id is None else await session.get(Execution, execution_id)
-    if row is None:
-        row = _row(run, keeps_values=keeps_values)
-        session.add(row)
-    row.status, row.ended_at = status, ended_at
-    row.output = kept(output) if keeps_values else None
-    row.error = None
-    if error is not None:
-        row.error = _error(error.code, error.message, error, keeps_values=keeps_values)
-    row.tokens_input, row.tokens_output = totals.tokens_input, totals.tokens_output
-    row.cost_nano, row.cost_input_nano = totals.cost_nano, totals.cost_input_nano
-    row.saved_nano = totals.saved_nano
-    await session.flush()
+    ended = {
+        "status": status,
+        "ended_at": ended_at,
+        "output": kept(output) if keeps_values else None,
+        "error": None
+        if error is None
+        else _error(error.code, error.message, error, keeps_values=keeps_values),
+        **asdict(totals),
+    }
+    row_id = None if execution_id is None else _complete(connection, execution_id, ended)
+    if row_id is None:
+        begun = _begun(run, keeps_values=keeps_values)
+        done = connection.execute(insert(_EXECUTIONS), {**begun, **ended})
+        assert done.inserted_primary_key is not None
+        row_id = int(done.inserted_primary_key[0])
     steps = [
-        _step(row.id, number, step, keeps_values=keeps_values)
+        _step(row_id, number, step, keeps_values=keeps_values)
         for number, step in enumerate(trace[:MOST_STEPS])
     ]
     for start in range(0, len(steps), _ROWS_AT_ONCE):
-        await session.execute(insert(ExecutionStep), steps[start : start + _ROWS_AT_ONCE])
-    return row.id
+        connection.execute(insert(_STEPS), steps[start : start + _ROWS_AT_ONCE])
+    return row_id
+
+
+def _complete(connection: Connection, execution_id: int, ended: dict[str, Any]) -> int | None:
+    """Complete the row of `open_run`; None if it is gone."""
+    statement = update(_EXECUTIONS).where(_EXECUTIONS.c.id == execution_id).values(ended)
+    return execution_id if connection.execute(statement).rowcount else None
 
 
 async def get_execution(session: AsyncSession, execution_id: int, *, actor: Actor) -> Execution:
@@ -212,20 +221,20 @@ def shown(value: Json) -> Json:
     return kept(value if is_whole else text)
 
 
-def _row(run: Run, *, keeps_values: bool) -> Execution:
-    return Execution(
-        run_id=run.run_id,
-        instance_id=run.instance_id,
-        pipeline_id=run.pipeline_id,
-        pipeline_version=run.pipeline_version,
-        pipeline=run.pipeline,
-        user_id=run.user_id,
-        token_id=run.token_id,
-        key_id=run.key_id,
-        started_at=run.started_at,
-        has_texts=keeps_values,
-        arguments=kept(dict(run.arguments)) if keeps_values else {},
-    )
+def _begun(run: Run, *, keeps_values: bool) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "instance_id": run.instance_id,
+        "pipeline_id": run.pipeline_id,
+        "pipeline_version": run.pipeline_version,
+        "pipeline": run.pipeline,
+        "user_id": run.user_id,
+        "token_id": run.token_id,
+        "key_id": run.key_id,
+        "started_at": run.started_at,
+        "has_texts": keeps_values,
+        "arguments": kept(dict(run.arguments)) if keeps_values else {},
+    }
 
 
 def _step(execution_id: int, number: int, step: StepTrace, *, keeps_values: bool) -> dict[str, Any]:

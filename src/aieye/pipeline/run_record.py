@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from aieye.db.engine import Database
 from aieye.db.types import now
@@ -87,11 +88,13 @@ class RunRecord:
     ) -> int:
         execution_id = await self._opened()
         ended_at: datetime = now()
-        async with self._database.write() as session:
-            return await executions.end_run(
-                session, self._run, execution_id, status=status, ended_at=ended_at, output=value,
-                error=error, trace=trace, totals=totals, keeps_values=self._keeps_values,
-            )  # fmt: skip
+        return await self._database.write_at_once(
+            partial(
+                executions.end_run, run=self._run, execution_id=execution_id, status=status,
+                ended_at=ended_at, output=value, error=error, trace=trace, totals=totals,
+                keeps_values=self._keeps_values,
+            )
+        )  # fmt: skip
 
     async def _opened(self) -> int | None:
         if self._opening is None:

@@ -15,8 +15,8 @@ for, so that the first error by offset is the one that is reported.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from math import isinf
+from string import ascii_letters, digits
 from typing import Final
 
 from aieye.pipeline.language.errors import Fault
@@ -36,26 +36,33 @@ INT: Final = "int"
 FLOAT: Final = "float"
 END: Final = "end"
 FAULT: Final = "fault"
-_COMMENT_KIND: Final = "comment"  # never among the tokens
+_COMMENT: Final = "comment"  # never among the tokens
 
 RESERVED: Final = frozenset({"true", "false", "null"})
 
-# Possessive throughout: nothing that was matched is tried again. Each alternative is a group, and
-# the last one takes any character, so that a match always follows where the one before it ended.
+_SPACE: Final = " \t\f\r\n"
+# Possessive throughout: nothing that was matched is tried again. The last alternative takes any other
+# character, so that a match always follows where the one before it ended.
 _TOKEN: Final = re.compile(
-    r"""[ \t\f\r\n]*+(?:
-      ((?:true|false|null)(?![A-Za-z0-9_]) | [(),=\[\]{}:;.@?])
-    | ([A-Za-z_][A-Za-z0-9_]{0,99}+(?![A-Za-z0-9_]))
-    | ("[^"\\\r\n]*+(?:\\[^\r\n][^"\\\r\n]*+)*+" | '[^'\\\r\n]*+(?:\\[^\r\n][^'\\\r\n]*+)*+')
-    | (-?[0-9](?:[0-9A-Za-z_.]|(?<=[eE])[+-])*+)
-    | (\#[^\r\n]*+)
-    | (\Z)
-    | ([A-Za-z_][A-Za-z0-9_]*+)
-    | (.)
+    r"""[ \t\f\r\n]*+(
+      [(),=\[\]{}:;.@?]
+    | [A-Za-z_][A-Za-z0-9_]*+
+    | "[^"\\\r\n]*+(?:\\[^\r\n][^"\\\r\n]*+)*+" | '[^'\\\r\n]*+(?:\\[^\r\n][^'\\\r\n]*+)*+'
+    | -?[0-9](?:[0-9A-Za-z_.]|(?<=[eE])[+-])*+
+    | \#[^\r\n]*+
+    | .
     )""",
     re.VERBOSE | re.DOTALL,
 )
-_OWN_KIND, _NAME, _STRING, _NUMBER, _COMMENT, _END, _LONG_NAME = range(1, 8)
+_NUMBER: Final = "number"  # INT or FLOAT, or neither
+_KINDS: Final = {
+    **{mark: mark for mark in "(),=[]{}:;.@?"},
+    **dict.fromkeys(ascii_letters + "_", NAME),
+    **dict.fromkeys("\"'", STRING),
+    **dict.fromkeys("-" + digits, _NUMBER),
+    "#": _COMMENT,
+}
+"""What a match is by its first character, unless something is wrong with it."""
 
 _INT_PART: Final = r"-?(?:0|[1-9][0-9]*+)"
 _INT: Final = re.compile(_INT_PART)
@@ -67,18 +74,20 @@ _SURELY_SHORT: Final = MAX_STRING_BYTES // 4  # no character takes more bytes
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
-@dataclass(slots=True)
 class Tokens:
     """Side by side: what each token is, its text, and where it starts. The last is END or FAULT.
 
     `comments` holds the offset and text of each comment, `fault` what a FAULT token means.
     """
 
-    kinds: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    comments: list[tuple[int, str]] = field(default_factory=list)
-    fault: Fault | None = None
+    __slots__ = ("comments", "fault", "kinds", "starts", "texts")
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+        self.texts: list[str] = []
+        self.starts: list[int] = []
+        self.comments: list[tuple[int, str]] = []
+        self.fault: Fault | None = None
 
     def stop(self, fault: Fault, count: int) -> None:
         """Keep `count` tokens and end with a fault."""
@@ -92,25 +101,30 @@ def lex(text: str) -> Tokens:
     """The tokens of a text, in linear time."""
     tokens = Tokens()
     kinds, texts, starts = tokens.kinds, tokens.texts, tokens.starts
-    for match in _TOKEN.finditer(text):
-        index = match.lastindex
-        word = match[index]  # type: ignore[index] # one of the groups always matches
-        start = match.start(index)  # type: ignore[arg-type]
-        if index == _OWN_KIND:
-            kinds.append(word)
-        elif index == _NAME:
+    # Space at the end is taken off: a match would be looked for at each character of it.
+    for match in _TOKEN.finditer(text.rstrip(_SPACE)):
+        word = match[1]
+        kind = _KINDS.get(word[0], FAULT)
+        if kind is NAME and word not in RESERVED and len(word) <= MAX_NAME_CHARACTERS:
             kinds.append(NAME)
+        elif kind == word or word in RESERVED:
+            kinds.append(word)
         else:
-            kind = _kind(index, word, start)  # type: ignore[arg-type]
-            if isinstance(kind, Fault):
-                tokens.stop(kind, len(starts))
+            start = match.start(1)
+            found = _checked(kind, word, start)
+            if isinstance(found, Fault):
+                tokens.stop(found, len(starts))
                 break
-            if kind == _COMMENT_KIND:
+            if found == _COMMENT:
                 tokens.comments.append((start, word))
                 continue
-            kinds.append(kind)
+            kinds.append(found)
         texts.append(word)
-        starts.append(start)
+        starts.append(match.start(1))
+    else:
+        kinds.append(END)
+        texts.append("")
+        starts.append(len(text))
     if len(kinds) > MAX_TOKENS and kinds[MAX_TOKENS] not in (END, FAULT):
         start = starts[MAX_TOKENS]
         message = f"too large: a pipeline has at most {MAX_TOKENS:,} tokens"
@@ -119,16 +133,16 @@ def lex(text: str) -> Tokens:
     return tokens
 
 
-def _kind(index: int, word: str, start: int) -> str | Fault:
-    """The kind of a match that is neither a name nor a mark, or what is wrong with it."""
-    if index == _STRING:
+def _checked(kind: str, word: str, start: int) -> str | Fault:
+    """The kind of a match that is neither a short name nor a mark, or what is wrong with it."""
+    if kind is STRING and len(word) > 1:
         is_short = len(word) <= _SURELY_SHORT or not _is_long_string(word, start)
-        return STRING if is_short else _fault(index, word, start)
-    if index == _NUMBER:
-        return _number_kind(word) or _fault(index, word, start)
-    if index == _COMMENT:
-        return _comment_fault(word, start) or _COMMENT_KIND
-    return END if index == _END else _fault(index, word, start)
+        return STRING if is_short else _fault(kind, word, start)
+    if kind is _NUMBER and word != "-":
+        return _number_kind(word) or _fault(kind, word, start)
+    if kind is _COMMENT:
+        return _comment_fault(word, start) or _COMMENT
+    return _fault(kind, word, start)
 
 
 def _number_kind(word: str) -> str | None:
@@ -161,17 +175,17 @@ def _comment_fault(word: str, start: int) -> Fault | None:
     return Fault("E001", f"unexpected character {code_point(found[0])} in a comment", at, at + 1)
 
 
-def _fault(index: int, word: str, start: int) -> Fault:
+def _fault(kind: str, word: str, start: int) -> Fault:
     """What is wrong with a match that is no token."""
     end = start + len(word)
-    if index == _LONG_NAME:
+    if kind is NAME:
         message = f"name too long: at most {MAX_NAME_CHARACTERS} characters"
         return Fault("E009", message, start, end)
-    if index == _STRING:
+    if (len(word) == 1 and kind is not _NUMBER) or word == "-":
+        return _character_fault(word, start, end)
+    if kind is STRING:
         return Fault("E009", f"string too long: at most {MAX_STRING_BYTES:,} bytes", start, end)
-    if index == _NUMBER:
-        return _number_fault(word, start, end)
-    return _character_fault(word, start, end)
+    return _number_fault(word, start, end)
 
 
 def _number_fault(word: str, start: int, end: int) -> Fault:

@@ -6,13 +6,14 @@ where the name starts, so that the name's own span needs no fields.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
+from aieye.pipeline.language.frozen import node
 from aieye.pipeline.language.source import Source
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Str:
     """A string."""
 
@@ -21,7 +22,7 @@ class Str:
     end: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Int:
     """An integer of 64 bits."""
 
@@ -30,7 +31,7 @@ class Int:
     end: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Float:
     """A finite number with a fraction or an exponent."""
 
@@ -39,7 +40,7 @@ class Float:
     end: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Bool:
     """`true` or `false`."""
 
@@ -48,7 +49,7 @@ class Bool:
     end: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Null:
     """`null`."""
 
@@ -60,7 +61,7 @@ class Null:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Name:
     """A bare name: a let, a param, a callable without required parameters, or a placeholder."""
 
@@ -69,7 +70,7 @@ class Name:
     end: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Keyword:
     """An argument with a name. `start` is the name's."""
 
@@ -82,7 +83,7 @@ class Keyword:
         return self.value.end
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Option:
     """How a call is made, such as `retries=2`. `start` is the name's."""
 
@@ -109,7 +110,7 @@ class Options(tuple[Option, ...]):
 NO_OPTIONS = Options()
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Call:
     """`name(arguments) @(options)`. A positional argument is its expression; order is the source's.
 
@@ -123,7 +124,7 @@ class Call:
     end: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Field:
     """`.name`; `start` is the dot's."""
 
@@ -132,7 +133,7 @@ class Field:
     end: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Index:
     """`[0]` or `["key"]`; `start` is the bracket's."""
 
@@ -141,7 +142,7 @@ class Index:
     end: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Access:
     """A value and the chain of selectors behind it, at least one."""
 
@@ -151,7 +152,7 @@ class Access:
     end: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class List:
     """`[items]`."""
 
@@ -160,7 +161,7 @@ class List:
     end: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Entry:
     """`"key": value` of a map; `start` is the key's."""
 
@@ -169,7 +170,7 @@ class Entry:
     start: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Map:
     """`{entries}`, their keys all different."""
 
@@ -182,7 +183,7 @@ Literal: TypeAlias = Str | Int | Float | Bool | Null
 Expr: TypeAlias = Name | Call | Access | List | Map | Literal
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Type:
     """`name[args]`, with `?` where null is admitted."""
 
@@ -193,7 +194,7 @@ class Type:
     end: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Param:
     """`param name: type = default;`. `start` is the name's, `end` behind the semicolon."""
 
@@ -205,7 +206,7 @@ class Param:
     comments: tuple[str, ...] = field(default=(), compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Let:
     """`let name = value;`. `start` is the name's, `end` behind the semicolon."""
 
@@ -219,7 +220,7 @@ class Let:
 _NOWHERE = Source("")
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Pipeline:
     """A whole text: its declarations and the expression whose value it has.
 

@@ -183,7 +183,8 @@ class Parser:
         """{ selector }, with selector = "." NAME | "[" ( INT | STRING ) "]" """
         chain: list[Field | Index] = []
         while (kind := self._kinds[self._at]) in _SELECTS:
-            self._check_depth(len(chain))
+            if len(self._openers) + len(chain) >= MAX_NESTING:
+                self._too_deep()
             start = self._starts[self._at]
             if kind == ".":
                 self._at += 1
@@ -285,23 +286,27 @@ class Parser:
         self, closer: str, parse: Callable[[], _T], *, is_required: bool = False
     ) -> tuple[_T, ...]:
         """opener [ item { "," item } [ "," ] ] closer"""
-        self._open()
         kinds = self._kinds
-        if kinds[self._at] == closer and not is_required:
-            self._close(closer, "")
-            return ()
-        items = [parse()]
-        while kinds[self._at] == ",":
-            self._at += 1
-            if kinds[self._at] == closer:
-                break
+        self._open()
+        items = []
+        if is_required or kinds[self._at] != closer:
             items.append(parse())
-        self._close(closer, f"',' or '{closer}'")
+            while kinds[self._at] == ",":
+                self._at += 1
+                if kinds[self._at] == closer:
+                    break
+                items.append(parse())
+            if kinds[self._at] != closer:
+                self._unexpected(f"',' or '{closer}'")
+        self._openers.pop()
+        self._at += 1
         return tuple(items)
 
     def _open(self) -> None:
-        self._check_depth(0)
-        self._openers.append(self._at)
+        openers = self._openers
+        if len(openers) >= MAX_NESTING:
+            self._too_deep()
+        openers.append(self._at)
         self._at += 1
 
     def _close(self, closer: str, wanted: str) -> None:
@@ -310,11 +315,10 @@ class Parser:
         self._openers.pop()
         self._at += 1
 
-    def _check_depth(self, selectors: int) -> None:
-        if len(self._openers) + selectors >= MAX_NESTING:
-            start = self._starts[self._at]
-            message = f"nested too deep: at most {MAX_NESTING} levels"
-            self._fail(Fault("E007", message, start, start + 1))
+    def _too_deep(self) -> NoReturn:
+        start = self._starts[self._at]
+        message = f"nested too deep: at most {MAX_NESTING} levels"
+        self._fail(Fault("E007", message, start, start + 1))
 
     def _parse_field(self) -> str:
         start = self._starts[self._at]

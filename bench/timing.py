@@ -1,0 +1,22 @@
+"""How long a small piece of work takes on a machine that others use too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from math import inf
+
+# Calls that are timed together: short enough to end before the machine gives the core to another.
+BATCH_SECONDS = 0.002
+
+
+def least_seconds(work: Callable[[], object], for_seconds: float) -> float:
+    """Seconds that one call takes: the least of many batches, since all that disturbs one only adds."""
+    least, end = inf, time.perf_counter() + for_seconds
+    while (started := time.perf_counter()) < end:
+        count = 0
+        while (passed := time.perf_counter() - started) < BATCH_SECONDS:
+            work()
+            count += 1
+        least = min(least, passed / count)
+    return least
