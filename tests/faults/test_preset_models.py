@@ -228,6 +228,22 @@ async def test_an_answer_that_cannot_be_read_is_the_providers_fault_in_the_row_t
     assert (await gateway.row()).status == 502
 
 
+async def test_a_chat_preset_answers_the_responses_api_too(
+    brief: Gateway, upstream: FakeUpstream
+) -> None:
+    await brief.add_preset("short", "chat", {"model": NEW, "messages": [SYSTEM], "max_tokens": 50})
+    for stream in (False, True):
+        body: Json = {"model": "preset/short", "input": "Why?", "stream": stream}
+        answer = await brief.ask(body, path="/v1/responses")
+        assert answer.status_code == 200, answer.text
+        (call,) = upstream.calls("/v1/responses")
+        direct = await brief.ask({**call.json, "stream": stream}, path="/v1/responses")
+        assert (direct.content, direct.headers["x-aieye-cache"]) == (answer.content, "hit")
+    assert call.json == {
+        "model": NEW, "input": [SYSTEM, USER], "max_output_tokens": 50, "stream": False,
+    }  # fmt: skip
+
+
 async def test_an_embeddings_preset_embeds(gateway: Gateway, upstream: FakeUpstream) -> None:
     upstream.default = realistic()
     config = {"model": "text-embedding-3-small", "dimensions": 8}

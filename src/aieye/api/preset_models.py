@@ -22,7 +22,7 @@ from aieye.gateway.calls import Call, Reply
 from aieye.gateway.models import Model
 from aieye.gateway.relay import Relay
 from aieye.gateway.routing import ModelNotAllowed, ModelNotFound, is_allowed
-from aieye.gateway.wire import INFER
+from aieye.gateway.wire import INFER, RESPONSES
 from aieye.ledger.book import EXACT, CallRecord
 from aieye.presets.book import PresetBook
 from aieye.presets.called import (
@@ -32,6 +32,7 @@ from aieye.presets.called import (
     asked_of_chat,
     asked_of_completion,
     asked_of_embeddings,
+    asked_of_responses,
     check_place,
     last_user_text,
     read_name,
@@ -110,7 +111,8 @@ class PresetModels:
         preset, document = asked.preset, asked.document
         config, model = preset.config, asked.model or preset.model
         if preset.type == "chat":
-            return await self._ask(call, asked_of_chat(config, document, model))
+            in_words = asked_of_responses if call.match.endpoint is RESPONSES else asked_of_chat
+            return await self._ask(call, in_words(config, document, model))
         if preset.type == "search":
             return await self._find(call, asked)
         if preset.type == "embeddings":

@@ -27,6 +27,7 @@ from aieye.presets.through_chat import NotACompletion, chats_of, completion_of
 CHAT: Final = INFERENCE["/v1/chat/completions"]
 COMPLETIONS: Final = INFERENCE["/v1/completions"]
 EMBEDDINGS: Final = INFERENCE["/v1/embeddings"]
+RESPONSES: Final = INFERENCE["/v1/responses"]
 
 
 @dataclass(frozen=True, slots=True)

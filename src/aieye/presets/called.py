@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from aieye.errors import InvalidRequest
-from aieye.gateway.wire import CHAT, COMPLETIONS, EMBEDDINGS, Endpoint
+from aieye.gateway.wire import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, Endpoint
 from aieye.presets import asking
 from aieye.presets.apply import (
     COMPLETION_FIELDS,
@@ -31,13 +31,14 @@ from aieye.presets.fields import OVERRIDABLE
 from aieye.presets.precedence import merge, overridable
 from aieye.presets.streams import Reshaped, as_chat, as_completion
 from aieye.presets.through_completions import chat_of, completion_words
+from aieye.presets.through_responses import input_of, responses_words
 
 PREFIX: Final = "preset/"
 _BESIDE: Final = "@preset/"
 # Where presets of each type are called.
 _PLACES: Final[Mapping[str, Sequence[Endpoint]]] = {
     "completion": (COMPLETIONS, CHAT),
-    "chat": (CHAT,),
+    "chat": (CHAT, RESPONSES),
     "embeddings": (EMBEDDINGS,),
     "search": (CHAT,),
 }
@@ -165,6 +166,17 @@ def asked_of_chat(config: Mapping[str, Any], request: Mapping[str, Any], model: 
     fields = merge(own, _without(request, "model", "messages"), overridable(config))
     body = chat_body({**fields, "messages": config.get("messages")}, messages, model)
     return Question(Asking(asking.CHAT, (body,)), CHAT, fields.get("stream") is True)
+
+
+def asked_of_responses(
+    config: Mapping[str, Any], request: Mapping[str, Any], model: str
+) -> Question:
+    """What a chat preset asks in the words of the Responses API. Raises `InvalidRequest`."""
+    said = _without(request, "model", "input")
+    fields = merge(responses_words(config), said, overridable(config))
+    items = input_of(config.get("messages") or (), request.get("input"))
+    body = {**fields, "model": model, "input": items}
+    return Question(Asking(asking.RESPONSES, (body,)), RESPONSES, fields.get("stream") is True)
 
 
 def asked_of_embeddings(

@@ -26,8 +26,10 @@ USUAL: Final = (
     *("max_tokens", "max_completion_tokens", "logprobs", "top_logprobs"),
     *("reasoning_effort", "verbosity"),
 )
-# Two names of one limit: who may say one may say the other, and says both with it.
-_LIMITS: Final = ("max_tokens", "max_completion_tokens")
+LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""Names of one limit: who may say one may say the others, and says all with it."""
+# What the Responses API calls something that chat has another name for.
+_OF_CHAT: Final = {"reasoning": "reasoning_effort"}
 
 
 class LockedField(InvalidRequest):
@@ -56,7 +58,7 @@ def merge(preset: Mapping[str, Any], request: Mapping[str, Any], may: Collection
             merged[name] = value
         elif all(_is_same(merged[one], value) for one in places):
             continue
-        elif any(one in may for one in _names_of(name)):
+        elif _OF_CHAT.get(name) in may or any(one in may for one in _names_of(name)):
             for one in places:
                 del merged[one]
             merged[name] = value
@@ -69,7 +71,7 @@ def merge(preset: Mapping[str, Any], request: Mapping[str, Any], may: Collection
 
 
 def _names_of(name: str) -> tuple[str, ...]:
-    return _LIMITS if name in _LIMITS else (name,)
+    return LIMITS if name in LIMITS else (name,)
 
 
 def _allowed(may: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""The filters of calls as they stand in a URL: read, shown as chips, told to the API. Pure."""
+"""The filters of calls as they stand in a URL: read, shown as chips, told to the API."""
 
 from __future__ import annotations
 
