@@ -186,6 +186,8 @@ def _longest_body(path: str) -> int | None:
     """Forms and administrators' JSON are small; the originals' routes count for themselves."""
     if path.startswith(("/api/openai/", "/api/cache/", "/_saga/")):
         return None
+    if path.startswith("/api/v1/presets/") and path.endswith("/documents"):
+        return None
     # With the documents of a search.
     return MOST_BYTES if path.startswith("/api/v1/presets") else MOST_FORM_BYTES
 

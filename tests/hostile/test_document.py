@@ -56,6 +56,7 @@ def _document() -> dict[str, Any]:
     return document
 
 
+schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 schema = schemathesis.openapi.from_dict(_document())
 
 

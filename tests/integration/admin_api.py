@@ -28,6 +28,7 @@ from aieye.pipeline.preset_calls import PresetCalls
 from aieye.pipeline.running import Pipelines
 from aieye.pipeline.step_runner import StepFailed
 from aieye.presets.book import PresetBook
+from aieye.presets.embedding import Embedding
 from aieye.presets.processing import Processing
 from aieye.presets.search import Search
 from aieye.settings import load_settings
@@ -43,7 +44,8 @@ AUTHORED = ("list", "create", "get", "update", "delete", "list_versions", "diff"
 AUTHORED_OPERATIONS = {
     *(f"{kind}_{act}" for kind in ("prompts", "presets", "pipelines") for act in AUTHORED),
     *("prompts_label", "prompts_list_dependants", "pipelines_label", "pipelines_list_dependants"),
-    *("presets_label", "presets_list_dependants"),
+    *("presets_label", "presets_list_dependants", "presets_get_documents", "presets_get_index"),
+    *("presets_replace_documents", "presets_search"),
     *("pipelines_check", "pipelines_format", "pipelines_call", "pipelines_explain"),
     *("executions_list", "executions_get", "executions_cancel"),
 }
@@ -152,8 +154,11 @@ async def running_admin_api(database_url: str, directory: Path) -> AsyncIterator
     }
     parts["directory"].read_with(parts["presets"].read)
     models = NoModels()
-    # No test here asks a model by way of a preset.
-    presets = PresetCalls(models, cast(Processing, None), cast(Search, None))
+    # No test here asks a model by way of a preset, or for vectors.
+    search = parts["search"] = Search(
+        database, parts["directory"], cast(Embedding, None), settings.search_model
+    )
+    presets = PresetCalls(models, cast(Processing, None), search)
     parts["pipelines"] = Pipelines(
         settings, database, parts["directory"], parts["functions"], models, presets, "test"
     )

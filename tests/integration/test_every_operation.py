@@ -70,7 +70,8 @@ async def furnished(database_url: str, tmp_path: Path) -> AsyncIterator[Furnishe
         (key,) = (await root.get("/api/v1/keys")).json()["data"]
         made = {"providers": provider["id"], "keys": key["id"], "users": api.ben.id}
         buddy = {"name": "bens_prompt", "body": "Hey {buddy}", "model": "m"}
-        preset = {"name": "bens_preset", "type": "chat", "config": {"model": "m"}}
+        search = {"engine_id": "m", "documents": ["a"]}
+        preset = {"name": "bens_preset", "type": "search", "config": search}
         things: tuple[tuple[httpx.AsyncClient, str, dict[str, Any]], ...] = (
             (root, "routes", {"alias": "fast", "targets": [{"model": "m", "provider": "openai"}]}),
             (root, "prices", {"model": "m", "rates": {"input": "1", "output": "2"}}),

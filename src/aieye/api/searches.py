@@ -9,6 +9,7 @@ from fastapi import Request
 from aieye.access.snapshot import Grant
 from aieye.api.openai import STOPPED
 from aieye.api.waiting import unless_gone
+from aieye.errors import AieyeError
 from aieye.gateway.calls import Call
 from aieye.gateway.replay import usd
 from aieye.presets.embedding import Payer
@@ -33,7 +34,12 @@ async def search(
     work = state.search.run(
         preset, text, payer, documents=documents, top_k=top_k, with_text=with_text
     )
-    found = await unless_gone(request, work, at_leaving=payer.left)
+    try:
+        found = await unless_gone(request, work, at_leaving=payer.left)
+    except AieyeError as error:
+        if payer.calls:
+            error.headers["x-request-id"] = payer.calls[-1].record.request_id
+        raise
     return found, _headers(payer.calls)
 
 

@@ -25,15 +25,15 @@ _DIGEST_BYTES: Final = 80
 
 
 class Documents:
-    """Some documents, each known by the SHA-256 of its line (`digests`)."""
+    """Some documents, each known by the SHA-256 of its line (`digests`); their lines in `parts`."""
 
     def __init__(self, parts: Iterable[bytes]) -> None:
         """From parts of whole lines, without the line break at a part's end."""
-        self._parts: list[bytes] = []
+        self.parts: list[bytes] = []
         self._firsts: list[int] = []
         self.digests: list[bytes] = []
         for part in parts:
-            self._parts.append(part)
+            self.parts.append(part)
             self._firsts.append(len(self.digests))
             self.digests += [sha256(line).digest() for line in part.split(b"\n")]
             # Whoever waits for the interpreter gets it.
@@ -50,7 +50,7 @@ class Documents:
     @property
     def size_bytes(self) -> int:
         """What they take in memory, about."""
-        return sum(map(len, self._parts)) + _DIGEST_BYTES * len(self.digests)
+        return sum(map(len, self.parts)) + _DIGEST_BYTES * len(self.digests)
 
     def texts(self, numbers: Iterable[int]) -> Mapping[int, str]:
         """The texts of the documents with these numbers, from 0."""
@@ -59,7 +59,7 @@ class Documents:
         for number in numbers:
             at = bisect_right(self._firsts, number) - 1
             if at not in lines:
-                lines = {at: self._parts[at].split(b"\n")}
+                lines = {at: self.parts[at].split(b"\n")}
             found[number] = orjson.loads(lines[at][number - self._firsts[at]])
         return found
 

@@ -6,10 +6,10 @@ Numpy is loaded with the first call, beside the event loop.
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
@@ -21,9 +21,10 @@ from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.faults import BrokenOff, UpstreamError
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
-from aieye.gateway.wire import INFERENCE
+from aieye.gateway.wire import INFERENCE, header
 from aieye.ledger.book import CallRecord
 from aieye.presets.embedding_requests import batches, request_of
+from aieye.presets.processing import TAG
 from aieye.presets.spaces import Space
 from aieye.telemetry.metrics import Metrics
 
@@ -40,13 +41,18 @@ _TOO_MUCH: Final = frozenset({400, 413, 422})
 # Answers of up to this many bytes are read where they are: a thread would take longer.
 _READ_AT_ONCE: Final = 64 * 1024
 
+_loaded: dict[str, ModuleType] = {}
+
 
 class EmbeddingRefused(UpstreamError):
     """What the provider answered was an error; `status` is the provider's own where that tells the
     caller something, and `reply` all of it. `at` is the place of the text that it is about."""
 
     def __init__(self, message: str, reply: Reply, at: int | None = None) -> None:
-        super().__init__(message)
+        later = header(reply.headers, b"retry-after")
+        super().__init__(
+            message, headers={"Retry-After": later.decode("latin-1")} if later else None
+        )
         self.reply = reply
         self.at = at
         self.status = reply.status if reply.status < 500 else 502  # type: ignore[misc] # per answer
@@ -102,7 +108,7 @@ class Embedding:
         call = Call(
             EMBEDDINGS, space.grant, write_json(request_of(space, texts)), record,
             controls=payer.controls, cancelled_as=payer.cancelled_as,
-            restate=_marking(record, payer),
+            tags=None if payer.preset is None else {TAG: payer.preset},
         )  # fmt: skip
         payer.calls.append(call)
         reply = await self._infer(call)
@@ -184,16 +190,6 @@ class Embedding:
             self._gateway.book.open(record)
 
 
-def _marking(record: CallRecord, payer: Payer) -> Callable[[bytes | None], None]:
-    """Marks a row, right before it is booked, with the preset that the call was made for."""
-
-    def mark(_body: bytes | None) -> None:
-        if payer.preset is not None:
-            record.tags = {"preset": payer.preset}
-
-    return mark
-
-
 async def _read(body: bytes, count: int) -> Embedded:
     """What an answer holds. Raises `BrokenOff`."""
     answers = await load_numpy("embedding_answers")
@@ -210,7 +206,10 @@ async def _read(body: bytes, count: int) -> Embedded:
 async def load_numpy(module: str) -> Any:
     """A module of presets that needs numpy, which most servers never do and which takes a while."""
     name = f"aieye.presets.{module}"
-    return sys.modules.get(name) or await asyncio.to_thread(import_module, name)
+    if name not in _loaded:
+        # Not asked of `sys.modules`, which has modules that are only half there.
+        _loaded[name] = await asyncio.to_thread(import_module, name)
+    return _loaded[name]
 
 
 def _message_of(reply: Reply) -> str:

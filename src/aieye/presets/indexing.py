@@ -79,6 +79,13 @@ class Indexing:
         """What is known here of the documents: while they are indexed, and after a failure."""
         return self._jobs.get((documents_id, space.key))
 
+    async def count(self, documents_id: str, space: Space) -> int:
+        """How many of the documents have a vector. Raises `NotFound`."""
+        documents = await load_documents(self._database, documents_id)
+        counts = Counter(documents.digests)
+        missing = await self._vectors.find_missing(space.key, counts, None)
+        return len(documents) - sum(counts[digest] for digest in missing)
+
     def begin(
         self,
         documents_id: str,

@@ -16,6 +16,7 @@ from aieye.access import authored
 from aieye.db.rows import find_living
 from aieye.db.tables import Preset, PresetDocuments, PresetVersion
 from aieye.errors import NotFound
+from aieye.presets.document_lines import PackedDocuments
 
 UID_CHARACTERS: Final = 20
 # How many keys one statement names: databases count the variables of a statement.
@@ -85,17 +86,24 @@ async def store_documents(session: AsyncSession, documents: Sequence[str]) -> st
         return None
     lines = b"\n".join(orjson.dumps(document) for document in documents)
     id_ = hashlib.sha256(lines).hexdigest()
-    if await session.get(PresetDocuments, id_) is None:
+    packed = PackedDocuments(id_, len(documents), len(lines), zlib.compress(lines))
+    return await store_packed(session, packed)
+
+
+async def store_packed(session: AsyncSession, packed: PackedDocuments) -> str:
+    """Keep documents that are packed already; their id."""
+    found = select(PresetDocuments.id).where(PresetDocuments.id == packed.id)
+    if await session.scalar(found) is None:
         session.add(
             PresetDocuments(
-                id=id_,
-                count=len(documents),
-                size_bytes=len(lines),
-                lines=zlib.compress(lines),
+                id=packed.id,
+                count=packed.count,
+                size_bytes=packed.size_bytes,
+                lines=packed.lines,
             )
         )
         await session.flush()
-    return id_
+    return packed.id
 
 
 async def load_documents(session: AsyncSession, documents_id: str | None) -> list[str]:

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -66,6 +66,16 @@ class Found:
         return {"data": data, "model": self.model, "object": "list"}
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many of how many documents have vectors, and whether that goes on; `error` is why not."""
+
+    done: int
+    total: int
+    state: Literal["indexed", "indexing", "waiting"]
+    error: str | None = None
+
+
 class Search:
     """One a process."""
 
@@ -112,6 +122,20 @@ class Search:
         count = preset.document_count or 0
         space = self.space(preset, payer)
         return self.indexing.begin(preset.documents_id, count, space, payer)
+
+    async def progress(self, preset: Preset, space: Space) -> Progress:
+        """How far the preset's documents are indexed there. Raises `NotFound`."""
+        if preset.documents_id is None:
+            return Progress(0, 0, "indexed")
+        total = preset.document_count or 0
+        job = self.indexing.find(preset.documents_id, space)
+        if job is not None and job.is_running:
+            return Progress(job.done, total, "indexing")
+        done = await self.indexing.count(preset.documents_id, space)
+        if done == total:
+            return Progress(done, total, "indexed")
+        error = None if job is None or job.error is None else job.error.message
+        return Progress(done, total, "waiting", error)
 
     async def run(
         self,

@@ -201,17 +201,21 @@ async def update_preset(
     return Preset.of(row, version)
 
 
+async def get_own_search(session: AsyncSession, uid: Ref, *, actor: Actor) -> Preset:
+    """The preset whose documents `actor` may replace. Raises as `replace_documents` does."""
+    row = await _get_search(session, uid, actor)
+    return Preset.of(row, await repository.get_version(session, row, row.version))
+
+
 async def replace_documents(
-    session: AsyncSession, uid: str, documents_id: str | None, count: int, *, actor: Actor
+    session: AsyncSession, uid: Ref, documents_id: str | None, count: int, *, actor: Actor
 ) -> Preset:
     """Let a search have other documents, which are stored already, as a new version.
 
     Raises `Forbidden`, `NotFound`, and `Unprocessable` if it is no search.
     """
     await bump_revision(session)
-    row = await _get_changeable(session, uid, actor)
-    if row.type != "search":
-        raise Unprocessable(f"A {row.type} preset has no documents.", param="type")
+    row = await _get_search(session, uid, actor)
     version = await repository.get_version(session, row, row.version)
     if version.documents_id != documents_id:
         version = await _insert_version(session, row, actor, version.config, documents_id, count)
@@ -282,6 +286,13 @@ async def _get_changeable(session: AsyncSession, uid: Ref, actor: Actor) -> Pres
     row = await _get_visible(session, uid, actor)
     if not actor.may_see(row.user_id):
         raise Forbidden("Only its owner and administrators change a preset.")
+    return row
+
+
+async def _get_search(session: AsyncSession, uid: Ref, actor: Actor) -> PresetRow:
+    row = await _get_changeable(session, uid, actor)
+    if row.type != "search":
+        raise Unprocessable(f"A {row.type} preset has no documents.", param="type")
     return row
 
 
