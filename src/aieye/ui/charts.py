@@ -121,7 +121,7 @@ def stacked(
         "</figcaption>{legend}"
         '<div class="chart-grid"><div class="chart-y" aria-hidden="true"><span>{top}</span>'
         "<span>{middle}</span><span>0</span></div>"
-        '<div class="chart-plot">{svg}<div class="chart-tip" hidden></div></div>'
+        '<div class="chart-plot">{svg}{none}<div class="chart-tip" hidden></div></div>'
         '<div class="chart-x" aria-hidden="true">{ticks}</div></div>{table}</figure>'
     ).format(
         title=title,
@@ -130,6 +130,7 @@ def stacked(
         top=write(top),
         middle=write(top / 2),
         svg=_bars(buckets, series, paint, totals, top, title, write),
+        none="" if any(totals) else Markup('<p class="chart-none">Nothing in this time</p>'),
         ticks=_ticks(ticks or buckets),
         table=_table(buckets, series, totals, title, write),
     )

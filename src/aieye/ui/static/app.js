@@ -131,6 +131,8 @@
       const wasOpen = isOpen();
       into.hidden = false;
       into.scrollTop = 0;
+      const row = cameFrom?.element?.closest?.("tr");
+      if (row) focusRow(row);
       if (!wasOpen) ($("[autofocus], .drawer-close", into) ?? into).focus?.({ preventScroll: true });
     }
     if (into?.id === "dialog" && !into.open) into.showModal();
