@@ -32,7 +32,8 @@ def mount(app: FastAPI) -> None:
     if undecided:
         raise RuntimeError(f"These pages do not say who may see them: {', '.join(undecided)}")
     for module in MODULES:
-        app.include_router(module.router)
+        # As they are: to include a router is to build each of its routes once more.
+        app.router.routes.extend(module.router.routes)
     static.mount(app)
     app.state.pages = frozenset(page.path for page in pages)
 
