@@ -37,7 +37,7 @@ from aieye.presets.service import create_preset
 from aieye.settings import Settings
 from aieye.state import State
 from tests.fakes import chat
-from tests.fakes.upstream import FakeUpstream
+from tests.fakes.upstream import FakeUpstream, Received
 from tests.servers import DATABASE_KINDS
 
 Json: TypeAlias = dict[str, Any]
@@ -457,6 +457,40 @@ class Rss:
 def _rss() -> int:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class LoopClock:
+    """Seconds as the test's own loop lives them: what a busy machine takes from it does not count."""
+
+    _TICK_SECONDS = 0.01
+
+    def __init__(self) -> None:
+        self._ticks = 0
+
+    @property
+    def seconds(self) -> float:
+        return self._ticks * self._TICK_SECONDS
+
+    async def __aenter__(self) -> LoopClock:
+        self._task = asyncio.create_task(self._tick())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self._TICK_SECONDS)
+            self._ticks += 1
+
+
+async def hears_within_a_second(request: Received) -> None:
+    """The provider hears, within a second from now, that nobody waits for this any longer."""
+    async with LoopClock() as clock:
+        await request.wait_closed()
+    assert clock.seconds < 1
 
 
 async def eventually(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:

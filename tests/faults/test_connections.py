@@ -44,6 +44,7 @@ from tests.faults.harness import (
     MODEL,
     PROVIDER_KEY,
     Gateway,
+    LoopClock,
     Rss,
     StartGateway,
     asked,
@@ -357,11 +358,11 @@ async def test_a_provider_that_dribbles_ends_at_the_total_deadline(
         upstream.default = slowly(BODY, pieces=100, pause=0.05)
     else:
         upstream.default = sse(chat.chat_frames("word " * 100), delay=0.05)
-    started = time.monotonic()
 
-    answers = await asyncio.gather(*(gateway.ask(asked(f"Well {n}?", form)) for n in range(5)))
+    async with LoopClock() as clock:
+        answers = await asyncio.gather(*(gateway.ask(asked(f"Well {n}?", form)) for n in range(5)))
 
-    assert time.monotonic() - started < 1.4
+    assert clock.seconds < 1.4
     assert len(upstream.requests) == 5
     for answer, request in zip(answers, upstream.requests, strict=True):
         await request.wait_closed()
@@ -372,33 +373,35 @@ async def test_a_provider_that_dribbles_ends_at_the_total_deadline(
 
 
 async def test_two_hundred_streams_that_dribble_byte_by_byte_end_in_time_and_hold_little(
-    start_gateway: StartGateway, upstream: FakeUpstream
+    start_gateway: StartGateway, upstream: FakeUpstream, no_circuit: None
 ) -> None:
-    gateway = await start_gateway(upstream_timeout=2, idle_timeout=1)
+    # Time for all of them to begin, also on a busy machine.
+    gateway = await start_gateway(upstream_timeout=6, idle_timeout=6)
+    clock = LoopClock()
 
     async def dribble(_request: Received, connection: Connection) -> None:
         connection.fire("dribble")
         await connection.start(200, {"Content-Type": "text/event-stream"})
         for byte in b"".join(chat.chat_frames("word " * 100)):
             await connection.send(bytes([byte]))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.25)
 
     upstream.default = dribble
 
-    async def one(number: int) -> tuple[float, httpx.Response]:
+    async def one(number: int) -> tuple[float, float, httpx.Response]:
         # One after the other, so that no queue of new connections is full.
         await asyncio.sleep(number * 0.005)
-        started = time.monotonic()
+        started, by_clock = time.monotonic(), clock.seconds
         answer = await gateway.ask(question(f"Well {number}?", stream=True))
-        return time.monotonic() - started, answer
+        return time.monotonic() - started, clock.seconds - by_clock, answer
 
-    async with Rss() as rss:
+    async with Rss() as rss, clock:
         told = await asyncio.gather(*(one(number) for number in range(200)))
 
-    times, answers = zip(*told, strict=True)
+    times, loop_times, answers = zip(*told, strict=True)
     assert upstream.fired["dribble"] == 200
-    assert min(times) >= 2
-    assert max(times) < 6
+    assert min(times) >= 6
+    assert max(loop_times) < 10
     assert rss.growth < 50 * 2**20
     assert {(answer.status_code, b"[DONE]" in answer.content) for answer in answers} <= {
         (200, False), (504, False),

@@ -134,6 +134,21 @@ async def test_a_quiet_run_says_that_it_goes_on(
         assert line.startswith(":")
 
 
+async def test_a_run_that_the_servers_stop_cuts_off_is_told_so(
+    house: House, upstream: FakeUpstream
+) -> None:
+    await hanging(house, upstream)
+    async with following(house, "slow", x="a") as events:
+        for _ in ("run", "step"):
+            await events.next()
+        stopping = asyncio.ensure_future(house.gateway.stop())
+        name, _, step = await events.next()
+        assert (name, step["path"], step["status"]) == ("step", "ask_slowly", "cancelled")
+        name, _, error = await events.next()
+        assert (name, error["error"]["code"]) == ("error", "shutting_down")
+        await stopping
+
+
 # -- the end of a run, from elsewhere ----------------------------------------------------------
 
 

@@ -374,24 +374,28 @@ async def test_a_run_goes_on_with_all_that_it_began_with(
     upstream.default = held(gate, echo)
     made = await house.prompt("prompt_buddy", "Hey {buddy}")
     later = await house.prompt("later", "then {text}")
-    inner = await house.pipeline("inner", "builtin_hi(later(prompt_buddy(x)))")
+    other = house.gateway.settings.funcs_dir / "custom_other.py"
+    other.write_text("def call_out(text): return f'{text}!'\n")
+    await house.admin.post("/api/v1/functions/sync")
+    inner = await house.pipeline("inner", "call_out(builtin_hi(later(prompt_buddy(x))))")
     id_ = await house.pipeline("p", "upper(inner(x))")
     running = asyncio.ensure_future(house.call(id_, {"x": "Ada"}))
     await upstream.wait_for(1)
     file = house.gateway.settings.funcs_dir / "custom_house.py"
     file.write_text(file.read_text().replace("Hi, {buddy}", "Hello, {buddy}"))
+    other.write_text("def call_out(text): return f'{text}?'\n")
     await house.admin.post("/api/v1/functions/sync")
     for change in (
         house.admin.patch(f"/api/v1/prompts/{later['id']}", json={"body": "now {text}"}),
         house.admin.delete(f"/api/v1/prompts/{made['id']}?force=true"),
-        house.admin.patch(f"/api/v1/pipelines/{inner}", json={"source": "builtin_hi(later(x))"}),
+        house.admin.patch(f"/api/v1/pipelines/{inner}", json={"source": "call_out(later(x))"}),
         house.admin.patch(f"/api/v1/pipelines/{id_}", json={"source": "inner(x)"}),
     ):
         assert (await change).status_code == 200
     gate.set()
-    assert (await running).json()["response"] == "HI, THEN HEY ADA"
+    assert (await running).json()["response"] == "HI, THEN HEY ADA!"
     assert (await house.latest(id_)).pipeline_version == 1
-    assert (await house.call(id_, {"x": "Ada"})).json()["response"] == "Hello, now Ada"
+    assert (await house.call(id_, {"x": "Ada"})).json()["response"] == "now Ada?"
     assert (await house.latest(id_)).pipeline_version == 2
 
 

@@ -98,7 +98,8 @@ def explain(
     given = _arguments(args)
     file = Path(what)
     body = {"source": _read(file)} if file.is_file() else {"name": what}
-    found = _post("/explain", {**body, "args": given, "cache": _mode(cache)}, body.get("source"))
+    asked = {**body, "args": given, "cache": _mode(cache)}
+    found = _post("/explain", asked, body.get("source"), what)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
@@ -121,7 +122,7 @@ def run(
 ) -> None:
     """Run a saved pipeline and print its value: a text as it is, anything else as JSON."""
     body = {"args": _arguments(args), "cache": _mode(cache)}
-    found = _post(f"/{name}/call", body, None)
+    found = _post(f"/{name}/call", body, None, name)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:
@@ -243,7 +244,7 @@ def _render(found: Sequence[Diagnostic], text: str, name: str) -> None:
 # -- calling -----------------------------------------------------------------------------------
 
 
-def _post(path: str, body: dict[str, Any], source: str | None) -> Any:
+def _post(path: str, body: dict[str, Any], source: str | None, name: str) -> Any:
     """What `/api/v1/pipelines` answers, wherever that is. Ends the command where it is an error."""
     remote = find_remote()
     try:
@@ -254,7 +255,7 @@ def _post(path: str, body: dict[str, Any], source: str | None) -> Any:
         diagnostics = _diagnostics(error)
         if not diagnostics:
             raise
-        _tell_diagnostics(diagnostics, source, path)
+        _tell_diagnostics(diagnostics, source, name)
         raise typer.Exit(_exit_code(error, diagnostics)) from error
 
 
@@ -272,11 +273,10 @@ def _diagnostics(error: AieyeError) -> Sequence[Diagnostic]:
     return ()
 
 
-def _tell_diagnostics(found: Sequence[Diagnostic], source: str | None, path: str) -> None:
+def _tell_diagnostics(found: Sequence[Diagnostic], source: str | None, name: str) -> None:
     if source is not None:
-        _render(found, source, "pipeline")
+        _render(found, source, name)
         return
-    name = path.strip("/").partition("/")[0]
     for one in found:
         place = "" if one.line is None else f":{one.line}:{one.column}"
         complain(f"{name}{place}: {one.code}: {one.message}")

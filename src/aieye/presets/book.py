@@ -54,7 +54,7 @@ class PresetBook:
         """Read what has changed: every change of a preset's row changes when it last did."""
         statement = select(PresetRow.id, PresetRow.updated_at)
         statement = statement.where(PresetRow.deleted_at.is_(None)).order_by(PresetRow.id)
-        stamps = dict((await session.execute(statement)).tuples().all())
+        stamps = dict((await session.execute(statement)).all())
         changed = await self._read_rows(
             session,
             [
