@@ -177,7 +177,8 @@ def _call(dice: random.Random, model: _Model, token: int, moment: int, id_: str)
     attempts = None
     if not is_hit:
         provider = {"provider": model.provider, "key_id": 401 + 2 * (model.provider != "openai")}
-        attempts = [{**provider, "status": status, "ms": (last_us - 400) // 1_000}]
+        told_us = first_us if is_stream and is_answered else last_us
+        attempts = [{**provider, "status": status, "ms": (told_us - 400) // 1_000}]
         if dice.random() < 0.03:
             attempts.insert(0, {**provider, "status": 503, "ms": 212, "error": "overloaded"})
             first_us, last_us = first_us + 700_000, last_us + 700_000

@@ -127,8 +127,11 @@ async def start_session(
     return begun
 
 
-async def find_session(database: Database, cookie: str) -> SignedIn | None:
-    """Who is signed in with this cookie; None when nobody is (any more)."""
+async def find_session(database: Database, cookie: str, *, is_use: bool = True) -> SignedIn | None:
+    """Who is signed in with this cookie; None when nobody is (any more).
+
+    What a page does by itself is no use of the session (`is_use`): it still ends when it rests.
+    """
     digest = _digest(cookie)
     async with database.read() as session:
         row = (
@@ -141,7 +144,7 @@ async def find_session(database: Database, cookie: str) -> SignedIn | None:
     if row is None:
         return None
     found, user = row
-    if found.last_seen_at <= now() - SEEN_EVERY:
+    if is_use and found.last_seen_at <= now() - SEEN_EVERY:
         await _touch(database, digest)
     return SignedIn(
         digest, user.id, user.email, user.name, user.role, found.csrf_token, found.expires_at

@@ -6,14 +6,13 @@ The token is never in it: each form reads `AIEYE_TOKEN` from the environment.
 from __future__ import annotations
 
 import json
-import pprint
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 VARIABLE = "AIEYE_TOKEN"
-_WIDTH = 92
+_WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +90,15 @@ def as_python(base_url: str, endpoint: str, parameters: Mapping[str, Any]) -> st
         f'client = OpenAI(base_url={base_url!r}, api_key=os.environ["{VARIABLE}"])',
     ]  # fmt: skip
     if method is None:
-        body = _indented(_python(dict(parameters)))
+        body = _python(dict(parameters))
         lines += [f"answer = client.post({'/' + endpoint!r}, cast_to=object, body={body})"]
         return "\n".join([*lines, "print(answer)", ""])
     own = {name: value for name, value in parameters.items() if name in method.names}
     rest = {name: value for name, value in parameters.items() if name not in method.names}
     lines.append(f"answer = client.{method.path}(")
-    lines += [f"    {name}={_indented(_python(value))}," for name, value in own.items()]
+    lines += [f"    {name}={_python(value)}," for name, value in own.items()]
     if rest:
-        lines.append(f"    extra_body={_indented(_python(rest))},")
+        lines.append(f"    extra_body={_python(rest)},")
     lines.append(")")
     if own.get("stream") is True:
         return "\n".join([*lines, "for event in answer:", "    print(event)", ""])
@@ -126,10 +125,16 @@ def as_javascript(base_url: str, endpoint: str, parameters: Mapping[str, Any]) -
     return "\n".join([*lines, "console.log(answer);", ""])
 
 
-def _python(value: Any) -> str:
-    return pprint.pformat(value, width=_WIDTH, sort_dicts=False)
-
-
-def _indented(text: str) -> str:
-    """Behind the name of a parameter, one level deep."""
-    return text.replace("\n", "\n    ")
+def _python(value: Any, indent: int = 4) -> str:
+    """A value of JSON as Python writes it, over several lines where it is long."""
+    flat = repr(value)
+    if len(flat) <= _WIDTH or not isinstance(value, dict | list) or not value:
+        return flat
+    inner = " " * (indent + 4)
+    if isinstance(value, dict):
+        parts = [f"{name!r}: {_python(part, indent + 4)}" for name, part in value.items()]
+    else:
+        parts = [_python(part, indent + 4) for part in value]
+    begin, end = "{}" if isinstance(value, dict) else "[]"
+    lines = "".join(f"{inner}{part},\n" for part in parts)
+    return f"{begin}\n{lines}{' ' * indent}{end}"

@@ -9,12 +9,13 @@ from aieye.ledger.rollups import DAY, HOUR, MINUTE, MINUTES_KEPT_SECONDS, Span, 
 
 # Up to so many seconds: the stored buckets to read, and how many seconds of them a bar shows.
 _CUTS = (
-    (HOUR, MINUTE, MINUTE),
-    (6 * HOUR, MINUTE, 5 * MINUTE),
+    (20 * MINUTE, MINUTE, MINUTE),
+    (90 * MINUTE, MINUTE, 2 * MINUTE),
+    (7 * HOUR, MINUTE, 10 * MINUTE),
     (36 * HOUR, HOUR, HOUR),
-    (8 * DAY, HOUR, 3 * HOUR),
+    (8 * DAY, HOUR, 6 * HOUR),
 )
-_MOST_BARS = 120
+_MOST_BARS = 60
 
 
 @dataclass(frozen=True, slots=True)

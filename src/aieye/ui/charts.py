@@ -21,6 +21,7 @@ from aieye.ui import show
 COLOURS = 8
 WIDTH, HEIGHT = 960.0, 200.0
 _SPARK_WIDTH, _SPARK_HEIGHT = 120.0, 28.0
+_SPARK_POINTS = 30
 _MOST_TICKS = 6
 _RECT = Markup('<rect class="c{}" x="{}" y="{}" width="{}" height="{}"/>')
 
@@ -69,11 +70,11 @@ def colours_of(names: Sequence[str]) -> dict[str, int]:
 
 
 def nice_top(largest: float) -> float:
-    """The end of an axis from zero that holds `largest`: 1, 2, 2.5, 4, 5 or 8 times a power of ten."""
-    if largest <= 0 or not math.isfinite(largest):
+    """The end of an axis from zero that holds `largest`: a round number."""
+    if largest < 1e-300 or not math.isfinite(largest):
         return 1.0
     power = 10.0 ** math.floor(math.log10(largest))
-    steps = (1, 2, 2.5, 4, 5, 8, 10)
+    steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
     return next((step * power for step in steps if step * power >= largest * 0.9999), 10 * power)
 
 
@@ -81,20 +82,32 @@ def sparkline(values: Sequence[float], *, label: str = "") -> Markup:
     """A small line from zero with the area under it; `label` says in words what it shows."""
     if not values:
         return Markup("")
+    values = _fewer(values)
     top = max(values) or 1.0
     step = _SPARK_WIDTH / max(1, len(values) - 1)
     inner = _SPARK_HEIGHT - 2
     points = [(i * step, 1 + inner * (1 - max(0.0, v) / top)) for i, v in enumerate(values)]
     if len(points) == 1:
         points.append((_SPARK_WIDTH, points[0][1]))
-    line = " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
-    area = f"0,{_n(_SPARK_HEIGHT)} {line} {_n(_SPARK_WIDTH)},{_n(_SPARK_HEIGHT)}"
-    named = _named(label)
+    # One shape: its edges beside the line lie outside of what is shown.
+    line = " ".join(f"{x:.0f},{_d(y)}" for x, y in points)
     return Markup(
         '<svg class="spark" viewBox="0 0 {w} {h}" preserveAspectRatio="none" {named}>'
-        '<polygon class="spark-area" points="{area}"/>'
-        '<polyline class="spark-line" points="{line}"/></svg>'
-    ).format(w=_n(_SPARK_WIDTH), h=_n(_SPARK_HEIGHT), named=named, area=area, line=line)
+        '<polygon points="-9,{below} -9,{first} {line} {right},{last} {right},{below}"/></svg>'
+    ).format(
+        w=_n(_SPARK_WIDTH), h=_n(_SPARK_HEIGHT), named=_named(label), line=line,
+        below=_n(_SPARK_HEIGHT + 9), right=_n(_SPARK_WIDTH + 9), first=_d(points[0][1]),
+        last=_d(points[-1][1]),
+    )  # fmt: skip
+
+
+def _fewer(values: Sequence[float]) -> Sequence[float]:
+    """At most `_SPARK_POINTS` values: the mean of neighbours."""
+    size = -(-len(values) // _SPARK_POINTS)
+    if size <= 1:
+        return values
+    parts = [values[i : i + size] for i in range(0, len(values), size)]
+    return [sum(part) / len(part) for part in parts]
 
 
 def stacked(
@@ -105,10 +118,12 @@ def stacked(
     write: Callable[[float], str] = show.compact,
     ticks: Sequence[str] | None = None,
     unit: str = "",
+    table: Markup | None = None,
 ) -> Markup:
     """Bars stacked from zero, one a bucket, with axes, legend, and the table behind.
 
     `buckets` name each bar in full, `ticks` are its short forms for the axis. `write` writes a value.
+    `table` stands where the table would: a link to it, where a page has little room.
     """
     colours = colours_of([one.name for one in series if one.colour is None])
     paint = {
@@ -127,12 +142,12 @@ def stacked(
         title=title,
         unit=unit,
         legend=_legend(series, paint),
-        top=write(top),
-        middle=write(top / 2),
+        top=write(top) if any(totals) else "",
+        middle=write(top / 2) if any(totals) else "",
         svg=_bars(buckets, series, paint, totals, top, title, write),
         none="" if any(totals) else Markup('<p class="chart-none">Nothing in this time</p>'),
         ticks=_ticks(ticks or buckets),
-        table=_table(buckets, series, totals, title, write),
+        table=data_table(buckets, series, title=title, write=write) if table is None else table,
     )
 
 
@@ -151,12 +166,10 @@ def waterfall(spans: Sequence[Span], *, title: str, total_ms: float | None = Non
 
 def bar(share: float, *, colour: int = 1, label: str = "") -> Markup:
     """A thin bar for a share of one, beside the number that it shows."""
-    width = _n(100 * min(1.0, max(0.0, share)))
-    named = _named(label)
-    return Markup(
-        '<svg class="share" viewBox="0 0 100 4" preserveAspectRatio="none" {}>'
-        '<rect class="share-ground" width="100" height="4"/><rect class="c{}" width="{}" height="4"/></svg>'
-    ).format(named, colour, width)
+    width = _d(100 * min(1.0, max(0.0, share)))
+    return Markup('<svg class="share" {}><rect class="c{}" width="{}%" height="4"/></svg>').format(
+        _named(label), colour, width
+    )
 
 
 def _bars(
@@ -165,26 +178,30 @@ def _bars(
 ) -> Markup:  # fmt: skip
     slot = WIDTH / max(1, len(buckets))
     gap = min(3.0, slot * 0.2)
+    floors = [HEIGHT] * len(buckets)
     parts: list[Markup] = []
-    for i in range(len(buckets)):
-        floor = HEIGHT
-        for one in series:
-            height = HEIGHT * max(0.0, one.values[i]) / top
-            if height <= 0:
-                continue
-            floor -= height
+    for one in series:
+        bars: list[str] = []
+        for i, value in enumerate(one.values):
+            height = HEIGHT * max(0.0, value) / top
+            if height > 0:
+                floors[i] -= height
+                # A stroke as wide as a bar: a rectangle takes three times as many characters.
+                bars.append(f"M{_d(i * slot + slot / 2)} {_d(floors[i])}v{_d(height)}")
+        if bars:
             parts.append(
-                _RECT.format(
-                    paint[one.name], _n(i * slot + gap / 2), _n(floor), _n(slot - gap), _n(height)
+                Markup('<path class="s{}" stroke-width="{}" d="{}"/>').format(
+                    paint[one.name], _d(slot - gap), "".join(bars)
                 )
             )
+    # Values in one text: a list of texts is mostly quotes, each five characters in an attribute.
     data = {
-        "labels": list(buckets),
+        "labels": "|".join(buckets),
         "series": [
-            {"name": one.name, "c": paint[one.name], "text": [write(v) for v in one.values]}
+            {"name": one.name, "c": paint[one.name], "text": "|".join(map(write, one.values))}
             for one in series
         ],
-        "total": [write(v) for v in totals] if len(series) > 1 else None,
+        "total": "|".join(map(write, totals)) if len(series) > 1 else None,
     }
     lines = Markup("").join(
         Markup('<line class="gridline" x1="0" x2="{}" y1="{}" y2="{}"/>').format(_n(WIDTH), y, y)
@@ -219,10 +236,12 @@ def _ticks(labels: Sequence[str]) -> Markup:
     return Markup("").join(Markup("<span>{}</span>").format(label) for label in labels)
 
 
-def _table(
-    buckets: Sequence[str], series: Sequence[Series], totals: Sequence[float], title: str,
-    write: Callable[[float], str],
+def data_table(
+    buckets: Sequence[str], series: Sequence[Series], *, title: str,
+    write: Callable[[float], str] = show.compact, is_open: bool = False,
 ) -> Markup:  # fmt: skip
+    """The values of a chart as a table, folded unless `is_open`; buckets without any are left out."""
+    totals = [sum(one.values[i] for one in series) for i in range(len(buckets))]
     head = Markup("").join(
         Markup('<th scope="col" class="num">{}</th>').format(one.name) for one in series
     )
@@ -239,11 +258,11 @@ def _table(
         if totals[i]
     )
     return Markup(
-        '<details class="chart-table"><summary>Table</summary><div class="table-box" tabindex="0" '
+        '<details class="chart-table"{open}><summary>Table</summary><div class="table-box" tabindex="0" '
         'role="region" aria-label="{title}"><table class="table"><thead><tr><th scope="col">Time</th>'
         "{head}{total}</tr></thead><tbody>{rows}</tbody></table></div></details>"
     ).format(
-        title=title, head=head, rows=rows,
+        title=title, head=head, rows=rows, open=Markup(" open") if is_open else "",
         total=Markup('<th scope="col" class="num">Total</th>') if sums else "",
     )  # fmt: skip
 
@@ -282,6 +301,11 @@ def _named(label: str) -> Markup:
     if label:
         return Markup('role="img" aria-label="{}"').format(label)
     return Markup('aria-hidden="true"')
+
+
+def _d(value: float) -> str:
+    """A coordinate to a tenth, where there are hundreds of them."""
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def _n(value: float) -> str:

@@ -7,6 +7,7 @@ from fastapi.responses import RedirectResponse
 
 from aieye.access.owners import has_administrator
 from aieye.ui.onboarding import find_first_steps
+from aieye.ui.overview import page_values
 from aieye.ui.pages import PageRoute, page
 from aieye.ui.session import anyone, find_signed_in, get_state, require_user
 
@@ -26,7 +27,8 @@ async def show_home(request: Request) -> Response:
     visitor = await require_user(request)
     return page(
         request,
-        "home.html",
+        "overview.html",
         steps=await find_first_steps(visitor),
         provider=state.directory.current.default,
+        **await page_values(visitor),
     )

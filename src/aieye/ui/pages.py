@@ -38,10 +38,10 @@ from aieye.ui.session import (
 from aieye.ui.shell import navigation, paths_of
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 __all__ = ["PageRoute", "client_address", "find_signed_in", "get_state", "go", "is_fragment", "page",
-           "render_error", "wants_json"]  # fmt: skip
+           "part", "render_error", "wants_json"]  # fmt: skip
 
 THEME_COOKIE = "theme"
 THEMES = ("light", "dark")
@@ -72,9 +72,7 @@ def page(
     values |= _common(request, found, [("good", toast)] if toast else [])
     wanted = block or _target(request)
     if wanted is not None and wanted in compiled.blocks and (block or is_fragment(request)):
-        context = compiled.new_context(values)
-        html = "".join(compiled.blocks[wanted](context))
-        answer = _answer(request, html, status, headers)
+        answer = _answer(request, _block(compiled, wanted, values), status, headers)
         if toast:
             toasts.add_to_fragment(answer, toast)
     else:
@@ -83,6 +81,16 @@ def page(
         answer = _answer(request, compiled.render(values), status, headers)
         toasts.clear(request, answer)
     return answer
+
+
+def part(request: Request, template: str, block: str, **values: Any) -> str:
+    """A block of a template as a text, for streams of events."""
+    values |= _common(request, known_signed_in(request), [])
+    return _block(_templates().get_template(template), block, values)
+
+
+def _block(template: Template, name: str, values: dict[str, Any]) -> str:
+    return "".join(template.blocks[name](template.new_context(values)))
 
 
 def _answer(

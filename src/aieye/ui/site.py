@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
-from aieye.ui import account, auth, components, home, onboarding, static
+from aieye.ui import account, auth, call, calls, components, home, onboarding, static
 from aieye.ui.pages import PageRoute
 from aieye.ui.session import anyone, require_administrator, require_user
 
@@ -20,6 +20,8 @@ MODULES = (
     account,
     components,
     onboarding,
+    calls,
+    call,
 )
 
 
@@ -30,7 +32,8 @@ def mount(app: FastAPI) -> None:
     if undecided:
         raise RuntimeError(f"These pages do not say who may see them: {', '.join(undecided)}")
     for module in MODULES:
-        app.include_router(module.router)
+        # As they are: to include a router is to build each of its routes once more.
+        app.router.routes.extend(module.router.routes)
     static.mount(app)
     app.state.pages = frozenset(page.path for page in pages)
 

@@ -27,19 +27,28 @@ def _parsed(markup: str) -> ElementTree.Element:
 @given(st.lists(AMOUNTS, max_size=80))
 def test_a_sparkline_stays_in_its_box(values: list[float]) -> None:
     markup = charts.sparkline(values)
-    for x, y in re.findall(r"([\d.]+),([\d.]+)", markup):
-        assert 0 <= float(x) <= 120
+    # The three corners beside and below are out of sight; one for the line's end on each side.
+    for x, y in re.findall(r"(-?[\d.]+),(-?[\d.]+)", markup)[1:-1]:
+        assert -9 <= float(x) <= 129
         assert 0 <= float(y) <= 28
+
+
+def test_a_sparkline_of_many_values_shows_their_means() -> None:
+    markup = charts.sparkline([0, 2] * 40)
+    points = re.findall(r"(?:^|\s)\d+,([\d.]+)", markup)
+    assert 20 <= len(points) <= 30
 
 
 @given(st.lists(st.lists(AMOUNTS, min_size=3, max_size=3), min_size=1, max_size=4))
 def test_bars_stand_on_each_other_from_zero_and_in_scale(layers: list[list[float]]) -> None:
     series = [Series(f"m{i}", values) for i, values in enumerate(layers)]
     figure = _parsed(charts.stacked(["a", "b", "c"], series, title="t"))
-    bars = [bar.attrib for bar in figure.iter("rect") if "y" in bar.attrib]
-    for bar in bars:
-        assert float(bar["y"]) >= -0.02
-        assert float(bar["y"]) + float(bar["height"]) <= charts.HEIGHT + 0.02
+    tops: dict[str, float] = {}
+    for layer in figure.iter("path"):
+        for x, y, height in re.findall(r"M([\d.]+) (-?[\d.]+)v([\d.]+)", layer.attrib["d"]):
+            assert float(y) >= -0.1
+            assert float(y) + float(height) == pytest.approx(tops.get(x, charts.HEIGHT), abs=0.2)
+            tops[x] = float(y)
 
 
 def test_a_chart_tells_its_values_to_the_pointer_and_to_who_reads_the_table() -> None:
@@ -51,9 +60,9 @@ def test_a_chart_tells_its_values_to_the_pointer_and_to_who_reads_the_table() ->
     found = re.search(r'data-points="([^"]*)"', figure)
     assert found is not None
     points = json.loads(unescape(found[1]))
-    assert points["labels"] == ["Monday", "Tuesday"]
-    assert [one["text"] for one in points["series"]] == [["1", "0"], ["2", "0"]]
-    assert points["total"] == ["3", "0"]
+    assert points["labels"] == "Monday|Tuesday"
+    assert [one["text"] for one in points["series"]] == ["1|0", "2|0"]
+    assert points["total"] == "3|0"
     assert '<a href="/?model=gpt-4o">' in figure
     # An hour without calls is no row of the table.
     assert figure.count('<th scope="row">') == 1

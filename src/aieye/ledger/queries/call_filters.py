@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Text, func, or_, type_coerce
 
 from aieye.db.tables import Call
 from aieye.db.types import to_micros
+from aieye.ledger.book import CLIENT_LEFT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +23,9 @@ class CallFilters:
     """What calls must have; None is anything. `since <= time < until`, to the millisecond.
 
     `model` is the one asked for or the one that answered, `status_class` the status' first digit,
-    `tag` a name and its value; latency (microseconds) and cost (nano-dollars) are lower bounds.
-    `text` is in what was asked or answered, in the error, or is the id, in either case of letters.
+    `has_failed` an error that is not the client's leaving, `tag` a name and its value; latency
+    (microseconds) and cost (nano-dollars) are lower bounds. `text` is in what was asked or answered,
+    in the error, or is the id, in either case of letters.
     """
 
     token_id: int | None = None
@@ -38,6 +40,7 @@ class CallFilters:
     cost_state: str | None = None
     state: str | None = None
     is_stream: bool | None = None
+    has_failed: bool | None = None
     pipeline: str | None = None
     run_id: str | None = None
     tag: tuple[str, str] | None = None
@@ -90,6 +93,9 @@ def others(filters: CallFilters, dialect: str) -> Iterator[ColumnElement[bool]]:
         yield or_(Call.model == filters.model, Call.model_asked == filters.model)
     if filters.status_class is not None:
         yield Call.status.between(filters.status_class * 100, filters.status_class * 100 + 99)
+    if filters.has_failed is not None:
+        failed = (Call.status >= 400) & (Call.status != CLIENT_LEFT)
+        yield failed if filters.has_failed else ~failed
     if filters.latency_from_us is not None:
         yield Call.latency_us >= filters.latency_from_us
     if filters.cost_from_nano is not None:

@@ -220,6 +220,13 @@
     tip.style.left = left > width / 2 ? "" : `${left + 12}px`;
     tip.style.right = left > width / 2 ? `${width - left + 12}px` : "";
   }
+  function points(svg) {
+    const found = JSON.parse(svg.dataset.points);
+    found.labels = found.labels.split("|");
+    found.series.forEach((one) => (one.text = one.text.split("|")));
+    found.total = found.total?.split("|");
+    return found;
+  }
   document.addEventListener("pointermove", (event) => {
     const plot = event.target.closest?.(".chart-plot");
     $$(".chart-tip:not([hidden])").forEach((tip) => {
@@ -230,7 +237,7 @@
     });
     const svg = plot && $("svg[data-points]", plot);
     if (!svg) return;
-    svg.points ??= JSON.parse(svg.dataset.points);
+    svg.points ??= points(svg);
     const box = svg.getBoundingClientRect();
     readout(plot, svg.points, (event.clientX - box.left) / box.width);
   });

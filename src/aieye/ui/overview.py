@@ -1,0 +1,277 @@
+"""Overview: what a period came to beside the one before, over time, and who and what had most of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, cast, get_args
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye.access.snapshot import DEMO_ID, DEMO_PROVIDER
+from aieye.ledger.periods import Cut, before, cut
+from aieye.ledger.queries import UsageFilters, names_of
+from aieye.ledger.queries.overview import MOST_LAYERS, TOPS, Amounts, Measure, Overview, overview
+from aieye.ledger.rollups import DAY
+from aieye.ui import charts, show
+from aieye.ui.charts import Series
+from aieye.ui.links import Here
+from aieye.ui.ranges import Range
+from aieye.ui.session import Visitor
+
+WORDS = {"model": "Models", "token": "Tokens", "user": "Users", "provider": "Providers",
+         "pipeline": "Pipelines"}  # fmt: skip
+MEASURES: Mapping[str, str] = {"cost": "Spend", "requests": "Requests", "tokens": "Tokens"}
+MOST_SHOWN = 5
+_TEXTS = ("model", "pipeline")
+_LONGEST = 200
+_MOST_PARTIAL = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the URL asks for: a measure (whether it names one is `is_chosen`), what to stack by, and
+    what calls must have."""
+
+    measure: Measure
+    stack_by: str
+    values: Mapping[str, str]
+    is_chosen: bool = True
+
+    @property
+    def filters(self) -> UsageFilters:
+        return UsageFilters(
+            **{
+                name: value if name in _TEXTS else int(value)  # type: ignore[arg-type] # by its name
+                for name, value in self.values.items()
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One of the largest: `value` as filters name it, its name, and its part of the whole."""
+
+    value: str
+    name: str
+    amounts: Amounts
+    share: float
+    colour: int
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """The largest of one kind."""
+
+    kind: str
+    word: str
+    rows: Sequence[Row]
+    others: int
+
+
+def read_asked(here: Here, *, is_administrator: bool) -> Asked:
+    """What the URL asks for; what it asks wrongly is as if it were not there."""
+    kinds = [kind for kind in TOPS if kind != "user" or is_administrator]
+    measure, stack_by = here.get("measure"), here.get("by")
+    values = {kind: here.get(kind) for kind in kinds if _is_value(kind, here.get(kind))}
+    return Asked(
+        cast(Measure, measure) if measure in get_args(Measure) else "cost",
+        stack_by if stack_by in kinds else "model",
+        values,
+        is_chosen=measure in get_args(Measure),
+    )
+
+
+def _is_value(kind: str, text: str) -> bool:
+    if kind in _TEXTS:
+        return 0 < len(text) <= _LONGEST and text.isprintable()
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
+async def page_values(visitor: Visitor) -> dict[str, Any]:
+    """What the template shows. Raises `InvalidRequest` for a time range that is none."""
+    period = visitor.range()
+    asked = read_asked(visitor.here, is_administrator=visitor.is_administrator)
+    state = visitor.state
+    moment = int(visitor.now.timestamp())
+    until = int(period.until.timestamp())
+    this = cut(int(period.since.timestamp()), until, now=moment)
+    async with state.database.read() as session:
+        look = partial(
+            overview,
+            session,
+            state.periods,
+            this=this,
+            before=before(this, until, now=moment),
+            stack_by=asked.stack_by,
+            filters=asked.filters,
+            owner_id=visitor.owner_id,
+            now=moment,
+        )
+        found = await look(measure=asked.measure)
+        if found.whole.amounts.calls and not (asked.is_chosen or found.whole.amounts.cost_nano):
+            # Where nothing has a price, what it cost is not the first thing to show.
+            asked = replace(asked, measure="requests")
+            found = await look(measure=asked.measure)
+        # Whoever sees only own calls learns no name by asking for a number.
+        named = asked.values if visitor.is_administrator else {}
+        names = await _names(session, found, named, is_demo=state.directory.is_demo)
+    chips = [
+        (kind, WORDS[kind].removesuffix("s"), names.of(kind, value))
+        for kind, value in asked.values.items()
+    ]
+    return {
+        "period": period,
+        "asked": asked,
+        "chips": chips,
+        "found": found,
+        "now_amounts": found.whole.amounts,
+        "former": found.before,
+        "cards": _cards(found),
+        "tops": _tops(found, asked, names, is_administrator=visitor.is_administrator),
+        "chart": _chart(found, asked, names, period, visitor.here),
+        "kinds": [kind for kind in TOPS if kind != "user" or visitor.is_administrator],
+        "words": WORDS,
+        "measures": MEASURES,
+        "api_path": _api_path(period, asked),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What values are called."""
+
+    by_kind: Mapping[str, Mapping[int, str]]
+
+    def of(self, kind: str, value: object) -> str:
+        if kind in _TEXTS:
+            return str(value)
+        number = int(str(value))
+        return self.by_kind[kind].get(number) or f"{kind} {number}"
+
+
+async def _names(
+    session: AsyncSession, found: Overview, named: Mapping[str, str], *, is_demo: bool
+) -> _Names:
+    by_kind: dict[str, dict[int, str]] = {}
+    for kind in ("token", "user", "provider"):
+        ids = {int(value) for value, _ in found.tops[kind][: max(MOST_SHOWN, MOST_LAYERS)]}
+        if kind in named:
+            ids.add(int(named[kind]))
+        by_kind[kind] = await names_of(session, kind, ids)
+    if is_demo:
+        by_kind["provider"][DEMO_ID] = DEMO_PROVIDER
+    return _Names(by_kind)
+
+
+def _cards(found: Overview) -> Mapping[str, Markup]:
+    """The line of each card, over the bars of the chart."""
+    # The first and the last bar show a part of their time: a line would fall there for no reason.
+    bars = found.bars[1:-1] if len(found.bars) > _MOST_PARTIAL else found.bars
+    if not any(bar.amounts.calls for bar in bars):
+        bars = found.bars
+    lines: dict[str, list[float]] = {
+        "spend": [bar.amounts.cost_nano for bar in bars],
+        "saved": [bar.amounts.saved_nano for bar in bars],
+        "requests": [bar.amounts.calls for bar in bars],
+        "tokens": [bar.amounts.tokens for bar in bars],
+        "errors": [bar.amounts.errors for bar in bars],
+        "p50": [bar.p50_ms or 0 for bar in bars],
+        "p95": [bar.p95_ms or 0 for bar in bars],
+        "hits": [bar.amounts.hit_rate or 0 for bar in bars],
+    }
+    return {name: charts.sparkline(values) for name, values in lines.items()}
+
+
+def _tops(found: Overview, asked: Asked, names: _Names, *, is_administrator: bool) -> Sequence[Top]:
+    tops = []
+    for kind in TOPS:
+        values = found.tops[kind]
+        if not values or (kind == "user" and not is_administrator):
+            continue
+        whole = sum(amounts.by(asked.measure) for _, amounts in values)
+        shown = values[:MOST_SHOWN]
+        called = [names.of(kind, value) for value, _ in shown]
+        colours = _colours(found, kind, names)
+        rows = [
+            Row(str(value), name, amounts,
+                amounts.by(asked.measure) / whole if whole else 0.0, colours[name])
+            for (value, amounts), name in zip(shown, called, strict=True)
+        ]  # fmt: skip
+        tops.append(Top(kind, WORDS[kind], rows, len(values) - len(shown)))
+    return tops
+
+
+def _colours(found: Overview, kind: str, names: _Names) -> Mapping[str, int]:
+    """Colours by name: the same in the chart and the lists, whatever they are sorted by."""
+    called = {names.of(kind, value) for value, _ in found.tops[kind][:MOST_LAYERS]}
+    return charts.colours_of(sorted(called))
+
+
+def _chart(
+    found: Overview, asked: Asked, names: _Names, period: Range, here: Here
+) -> Mapping[str, Any]:
+    """The arguments of `charts.stacked` and `charts.data_table`."""
+    this = found.cut
+    kind, series = asked.stack_by, []
+    colours = _colours(found, kind, names)
+    for layer in found.layers:
+        values = [float(amounts.by(asked.measure)) for amounts in layer.amounts]
+        if layer.value is None:
+            series.append(Series(_left_over(found, kind), values, colour=0))
+        else:
+            name = names.of(kind, layer.value)
+            link = here(**{kind: str(layer.value)})
+            series.append(Series(name, values, link, colours[name]))
+    marks = [datetime.fromtimestamp(at, UTC) for at in this.bars]
+    return {
+        "buckets": [_bar_name(mark, this, period) for mark in marks],
+        "series": _apart(series),
+        "title": f"{MEASURES[asked.measure]} by {kind}",
+        "write": _write_cost if asked.measure == "cost" else show.compact,
+        "ticks": [_tick(mark, this, period) for mark in marks],
+    }
+
+
+def _write_cost(value: float) -> str:
+    return show.money(round(value))
+
+
+def _left_over(found: Overview, kind: str) -> str:
+    return "all others" if len(found.tops[kind]) >= len(found.layers) else f"no {kind}"
+
+
+def _apart(series: Sequence[Series]) -> Sequence[Series]:
+    """Layers of one name, such as two tokens that are called alike, told apart."""
+    seen: dict[str, int] = {}
+    told = []
+    for one in series:
+        seen[one.name] = seen.get(one.name, 0) + 1
+        name = one.name if seen[one.name] == 1 else f"{one.name} ({seen[one.name]})"
+        told.append(Series(name, one.values, one.href, one.colour))
+    return told
+
+
+def _bar_name(mark: datetime, this: Cut, period: Range) -> str:
+    """A bar in full. Days are those of UTC, as they are stored."""
+    if this.step >= DAY:
+        return f"{mark:%Y-%m-%d} UTC" if this.step == DAY else f"from {mark:%Y-%m-%d} UTC"
+    shown = mark.astimezone(period.zone)
+    return f"{shown:%Y-%m-%d %H:%M %Z}"
+
+
+def _tick(mark: datetime, this: Cut, period: Range) -> str:
+    return f"{mark.day} {mark:%b}" if this.step >= DAY else period.tick(mark)
+
+
+def _api_path(period: Range, asked: Asked) -> str:
+    query = {"since": f"{period.since:%Y-%m-%dT%H:%M:%SZ}", "group_by": asked.stack_by}
+    if period.name is None:
+        query["until"] = f"{period.until:%Y-%m-%dT%H:%M:%SZ}"
+    for kind, value in asked.values.items():
+        query[kind if kind in _TEXTS else f"{kind}_id"] = value
+    return f"/api/v1/usage?{urlencode(query)}"
