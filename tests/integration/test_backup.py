@@ -44,7 +44,9 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
 def _value(column: Column[Any], row: int) -> object:
     """Something of the column's type, different for each row; NULL in the last where it may be."""
     kind = column.type
-    if column.foreign_keys or (column.primary_key and isinstance(kind, Integer)):
+    for reference in column.foreign_keys:
+        return _value(reference.column, row)
+    if column.primary_key and isinstance(kind, Integer):
         return row
     if column.nullable and row == ROWS:
         return None

@@ -96,8 +96,8 @@ class OpenAIEndpoint:
             if not connection.client_left:
                 await self._say_stopped(connection, connection.record, send)
         except Exception as error:
-            record = connection.record
             # The last resort, before the server would just close the connection.
+            record = connection.record
             log.exception("call_crashed", request_id=record.request_id, error=type(error).__name__)
             fault = AieyeError("Something went wrong in AI-Eye itself; its log says what.")
             if record.status is None and connection.grant is not None:
