@@ -19,6 +19,7 @@ from bench.cases.functions import functions
 from bench.cases.pipelines import language, pipelines
 from bench.cases.presets import presets
 from bench.cases.runs import runs
+from bench.cases.searches import searches
 from bench.cases.streams import paced, streaming
 from bench.load import Bodies
 from bench.report import Result
@@ -43,6 +44,7 @@ CASES: Mapping[str, Case] = MappingProxyType(
         "functions": functions,
         "language": language,
         "pipelines": pipelines,
+        "searches": searches,
         "presets": presets,
         "runs": runs,
     }

@@ -48,10 +48,7 @@ OTHER_VARIABLES = frozenset(
 
 
 # What is read and checked here and has no effect yet: it comes with what it is for.
-IDLE_VARIABLES = (
-    "AIEYE_REDIS_URL",
-    "AIEYE_SEARCH_MODEL",
-)
+IDLE_VARIABLES = ("AIEYE_REDIS_URL",)
 
 
 class SettingsError(AieyeError):

@@ -179,7 +179,7 @@ def fill(base_url: str) -> None:
             source = f"uppercase({json.dumps(text, ensure_ascii=False)})"
             make("pipelines", name=f"pipeline_{i}", source=source, tags=[label[:40]])
             make(f"pipelines/pipeline_{i}/call", args={})
-            for model in ("gpt-4o-mini", f"gpt-{label[:60]}", "gpt-refuse"):
+            for model in (f"gpt-{label[:60]}", "gpt-refuse"):
                 client.post(
                     "/v1/chat/completions",
                     headers={"authorization": f"Bearer {token}"},

@@ -57,9 +57,10 @@ class Person:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class House:
-    """The whole service, an administrator, a plain user, and nobody."""
+    """The whole service, an administrator, a plain user, and nobody. All of that in the words of a test
+    that fails would take minutes to write."""
 
     state: State
     administrator: Person

@@ -137,7 +137,7 @@ async def test_the_printed_link_leads_to_a_signed_in_administrator(site: Site) -
     assert (made.status_code, made.headers["location"]) == (303, "/")
     page = await site.client.get("/")
     assert page.status_code == 200
-    assert f"{EMAIL}, administrator" in page.text
+    assert f"<strong>{EMAIL}</strong><span>administrator</span>" in page.text
     assert f"{PUBLIC_URL}/v1" in page.text
     assert "/openapi.json" in page.text
     assert site.state.directory.find_grant(site.first.token_secret or "") is not None

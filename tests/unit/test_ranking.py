@@ -121,7 +121,25 @@ def test_the_largest_and_the_smallest_numbers_have_cosines() -> None:
         Hit(1, 0.0),
         Hit(2, -100.0),
     ]
-    assert str(rank([[0.0, small]], [-small, 0.0], None)[0].score) == "0.0"
+
+
+def test_a_score_that_rounds_to_nothing_has_no_minus() -> None:
+    assert str(rank([[-1e-7, 1.0]], [1.0, 0.0], None)[0].score) == "0.0"
+
+
+def test_scores_that_are_told_alike_stand_by_index_however_few_are_wanted() -> None:
+    rows = [[cos, math.sqrt(1 - cos * cos)] for cos in (0.300001, 0.500001, 0.500004, 0.1)]
+    assert rank(rows, [1.0, 0.0], 1) == [Hit(1, 50.0)]
+    assert rank(rows, [1.0, 0.0], 2) == [Hit(1, 50.0), Hit(2, 50.0)]
+
+
+def test_scores_are_exact_to_the_last_decimal_that_is_told() -> None:
+    numbers = np.random.default_rng(3)
+    rows = numbers.standard_normal((2_000, 512), dtype=np.float32)
+    query = numbers.standard_normal(512, dtype=np.float32)
+    exact = [100 * cosine(row.tolist(), query.tolist()) for row in rows]
+    hits = Matrix(rows.copy()).rank(query)
+    assert all(hit.score == round(exact[hit.document], DECIMALS) for hit in hits)
 
 
 def test_no_documents_have_no_ranking() -> None:

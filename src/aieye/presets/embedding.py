@@ -6,6 +6,7 @@ Numpy is loaded with the first call, beside the event loop.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -41,6 +42,7 @@ _TOO_MUCH: Final = frozenset({400, 413, 422})
 # Answers of up to this many bytes are read where they are: a thread would take longer.
 _READ_AT_ONCE: Final = 64 * 1024
 
+_THREADS: Final = "OPENBLAS_NUM_THREADS"
 _loaded: dict[str, ModuleType] = {}
 
 
@@ -208,8 +210,21 @@ async def load_numpy(module: str) -> Any:
     name = f"aieye.presets.{module}"
     if name not in _loaded:
         # Not asked of `sys.modules`, which has modules that are only half there.
-        _loaded[name] = await asyncio.to_thread(import_module, name)
+        _loaded[name] = await asyncio.to_thread(_import, name)
     return _loaded[name]
+
+
+def _import(name: str) -> ModuleType:
+    """Import a module so that products of matrices take one core: the others are the event loop's,
+    and wait for nobody who is held up on a busy machine."""
+    if (given := os.environ.get(_THREADS)) is None:
+        # Read when the library is loaded; functions' processes, which inherit, have their own wish.
+        os.environ[_THREADS] = "1"
+    try:
+        return import_module(name)
+    finally:
+        if given is None:
+            os.environ.pop(_THREADS, None)
 
 
 def _message_of(reply: Reply) -> str:

@@ -170,7 +170,7 @@ class Search:
             )
         else:
             query, corpus = await self._embed_both(text, given, space, payer)
-        hits = await _rank(corpus, query.rows[0], top_k)
+        hits = await rank(corpus, query.rows[0], top_k)
         texts = corpus.texts(hit.document for hit in hits) if with_text else {}
         results = [Result(hit.document, hit.score, texts.get(hit.document)) for hit in hits]
         return Found(results, query.model or space.model)
@@ -234,7 +234,8 @@ def _given(preset: Preset, documents: object) -> Sequence[str] | None:
     return found
 
 
-async def _rank(corpus: Corpus, query: Floats, top_k: int | None) -> Sequence[Hit]:
+async def rank(corpus: Corpus, query: Floats, top_k: int | None) -> Sequence[Hit]:
+    """The documents by nearness, the first `top_k`; the event loop goes on. Raises `BrokenOff`."""
     ranking = await load_numpy("ranking")
     matrix = corpus.matrix
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast, get_args
 from urllib.parse import urlencode
 
@@ -33,11 +34,13 @@ _MOST_PARTIAL = 5
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the URL asks for: a measure, what to stack by, and what calls must have."""
+    """What the URL asks for: a measure (whether it names one is `is_chosen`), what to stack by, and
+    what calls must have."""
 
     measure: Measure
     stack_by: str
     values: Mapping[str, str]
+    is_chosen: bool = True
 
     @property
     def filters(self) -> UsageFilters:
@@ -79,6 +82,7 @@ def read_asked(here: Here, *, is_administrator: bool) -> Asked:
         cast(Measure, measure) if measure in get_args(Measure) else "cost",
         stack_by if stack_by in kinds else "model",
         values,
+        is_chosen=measure in get_args(Measure),
     )
 
 
@@ -97,17 +101,22 @@ async def page_values(visitor: Visitor) -> dict[str, Any]:
     until = int(period.until.timestamp())
     this = cut(int(period.since.timestamp()), until, now=moment)
     async with state.database.read() as session:
-        found = await overview(
+        look = partial(
+            overview,
             session,
             state.periods,
             this=this,
             before=before(this, until, now=moment),
             stack_by=asked.stack_by,
-            measure=asked.measure,
             filters=asked.filters,
             owner_id=visitor.owner_id,
             now=moment,
         )
+        found = await look(measure=asked.measure)
+        if found.whole.amounts.calls and not (asked.is_chosen or found.whole.amounts.cost_nano):
+            # Where nothing has a price, what it cost is not the first thing to show.
+            asked = replace(asked, measure="requests")
+            found = await look(measure=asked.measure)
         # Whoever sees only own calls learns no name by asking for a number.
         named = asked.values if visitor.is_administrator else {}
         names = await _names(session, found, named, is_demo=state.directory.is_demo)
@@ -163,6 +172,8 @@ def _cards(found: Overview) -> Mapping[str, Markup]:
     """The line of each card, over the bars of the chart."""
     # The first and the last bar show a part of their time: a line would fall there for no reason.
     bars = found.bars[1:-1] if len(found.bars) > _MOST_PARTIAL else found.bars
+    if not any(bar.amounts.calls for bar in bars):
+        bars = found.bars
     lines: dict[str, list[float]] = {
         "spend": [bar.amounts.cost_nano for bar in bars],
         "saved": [bar.amounts.saved_nano for bar in bars],

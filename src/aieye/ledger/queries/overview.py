@@ -1,6 +1,6 @@
 """What a period came to, beside the one before: sums, a series, and who and what had most of it.
 
-From the roll-ups alone. What is over for hours is read once and remembered for some minutes
+From the roll-ups alone. What is over for hours is read once and remembered for an hour
 (`Memory`): a page over a month then reads today's buckets and no more.
 """
 
@@ -27,7 +27,7 @@ TOPS = ("model", "token", "user", "provider", "pipeline")
 MOST_LAYERS = 8
 # A call is counted in the minute in which it began, when it ends: long ones come late.
 CLOSED_SECONDS = 2 * HOUR
-REMEMBERED_SECONDS = 600
+REMEMBERED_SECONDS = 3_600
 _MOST_REMEMBERED = 256
 
 
