@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
-from aieye.ui import account, auth, call, calls, components, home, onboarding, static
+from aieye.ui import account, audit, auth, call, calls, components, home, onboarding, static
 from aieye.ui.pages import PageRoute
 from aieye.ui.session import anyone, require_administrator, require_user
 
@@ -22,6 +22,7 @@ MODULES = (
     onboarding,
     calls,
     call,
+    audit,
 )
 
 
