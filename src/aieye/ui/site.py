@@ -10,7 +10,18 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
-from aieye.ui import account, auth, call, calls, components, home, onboarding, static
+from aieye.ui import (
+    account,
+    auth,
+    call,
+    calls,
+    components,
+    home,
+    onboarding,
+    static,
+    token_form,
+    tokens,
+)
 from aieye.ui.pages import PageRoute
 from aieye.ui.session import anyone, require_administrator, require_user
 
@@ -22,6 +33,8 @@ MODULES = (
     onboarding,
     calls,
     call,
+    token_form,
+    tokens,
 )
 
 
