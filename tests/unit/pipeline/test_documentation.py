@@ -30,7 +30,7 @@ CODE = re.compile(r"[EW]\d{3}")
 
 @pytest.mark.parametrize("text", PIPELINES)
 def test_each_pipeline_of_the_page_is_valid_and_canonical(text: str) -> None:
-    assert check(text, **KNOWN).diagnostics == ()
+    assert check(text, None, **KNOWN).diagnostics == ()
     assert format_pipeline(parse(text)) == text
 
 
