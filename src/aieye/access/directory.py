@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from sqlalchemy import select
@@ -264,29 +265,41 @@ async def _load_tokens(session: AsyncSession) -> Mapping[str, Grant]:
             User.deleted_at.is_(None),
         )
     )
-    return MappingProxyType(
-        {
-            token.digest: Grant(
-                token_id=token.id,
-                token_name=token.name,
-                user_id=token.user_id,
-                user=email,
-                role=role,
-                scope=SCOPES[token.scope],
-                namespace=token.cache_namespace,
-                cache_enabled=token.cache_enabled,
-                expires_at=None if token.expires_at is None else to_micros(token.expires_at),
-                key_id=token.provider_key_id,
-                models=None if token.models is None else frozenset(token.models),
-            )
-            for token, email, role in rows
-        }
-    )
+    grants: dict[str, Grant] = {}
+    former: dict[str, Grant] = {}
+    for token, email, role in rows:
+        grants[token.digest] = grant = Grant(
+            token_id=token.id,
+            token_name=token.name,
+            user_id=token.user_id,
+            user=email,
+            role=role,
+            scope=SCOPES[token.scope],
+            namespace=token.cache_namespace,
+            cache_enabled=token.cache_enabled,
+            expires_at=None if token.expires_at is None else to_micros(token.expires_at),
+            key_id=token.provider_key_id,
+            models=None if token.models is None else frozenset(token.models),
+        )
+        if token.former_digest is not None and token.former_until is not None:
+            # The secret before is the same token with an earlier end.
+            ends = to_micros(token.former_until)
+            ends = ends if grant.expires_at is None else min(ends, grant.expires_at)
+            former[token.former_digest] = replace(grant, expires_at=ends)
+    return MappingProxyType({**former, **grants})
 
 
 async def _load_old_tokens(session: AsyncSession) -> tuple[tuple[str, str], ...]:
-    prefixes = await session.scalars(select(Token.prefix).where(Token.deleted_at.is_(None)))
-    return tuple(ends for prefix in prefixes if (ends := ends_of_old_token(prefix)) is not None)
+    living = Token.deleted_at.is_(None)
+    prefixes = [
+        *(await session.scalars(select(Token.prefix).where(living))),
+        *(
+            await session.scalars(
+                select(Token.former_prefix).where(living, Token.former_prefix.is_not(None))
+            )
+        ),
+    ]
+    return tuple(ends for one in prefixes if one and (ends := ends_of_old_token(one)) is not None)
 
 
 async def _load_routes(session: AsyncSession) -> Mapping[str, RouteInfo]:

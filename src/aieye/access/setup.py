@@ -90,6 +90,7 @@ async def check_setup_link(session: AsyncSession, make_digest: MakeDigest, secre
     """Raises `InvalidSetupLink` unless the link can still be used."""
     valid = select(SetupLink.digest).where(
         SetupLink.digest == make_digest(secret),
+        SetupLink.user_id.is_(None),
         SetupLink.used_at.is_(None),
         SetupLink.expires_at > now(),
     )
@@ -160,7 +161,9 @@ async def _make_link(
     """A new link's secret, or until when a former one can be used; neither when nobody needs one."""
     if await has_administrator(session):
         return None, None
-    usable = select(SetupLink).where(SetupLink.used_at.is_(None), SetupLink.expires_at > now())
+    usable = select(SetupLink).where(
+        SetupLink.user_id.is_(None), SetupLink.used_at.is_(None), SetupLink.expires_at > now()
+    )
     former = await session.scalar(usable.limit(1))
     if former is not None:
         return None, former.expires_at

@@ -8,7 +8,7 @@ tokens within its own limits, and only administrators take a limit away (`aieye.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from sqlalchemy import select
@@ -27,6 +27,8 @@ from aieye.errors import Conflict, Forbidden, NotFound, Unprocessable
 
 # `aieye.access.directory.Directory.digest`: the stored form of a secret.
 MakeDigest = Callable[[str], str]
+# How long a secret may work on beside the new one: programs change over within days.
+LONGEST_GRACE_SECONDS = 30 * 86_400
 
 
 class TokenChanges(TypedDict, total=False):
@@ -138,19 +140,37 @@ async def disable_token(session: AsyncSession, token_id: int, *, actor: Actor) -
 
 
 async def roll_token(
-    session: AsyncSession, make_digest: MakeDigest, token_id: int, *, actor: Actor
+    session: AsyncSession,
+    make_digest: MakeDigest,
+    token_id: int,
+    *,
+    actor: Actor,
+    grace_seconds: int = 0,
 ) -> tuple[Token, str]:
-    """Give a token a new secret (the second value); the old one ends at once.
+    """Give a token a new secret (the second value); the old one works on for `grace_seconds`.
 
-    Raises `Conflict` for the one that has none, `Forbidden`, `NotFound`.
+    One that was still working on from a roll before ends at once. Raises `Conflict` for the token
+    that has no secret, `Forbidden`, `NotFound`, `Unprocessable`.
     """
+    if not 0 <= grace_seconds <= LONGEST_GRACE_SECONDS:
+        raise Unprocessable(
+            f"grace_seconds should be 0 to {LONGEST_GRACE_SECONDS}.", param="grace_seconds"
+        )
     token = await get_token(session, token_id, actor=actor)
     if token.digest == OPEN_CALLS_DIGEST:
         raise Conflict("This token has no secret: it stands for calls that come without one.")
     _check_reach(None, _bounds(token), actor)
     new = make_token()
+    if grace_seconds:
+        token.former_digest, token.former_prefix = token.digest, token.prefix
+        token.former_until = now() + timedelta(seconds=grace_seconds)
+    else:
+        token.former_digest = token.former_prefix = token.former_until = None
     token.digest, token.prefix = make_digest(new.secret), new.prefix
-    record(session, actor, "token.roll", "token", token.id, name=token.name)
+    record(
+        session, actor, "token.roll", "token", token.id,
+        name=token.name, grace_seconds=grace_seconds,
+    )  # fmt: skip
     await bump_revision(session)
     return token, new.secret
 

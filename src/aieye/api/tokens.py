@@ -45,6 +45,7 @@ EXAMPLE = {
     "models": ["gpt-4o-mini"],
     "expires_at": "2027-11-20T12:00:00Z",
     "disabled": False,
+    "former_until": "2026-11-21T12:00:00Z",
     "created_at": "2026-11-20T12:00:00Z",
     "updated_at": "2026-11-20T12:00:00Z",
 }
@@ -88,6 +89,16 @@ class TokenUpdate(WriteModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"disabled": True}]})
 
 
+class TokenRoll(WriteModel):
+    """How to change over to a new secret."""
+
+    grace_seconds: Annotated[int, Field(ge=0, le=tokens.LONGEST_GRACE_SECONDS)] = Field(
+        default=0, description="How long the old secret works beside the new one."
+    )
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"grace_seconds": 86400}]})
+
+
 class TokenView(View):
     """A token without its secret, of which only `prefix` is known."""
 
@@ -104,6 +115,9 @@ class TokenView(View):
     disabled: Annotated[
         bool, Field(validation_alias="disabled_at"), BeforeValidator(lambda at: at is not None)
     ]
+    former_until: datetime | None = Field(
+        description="Until when the secret before the last roll works beside the present one."
+    )
     created_at: datetime
     updated_at: datetime
 
@@ -181,11 +195,19 @@ async def update_token(
     responses=answers(SECRET_EXAMPLE, 403, 404),
 )  # fmt: skip
 async def roll_token(
-    token_id: PathId, caller: CurrentActor, state: CurrentState, session: Changing
+    token_id: PathId,
+    caller: CurrentActor,
+    state: CurrentState,
+    session: Changing,
+    body: TokenRoll | None = None,
 ) -> TokenSecret:
-    """The old secret ends at once; the answer holds the new one, which is never shown again."""
+    """The answer holds the new secret, which is never shown again. Without a grace time the old one
+    ends at once; one that still worked from a roll before always does."""
+    grace = 0 if body is None else body.grace_seconds
     return _with_secret(
-        *await tokens.roll_token(session, state.directory.digest, token_id, actor=caller)
+        *await tokens.roll_token(
+            session, state.directory.digest, token_id, actor=caller, grace_seconds=grace
+        )
     )
 
 

@@ -99,13 +99,14 @@ class Session(Base):
 
 
 class SetupLink(Base):
-    """The single-use link that makes the first administrator."""
+    """A single-use link: it makes the first administrator, or lets `user_id` set a password."""
 
     __tablename__ = "setup_links"
 
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     expires_at: Mapped[datetime] = mapped_column(UtcTime)
     used_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    user_id: Mapped[int | None] = mapped_column(Integer)
 
 
 class LoginAttempt(Base):
@@ -119,7 +120,10 @@ class LoginAttempt(Base):
 
 
 class Token(Stamped, Base):
-    """A public token: what programs hold. Only a keyed hash of the secret is stored."""
+    """A public token: what programs hold. Only a keyed hash of the secret is stored.
+
+    After a roll the secret before (`former_digest`) works on until `former_until`.
+    """
 
     __tablename__ = "tokens"
 
@@ -133,6 +137,9 @@ class Token(Stamped, Base):
     cache_enabled: Mapped[bool] = mapped_column(Boolean, default=True)
     provider_key_id: Mapped[int | None] = mapped_column(ForeignKey("provider_keys.id"))
     models: Mapped[list[str] | None] = mapped_column(Json)
+    former_digest: Mapped[str | None] = mapped_column(String(64))
+    former_prefix: Mapped[str | None] = mapped_column(String(24))
+    former_until: Mapped[datetime | None] = mapped_column(UtcTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)

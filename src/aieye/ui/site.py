@@ -10,19 +10,33 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
-from aieye.ui import account, audit, auth, call, calls, components, home, onboarding, static
+from aieye.ui import (
+    account,
+    audit,
+    auth,
+    call,
+    calls,
+    components,
+    home,
+    onboarding,
+    static,
+    token_form,
+    tokens,
+)
 from aieye.ui.pages import PageRoute
 from aieye.ui.session import anyone, require_administrator, require_user
 
 MODULES = (
     auth,
     home,
+    audit,
     account,
     components,
     onboarding,
     calls,
     call,
-    audit,
+    token_form,
+    tokens,
 )
 
 
