@@ -16,7 +16,9 @@ from aieye.pipeline.evaluation.arguments import bind
 from aieye.pipeline.evaluation.calls import Calls
 from aieye.pipeline.evaluation.cancellation import Cancellation
 from aieye.pipeline.evaluation.clock import Clock
+from aieye.pipeline.evaluation.conversions import Conversions
 from aieye.pipeline.evaluation.frames import FAILED, Flow, Frame
+from aieye.pipeline.evaluation.room import Room
 from aieye.pipeline.evaluation.stepping import Stepping
 from aieye.pipeline.evaluation.turns import Turns
 from aieye.pipeline.failures import Failure
@@ -64,22 +66,35 @@ async def evaluate(
 class _Run:
     """One run."""
 
-    __slots__ = ("_calls", "_clock", "_flow", "_options", "_plan", "_stepping", "_turns", "_waiter")
+    __slots__ = (
+        "_calls",
+        "_clock",
+        "_flow",
+        "_options",
+        "_plan",
+        "_room",
+        "_stepping",
+        "_turns",
+        "_waiter",
+    )
 
     def __init__(self, plan: Plan, steps: StepRunner, options: RunOptions) -> None:
         self._plan = plan
         self._options = options
         self._flow = Flow()
         self._clock = Clock()
-        self._calls = Calls(steps, options, self._flow, self._clock, self._wake)
-        self._stepping = Stepping(options, self._flow, self._calls, self._wake)
+        self._room = Room()
+        self._calls = Calls(steps, options, self._flow, self._clock, self._wake, self._room)
+        self._stepping = Stepping(
+            options, self._flow, self._calls, Conversions(self._room), self._wake
+        )
         self._waiter: asyncio.Future[None] | None = None
         self._turns: Turns | None = None
 
     async def outcome(
         self, arguments: Mapping[str, Json], cancellation: Cancellation | None
     ) -> Outcome:
-        root = Frame(self._plan, bind(self._plan, arguments))
+        root = Frame(self._plan, bind(self._plan, arguments, self._room))
         result = self._plan.result
         if self._plan.is_ordered:
             self._turns = Turns(root, self._flow)

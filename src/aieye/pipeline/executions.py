@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import reduce
 from typing import Any, Final, Literal, cast
 
 import orjson
@@ -55,16 +54,16 @@ class Totals:
 
     @classmethod
     def of(cls, trace: Iterable[StepTrace]) -> Totals:
-        return reduce(cls._plus, trace, cls())
-
-    def _plus(self, step: StepTrace) -> Totals:
-        return Totals(
-            self.tokens_input + step.tokens_input,
-            self.tokens_output + step.tokens_output,
-            plus(self.cost_nano, step.cost_nano),
-            plus(self.cost_input_nano, step.cost_input_nano),
-            self.saved_nano + step.saved_nano,
-        )
+        tokens_input = tokens_output = saved_nano = 0
+        cost_nano: int | None = 0
+        cost_input_nano: int | None = 0
+        for step in trace:
+            tokens_input += step.tokens_input
+            tokens_output += step.tokens_output
+            cost_nano = plus(cost_nano, step.cost_nano)
+            cost_input_nano = plus(cost_input_nano, step.cost_input_nano)
+            saved_nano += step.saved_nano
+        return cls(tokens_input, tokens_output, cost_nano, cost_input_nano, saved_nano)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from aieye.pipeline.evaluation.arguments import bind
+from aieye.pipeline.evaluation.room import Room
 from aieye.pipeline.language.values import Json, NoSuchItem, Unconvertible, convert, select
 from aieye.pipeline.operands import first_of
 from aieye.pipeline.steps import (
@@ -40,7 +41,7 @@ def given(plan: Plan, arguments: Mapping[str, Json]) -> Values:
     for index, parameter in enumerate(plan.parameters):
         if parameter.name in arguments or not parameter.is_required:
             alone = replace(plan, parameters=(parameter,))
-            ((value, _),) = bind(alone, arguments)
+            ((value, _),) = bind(alone, arguments, Room())
             values[index] = Known(value)
     return values
 

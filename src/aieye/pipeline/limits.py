@@ -11,11 +11,15 @@ MAX_OPERANDS: Final = 100_000
 """Values that the steps of a plan take: a pipeline of 20,000 tokens may be called 2,000 times."""
 
 MAX_CALLS: Final = 100_000
-"""Calls that a run makes: a `map` of a pipeline with a `map` could be a million."""
+"""Calls that a run makes, those included that an identical one answers, and again items of `map` and
+`reduce`: a `map` of a pipeline with a `map` could be a million."""
 
 MAX_ITEMS: Final = 1_000
 MAX_VALUE_BYTES: Final = 1 << 20
 MAX_RUN_BYTES: Final = 64 << 20
+MAX_RUN_MEMORY: Final = 256 << 20
+"""What the values of a run may take in memory, by an estimate: small items take many times their JSON."""
+
 RUN_SECONDS: Final = 900.0
 MODEL_STEP_SECONDS: Final = 60.0
 FUNCTION_STEP_SECONDS: Final = 30.0

@@ -15,6 +15,8 @@ from aieye.pipeline.steps import Place
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
 PREVIEW_CHARACTERS: Final = 500
+MOST_PLACES: Final = 100
+"""Of a call with more identical ones, the paths of the first are kept."""
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +65,11 @@ class StepTrace:
         """The value as JSON, a text as it is; cut off. None if there is none."""
         return preview(self.value) if self.status == "done" else None
 
+    def add_place(self, path: str) -> None:
+        """Note the path of an identical call."""
+        if len(self.also_at) < MOST_PLACES:
+            self.also_at.append(path)
+
     def count(self, result: StepResult) -> None:
         """Add what an attempt used, and note which model and cache it met."""
         self.model = result.model
@@ -82,13 +89,49 @@ def plus(cost: int | None, more: int | None) -> int | None:
 def preview(value: Json) -> str:
     """A value as people see it in a list of steps: at most 500 characters."""
     if isinstance(value, str):
-        text = value
+        text = value[: PREVIEW_CHARACTERS + 1]
     else:
         try:
             # Four bytes a character at most.
-            text = canonical(value)[: 4 * PREVIEW_CHARACTERS].decode(errors="ignore")
-        except Unmeasurable:
+            beginning = _Beginning().of(value)
+            text = canonical(beginning)[: 4 * PREVIEW_CHARACTERS].decode(errors="ignore")
+        except (Unmeasurable, RecursionError):
             text = "(nested too deep to be shown)"
     if len(text) <= PREVIEW_CHARACTERS:
         return text
     return text[: PREVIEW_CHARACTERS - 1] + "…"
+
+
+class _Beginning:
+    """The part of a value that its first characters show: not all of a large one is written for them.
+
+    Each item, key and character of a text is one character of JSON at least.
+    """
+
+    def __init__(self) -> None:
+        self._left = 4 * PREVIEW_CHARACTERS
+
+    def of(self, value: Json) -> Json:
+        self._left -= 1
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, list):
+            items: list[Json] = []
+            for item in value:
+                if self._left <= 0:
+                    break
+                items.append(self.of(item))
+            return items
+        if isinstance(value, dict):
+            fields: dict[str, Json] = {}
+            for key, item in value.items():
+                if self._left <= 0:
+                    break
+                fields[self._text(key)] = self.of(item)
+            return fields
+        return value
+
+    def _text(self, text: str) -> str:
+        found = text[: max(self._left, 0)]
+        self._left -= len(found)
+        return found

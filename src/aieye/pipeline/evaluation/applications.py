@@ -10,6 +10,7 @@ from typing import Final
 from aieye.pipeline.evaluation.frames import FAILED, Flow, Frame
 from aieye.pipeline.failures import Failure
 from aieye.pipeline.language.values import Json
+from aieye.pipeline.limits import MAX_VALUE_BYTES
 from aieye.pipeline.sizes import Sized
 from aieye.pipeline.steps import Apply, Place, Scope
 from aieye.pipeline.trace import Status, StepTrace
@@ -129,6 +130,9 @@ class MapItems(_OfItems):
             self._results[number], size = _result(body)
             self._size += size + 1
             self.frames[number] = None
+            if self._size > MAX_VALUE_BYTES:
+                # It is refused, whatever the others give.
+                return self._results, self._size
             self._next()
         self._missing -= len(self.arrived)
         self.arrived.clear()

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from aieye.pipeline.evaluation.clock import Clock
 from aieye.pipeline.evaluation.frames import RUNNING, Flow, Frame
 from aieye.pipeline.evaluation.operations import Key, Operation, key_of
+from aieye.pipeline.evaluation.room import NoRoom, Room
 from aieye.pipeline.failures import Failure
 from aieye.pipeline.language.values import Json
-from aieye.pipeline.limits import MAX_RUN_BYTES, MAX_VALUE_BYTES
+from aieye.pipeline.limits import MAX_VALUE_BYTES
 from aieye.pipeline.options import RunOptions
-from aieye.pipeline.sizes import Unmeasurable, size_of
+from aieye.pipeline.sizes import Unmeasurable, measure
 from aieye.pipeline.step_runner import Attempt, StepFailed, StepResult, StepRunner
 from aieye.pipeline.steps import CallStep, Place
 from aieye.pipeline.trace import Status, StepTrace
@@ -23,8 +24,8 @@ class Calls:
     """All calls of one run. `arrived` are those whose attempt has ended."""
 
     __slots__ = (
-        *("_arrived", "_bytes", "_clock", "_count", "_flow", "_in_flight", "_loop", "_memo"),
-        *("_options", "_queue", "_runner", "_wake", "trace"),
+        *("_arrived", "_clock", "_count", "_flow", "_in_flight", "_items", "_loop", "_memo"),
+        *("_options", "_queue", "_room", "_runner", "_wake", "trace"),
     )
 
     def __init__(
@@ -34,6 +35,7 @@ class Calls:
         flow: Flow,
         clock: Clock,
         wake: Callable[[], None],
+        room: Room,
     ) -> None:
         self.trace: list[StepTrace] = []
         self._runner = runner
@@ -41,29 +43,30 @@ class Calls:
         self._flow = flow
         self._clock = clock
         self._wake = wake
+        self._room = room
         self._loop = asyncio.get_running_loop()
         self._memo: dict[Key, Operation] = {}
         self._arrived: deque[Operation] = deque()
         self._queue: deque[Operation] = deque()
         self._in_flight: set[Operation] = set()
         self._count = 0
-        self._bytes = 0
+        self._items = 0
 
     def begin(self, frame: Frame, index: int, step: CallStep, arguments: dict[str, Json]) -> None:
         """Make a call, or wait for an identical one."""
-        callee = step.callee
-        key = None
-        if callee.is_memoised:
-            key = key_of(step, arguments)
-            if key is not None and (known := self._memo.get(key)) is not None:
-                known.trace.also_at.append(frame.prefix + step.path)
-                self._join(known, frame, index)
-                return
         self._count += 1
         if self._count > self._options.max_calls:
             message = f"the run makes more than {self._options.max_calls:,} calls"
             self._flow.fail(frame, index, Failure("E508", message, step.place, ends_run=True))
             return
+        callee = step.callee
+        key = None
+        if callee.is_memoised:
+            key = key_of(step, arguments)
+            if key is not None and (known := self._memo.get(key)) is not None:
+                known.trace.add_place(frame.prefix + step.path)
+                self._join(known, frame, index)
+                return
         trace = StepTrace(
             *(frame.prefix + step.path, callee.definition.name, callee.definition.kind),
             *(step.place, arguments, self._clock.now()),
@@ -82,6 +85,15 @@ class Calls:
         else:
             self._queue.append(operation)
             self._tell(trace)
+
+    def count_items(self, frame: Frame, index: int, count: int, place: Place) -> bool:
+        """Count the items of a `map` or `reduce`; false if the run ends since there are too many."""
+        self._items += count
+        if self._items <= self._options.max_calls:
+            return True
+        message = f"'map' and 'reduce' have more than {self._options.max_calls:,} items in the run"
+        self._flow.fail(frame, index, Failure("E508", message, place, ends_run=True))
+        return False
 
     def open(self, path: str, name: str, place: Place, arguments: Mapping[str, Json]) -> StepTrace:
         """Note that a `map` or `reduce` has begun."""
@@ -231,7 +243,7 @@ class Calls:
     def _succeed(self, operation: Operation, result: StepResult) -> None:
         operation.trace.count(result)
         try:
-            size = size_of(result.value)
+            size, memory = measure(result.value)
         except Unmeasurable:
             self._fail(operation, StepFailed("the value is nested too deep", code="E510"))
             return
@@ -239,10 +251,11 @@ class Calls:
             message = f"the value is larger than {MAX_VALUE_BYTES:,} bytes"
             self._fail(operation, StepFailed(message, code="E510"))
             return
-        self._bytes += size
-        if self._bytes > MAX_RUN_BYTES:
-            message = f"the results of the run are larger than {MAX_RUN_BYTES:,} bytes"
-            self._end(operation, Failure("E510", message, operation.step.place, ends_run=True))
+        try:
+            self._room.take_result(size, memory)
+        except NoRoom as error:
+            place = operation.step.place
+            self._end(operation, Failure("E510", str(error), place, ends_run=True))
             return
         operation.value, operation.size = result.value, size
         operation.trace.value = result.value

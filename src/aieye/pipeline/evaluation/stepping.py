@@ -15,9 +15,11 @@ from aieye.pipeline.evaluation.applications import (
     list_size,
 )
 from aieye.pipeline.evaluation.calls import Calls
+from aieye.pipeline.evaluation.conversions import Conversions
 from aieye.pipeline.evaluation.frames import READY, RUNNING, Flow, Frame
+from aieye.pipeline.evaluation.room import NoRoom
 from aieye.pipeline.failures import Failure
-from aieye.pipeline.language.values import Json, NoSuchItem, Unconvertible, convert, select
+from aieye.pipeline.language.values import Json, NoSuchItem, Unconvertible
 from aieye.pipeline.limits import MAX_VALUE_BYTES
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.sizes import Unmeasurable, is_too_deep, size_of
@@ -38,19 +40,26 @@ from aieye.pipeline.steps import (
 )
 
 TOO_DEEP: Final = "the value is nested too deep"
+_UNCONVERTED: Final = (Unconvertible, Unmeasurable, NoRoom)
 
 
 class Stepping:
     """The steps of one run."""
 
-    __slots__ = ("_calls", "_flow", "_options", "_wake")
+    __slots__ = ("_calls", "_conversions", "_flow", "_options", "_wake")
 
     def __init__(
-        self, options: RunOptions, flow: Flow, calls: Calls, wake: Callable[[], None]
+        self,
+        options: RunOptions,
+        flow: Flow,
+        calls: Calls,
+        conversions: Conversions,
+        wake: Callable[[], None],
     ) -> None:
         self._options = options
         self._flow = flow
         self._calls = calls
+        self._conversions = conversions
         self._wake = wake
 
     def go_on(self, frame: Frame, index: int) -> None:
@@ -96,8 +105,8 @@ class Stepping:
             value = frame.values[edge.operand]
             if edge.type is not None:
                 try:
-                    value = convert(value, edge.type)
-                except Unconvertible as error:
+                    value = self._conversions.convert(value, edge.type)
+                except _UNCONVERTED as error:
                     self._fail_conversion(frame, index, edge, error)
                     return
             arguments[edge.parameter] = value
@@ -105,21 +114,23 @@ class Stepping:
 
     def _convert(self, frame: Frame, index: int, step: Convert) -> None:
         try:
-            value = convert(frame.values[step.edge.operand], step.edge.type)
-        except Unconvertible as error:
+            value = self._conversions.convert(frame.values[step.edge.operand], step.edge.type)
+        except _UNCONVERTED as error:
             self._fail_conversion(frame, index, step.edge, error)
         else:
             self._settle_measured(frame, index, value, step.edge.place)
 
     def _select(self, frame: Frame, index: int, step: Select) -> None:
         try:
-            value = select(frame.values[step.base], step.selectors)
+            found = self._conversions.select(frame.values[step.base], step.selectors)
         except NoSuchItem as error:
             self._fail(
                 frame, index, "E403", str(error), replace(step.place, end=error.selector.end)
             )
+        except (Unmeasurable, NoRoom) as error:
+            self._fail_size(frame, index, step.place, error)
         else:
-            self._settle_measured(frame, index, value, step.place)
+            self._settle(frame, index, *found, step.place)
 
     def _make(self, frame: Frame, index: int, step: MakeList | MakeMap) -> None:
         values, sizes = frame.values, frame.sizes
@@ -141,8 +152,8 @@ class Stepping:
             return
         edge = step.condition
         try:
-            is_true = convert(frame.values[edge.operand], edge.type)
-        except Unconvertible as error:
+            is_true = self._conversions.convert(frame.values[edge.operand], edge.type)
+        except _UNCONVERTED as error:
             self._fail_conversion(frame, index, edge, error)
             return
         branches = (step.then, step.otherwise) if is_true else (step.otherwise, step.then)
@@ -161,8 +172,8 @@ class Stepping:
 
     def _apply(self, frame: Frame, index: int, step: Apply) -> None:
         try:
-            items = convert(frame.values[step.items.operand], step.items.type)
-        except Unconvertible as error:
+            items = self._conversions.convert(frame.values[step.items.operand], step.items.type)
+        except _UNCONVERTED as error:
             self._fail_conversion(frame, index, step.items, error)
             return
         assert isinstance(items, list)
@@ -176,6 +187,8 @@ class Stepping:
                 self._flow.settle(frame, index, [], EMPTY_BYTES)
             else:
                 self._take(frame, index, step.initial)
+            return
+        if not self._calls.count_items(frame, index, len(items), step.place):
             return
         trace = self._calls.open(frame.prefix + step.path, step.name, step.place, {"list": items})
         kind = MapItems if step.initial is None else ReduceItems
@@ -224,7 +237,18 @@ class Stepping:
         else:
             self._settle(frame, index, value, size, place)
 
-    def _fail_conversion(self, frame: Frame, index: int, edge: Edge, error: Unconvertible) -> None:
+    def _fail_size(
+        self, frame: Frame, index: int, place: Place, error: Unmeasurable | NoRoom
+    ) -> None:
+        if isinstance(error, NoRoom):
+            self._flow.fail(frame, index, Failure("E510", str(error), place, ends_run=True))
+        else:
+            self._fail(frame, index, "E510", TOO_DEEP, place)
+
+    def _fail_conversion(self, frame: Frame, index: int, edge: Edge, error: Exception) -> None:
+        if isinstance(error, Unmeasurable | NoRoom):
+            self._fail_size(frame, index, edge.place, error)
+            return
         message = f"wrong value for '{edge.parameter}': {error}"
         self._fail(frame, index, "E402", message, edge.place)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Final, NoReturn, TypeAlias
 
@@ -36,20 +36,28 @@ class NoSuchItem(Exception):
         self.selector = selector
 
 
-def convert(value: Json, type_: Type | None) -> Json:
-    """The value as a parameter of that type receives it. Raises `Unconvertible`."""
+def convert(
+    value: Json,
+    type_: Type | None,
+    read: Callable[[str], Json] | None = None,
+    write: Callable[[Json], str] | None = None,
+) -> Json:
+    """The value as a parameter of that type receives it. Raises `Unconvertible`.
+
+    `read` and `write` stand for `read_json` and `text_of` where somebody remembers what they made.
+    """
     if type_ is None or type_.name == "any" or (value is None and type_.is_nullable):
         return value
     match type_.name:
         case "str":
-            return text_of(value)
+            return value if isinstance(value, str) else (write or text_of)(value)
         case "int":
             return _int(value)
         case "float":
             return _float(value)
         case "bool":
             return _bool(value)
-    container = read_json(value) if isinstance(value, str) else value
+    container = (read or read_json)(value) if isinstance(value, str) else value
     if not isinstance(container, list | dict) or not _is_valid(container, type_):
         is_alike = isinstance(container, list if type_.name == "list" else dict)
         _refuse(
@@ -77,20 +85,22 @@ def read_json(text: str) -> Json:
     return found
 
 
-def select(value: Json, selectors: Sequence[Field | Index]) -> Json:
+def select(
+    value: Json, selectors: Sequence[Field | Index], read: Callable[[str], Json] | None = None
+) -> Json:
     """What a chain of selectors reads in a value: keys and items, nothing of Python's.
 
-    Raises `NoSuchItem` at the selector that fails.
+    Raises `NoSuchItem` at the selector that fails. `read` is as in `convert`.
     """
     for selector in selectors:
-        value = _select_one(value, selector)
+        value = _select_one(value, selector, read or read_json)
     return value
 
 
-def _select_one(value: Json, selector: Field | Index) -> Json:
+def _select_one(value: Json, selector: Field | Index, read: Callable[[str], Json]) -> Json:
     if isinstance(value, str):
         try:
-            value = read_json(value)
+            value = read(value)
         except Unconvertible as error:
             raise NoSuchItem(selector, "the text is not JSON") from error
     key = selector.name if isinstance(selector, Field) else selector.key
