@@ -76,7 +76,7 @@ def entries_view(steps: Iterable[ExecutionStep]) -> list[dict[str, Any]]:
 
 
 def meta_view(finished: Finished) -> dict[str, Any]:
-    """What a run used, and each of its calls. Money is a decimal text of dollars."""
+    """What a run used, and its calls, the first ones of many. Money is a decimal text of dollars."""
     totals = finished.totals
     return {
         "run_id": finished.run_id,
@@ -88,7 +88,8 @@ def meta_view(finished: Finished) -> dict[str, Any]:
         },
         "cost_usd": usd(totals.cost_nano),
         "saved_usd": usd(totals.saved_nano),
-        "steps": [step_view(step) for step in finished.trace],
+        "steps": [step_view(step) for step in finished.shown],
+        "steps_left_out": finished.left_out,
     }
 
 

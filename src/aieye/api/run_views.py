@@ -44,6 +44,7 @@ RESULT: dict[str, Any] = {
     "cost_usd": "0.00000585",
     "saved_usd": "0",
     "steps": [STEP],
+    "steps_left_out": 0,
 }
 EXPLAINED: dict[str, Any] = {
     "args": ["buddy"],
@@ -104,7 +105,10 @@ class StepView(View):
 
 
 class PipelineResult(View):
-    """The value of a run and what it used. Money is decimal text, null where it is not known."""
+    """The value of a run and what it used. Money is decimal text, null where it is not known.
+
+    `steps` are the first 2,000; `steps_left_out` says how many more there were.
+    """
 
     run_id: str
     execution_id: int
@@ -114,6 +118,7 @@ class PipelineResult(View):
     cost_usd: str | None
     saved_usd: str | None
     steps: list[StepView]
+    steps_left_out: int = 0
 
 
 class ForecastView(View):
@@ -165,7 +170,8 @@ def result_view(finished: Finished) -> PipelineResult:
         tokens_output=totals.tokens_output,
         cost_usd=usd(totals.cost_nano),
         saved_usd=usd(totals.saved_nano),
-        steps=[step_view(step) for step in finished.trace],
+        steps=[step_view(step) for step in finished.shown],
+        steps_left_out=finished.left_out,
     )
 
 

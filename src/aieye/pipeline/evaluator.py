@@ -63,6 +63,23 @@ async def evaluate(
     return await _Run(plan, steps, options).outcome(arguments, cancellation)
 
 
+class Waker:
+    """Lets the one coroutine of a run wait until something has happened."""
+
+    __slots__ = ("_waiter",)
+
+    def __init__(self) -> None:
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
+
+    def wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
 class _Run:
     """One run."""
 
@@ -75,7 +92,7 @@ class _Run:
         "_room",
         "_stepping",
         "_turns",
-        "_waiter",
+        "_waker",
     )
 
     def __init__(self, plan: Plan, steps: StepRunner, options: RunOptions) -> None:
@@ -84,11 +101,11 @@ class _Run:
         self._flow = Flow()
         self._clock = Clock()
         self._room = Room()
-        self._calls = Calls(steps, options, self._flow, self._clock, self._wake, self._room)
-        self._stepping = Stepping(
-            options, self._flow, self._calls, Conversions(self._room), self._wake
-        )
-        self._waiter: asyncio.Future[None] | None = None
+        # None of the parts leads back here: what has ended is gone at once, with all its values.
+        self._waker = Waker()
+        wake = self._waker.wake
+        self._calls = Calls(steps, options, self._flow, self._clock, wake, self._room)
+        self._stepping = Stepping(options, self._flow, self._calls, Conversions(self._room), wake)
         self._turns: Turns | None = None
 
     async def outcome(
@@ -106,11 +123,13 @@ class _Run:
             self._flow.start(root)
             has_more = self._work()
             while self._flow.ended is None and not root.is_settled(result):
-                await (asyncio.sleep(0) if has_more else self._wait())
+                await (asyncio.sleep(0) if has_more else self._waker.wait())
                 has_more = self._work()
         finally:
             deadline.cancel()
             await self._calls.stop()
+            self._flow.end(root)
+            self._calls.forget()
         failure = self._failure(root)
         if failure is not None:
             raise failure.error(self._calls.trace)
@@ -146,15 +165,6 @@ class _Run:
                 return True
         return False
 
-    async def _wait(self) -> None:
-        """Until something has happened."""
-        self._waiter = asyncio.get_running_loop().create_future()
-        await self._waiter
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
     def _expire(self) -> None:
         self._end(Failure("E502", f"the run took longer than {self._options.timeout:g} s"))
 
@@ -163,4 +173,4 @@ class _Run:
 
     def _end(self, failure: Failure) -> None:
         self._flow.ended = self._flow.ended or replace(failure, ends_run=True)
-        self._wake()
+        self._waker.wake()

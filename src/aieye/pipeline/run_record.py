@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 from aieye.db.engine import Database
 from aieye.db.types import now
@@ -22,6 +23,9 @@ from aieye.telemetry.loggers import get_logger
 
 log = get_logger()
 
+# As many as a plan may have: more are items of `map` and `reduce`, of which a run may have 100,000.
+MOST_SHOWN: Final = 2_000
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -33,6 +37,16 @@ class Finished:
     failure: RunFailed | None
     trace: Sequence[StepTrace]
     totals: Totals
+
+    @property
+    def shown(self) -> Sequence[StepTrace]:
+        """The steps that an answer tells of: the first ones of many."""
+        return self.trace[:MOST_SHOWN]
+
+    @property
+    def left_out(self) -> int:
+        """How many steps an answer does not tell of."""
+        return len(self.trace) - len(self.shown)
 
     @property
     def steps(self) -> Sequence[StepTrace]:

@@ -79,7 +79,8 @@ class Runner:
         if isinstance(target, Preset):
             return await self._ask_preset(step, target, arguments, attempt)
         assert isinstance(target, Function)
-        if not target.cacheable or attempt.cache == "off":
+        if not target.cacheable or target.takes_context or attempt.cache == "off":
+            # What a context gave is its caller's own; the gateway keeps what a model said.
             return await self._call(step, target, arguments, attempt)
         return await self._call_cacheable(step, target, arguments, attempt)
 

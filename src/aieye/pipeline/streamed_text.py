@@ -21,10 +21,15 @@ class StreamedText:
     """Reads a stream; `text` is what was said until now."""
 
     def __init__(self) -> None:
-        self.text = ""
+        # Joined when somebody asks: to add to a text copies all of it.
+        self._parts: list[str] = []
         self._refusal = ""
         self._is_done = False
         self._splitter = FrameSplitter(_MOST_EVENT_BYTES)
+
+    @property
+    def text(self) -> str:
+        return "".join(self._parts)
 
     def feed(self, chunk: bytes) -> Iterator[str]:
         """What these bytes add. Raises `EndedBadly`."""
@@ -32,16 +37,17 @@ class StreamedText:
             if event.data == b"[DONE]":
                 self._is_done = True
             elif said := self._read(event.data):
-                self.text += said
+                self._parts.append(said)
                 yield said
 
     def end(self) -> str:
         """All of the text. Raises `EndedBadly`, and `NoValue` where there was none."""
         if not self._is_done:
             raise EndedBadly("the answer broke off")
-        if not self.text and self._refusal:
+        text = self.text
+        if not text and self._refusal:
             raise NoValue(f"the model refused: {self._refusal}")
-        return self.text
+        return text
 
     def _read(self, data: bytes) -> str:
         try:

@@ -127,7 +127,8 @@ class _Beginning:
             for key, item in value.items():
                 if self._left <= 0:
                     break
-                fields[self._text(key)] = self.of(item)
+                shown = self._text(key)
+                fields[shown] = self.of(item)
             return fields
         return value
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from contextlib import suppress
 
 import pytest
 
 from aieye.pipeline import evaluator
+from aieye.pipeline.evaluation.applications import Application
+from aieye.pipeline.evaluation.calls import Calls
+from aieye.pipeline.evaluation.frames import Frame
+from aieye.pipeline.evaluation.operations import Operation
 from aieye.pipeline.evaluator import evaluate
 from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.language.values import Json
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.step_runner import Attempt, StepFailed, StepResult
 from aieye.pipeline.steps import CacheMode
+from aieye.pipeline.trace import StepTrace
 from tests.unit.pipeline.runs import Definitions, Steps, failure, run, value
 
 
@@ -402,3 +409,42 @@ async def test_a_plan_is_shared_by_runs_that_know_nothing_of_each_other() -> Non
 
     values = await asyncio.gather(*map(one, range(50)))
     assert values == [f"{number}{number}" for number in range(50)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[x, [upper(x)]]",
+        "[model(x), model(x), slow(x), first(x), second(x)]",
+        "map(row, [1, 2, 3])",
+        "reduce(two, ['a', 'b'], 'c')",
+        "try(map(row_that_fails, [1, 2, 3]), 1)",
+        "row_that_fails(1) @(timeout=1, retries=2)",
+        "pick(model(x), slow(fail(x)), third(x) @(retries=1))",
+        "[fail(x), slow(x)]",
+        "[hanging(x) @(timeout=0.01), map(other, [1, 2])]",
+    ],
+)
+async def test_a_run_that_has_ended_leaves_nothing_to_the_garbage_collector(text: str) -> None:
+    pipelines = {
+        "row": "param n; map(model, [n, 1])",
+        "row_that_fails": "param n; [slow(n), fail(model(n))]",
+        "hanging": "param n; slow(n)",
+    }
+    steps = Steps()
+    if "hanging" in text:
+        steps.hanging.add("hanging/slow")
+
+    async def run_once() -> None:
+        with suppress(RunFailed):
+            await run(text, steps, pipelines=pipelines, x="a")
+
+    gc.collect()
+    gc.disable()
+    try:
+        await asyncio.create_task(run_once())
+        await asyncio.sleep(0)
+        kinds = (Frame, Operation, Application, StepTrace, Calls)
+        assert [one for one in gc.get_objects() if isinstance(one, kinds)] == []
+    finally:
+        gc.enable()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 import pytest
 
@@ -406,6 +408,66 @@ async def test_calls_of_a_run_are_limited_and_try_does_not_help() -> None:
     options = RunOptions(max_calls=1_500)
     error = await failure("try(rows(1), 2)", options=options, pipelines=pipelines)
     assert error.diagnostic.code == "E508"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "map(row, numbers(60))",  # nothing is called in it
+        "[map(one, numbers(60)), reduce(last_of, numbers(60), 0)]",
+        "map(same_model, numbers(120))",  # one call, for all of them
+    ],
+)
+async def test_items_and_calls_that_are_one_count_too(text: str) -> None:
+    pipelines = {
+        "one": "param n; n",
+        "row": "param n; map(one, [1, 2])[0]",
+        "last_of": "param a; param b; b",
+        "same_model": "param n; model('a')",
+    }
+    options = RunOptions(max_calls=110)
+    found = (await failure(f"try({text}, 1)", options=options, pipelines=pipelines)).diagnostic
+    assert found.code == "E508"
+    assert "more than 110" in found.message
+    assert await value(text, options=RunOptions(max_calls=200), pipelines=pipelines)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_refused"),
+    [
+        # What is read in one text or written of one value is one, however often it is used.
+        ("map(read, numbers(60), t=given, l=list)", False),
+        ("map(written, numbers(60), t=given, l=list)", False),
+        ("map(taken, numbers(60), t=given, l=list)", False),
+        # What is made of others is another one.
+        ("map(read_more, numbers(8), t=given, l=list)", True),
+        ("map(written_more, numbers(200), t=given, l=list)", True),
+        ("map(taken_more, numbers(8), t=given, l=list)", True),
+    ],
+)
+async def test_what_is_read_and_converted_counts_in_the_memory_of_a_run(
+    text: str, is_refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aieye.pipeline.evaluation.room.MAX_RUN_MEMORY", 2 << 20)
+    head = "param n; param t; param l; "
+    pipelines = {
+        "take": "param x: list; 1",
+        "taken": head + "take(t)",
+        "taken_more": head + "take(join(repeat(' ', n), t))",
+        "read": head + "length(t[0])",
+        "read_more": head + "length(join(repeat(' ', n), t)[0])",
+        "written": head + "length(l)",
+        "written_more": head + "length([l, n])",
+    }
+    empty: list[Any] = [[] for _ in range(5_000)]
+    written = json.dumps(empty)
+    values: dict[str, Any] = {"given": f"[{written}]", "list": empty}
+    if not is_refused:
+        assert await value(text, pipelines=pipelines, **values)
+        return
+    found = (await failure(f"try({text}, 1)", pipelines=pipelines, **values)).diagnostic
+    assert found.code == "E510"
+    assert "bytes of memory" in found.message
 
 
 async def test_no_more_calls_are_in_flight_than_allowed_and_the_others_queue() -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from aieye.api.original_views import meta_view
+from aieye.api.run_views import result_view
+from aieye.pipeline.executions import Totals
 from aieye.pipeline.failures import RunFailed
+from aieye.pipeline.language.source import Source
 from aieye.pipeline.options import RunOptions
+from aieye.pipeline.run_record import MOST_SHOWN, Finished
+from aieye.pipeline.sizes import canonical
 from aieye.pipeline.step_runner import Attempt, StepFailed, StepResult
-from aieye.pipeline.trace import PREVIEW_CHARACTERS, StepTrace, preview
+from aieye.pipeline.steps import Place
+from aieye.pipeline.trace import MOST_PLACES, PREVIEW_CHARACTERS, StepTrace, preview
 from tests.unit.pipeline.runs import Steps, failure, run
 
 
@@ -118,6 +128,56 @@ def test_previews_are_cut_off_and_never_fail() -> None:
     assert preview("\ud800")
     assert preview(["\ud800"]) == '["\\ud800"]'
     assert "too deep" in preview(deep)  # type: ignore[arg-type]  # it is JSON, level by level
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        [1] * 400,
+        ["x" * 300, "y" * 300, "z"],
+        {f"k{n}": [n, None, {"a": "é" * n}] for n in range(100)},
+        {"k" * 3_000: 1, "b": 2},
+        [[[]] * 90, {"a": "\n" * 450}, 1.5] * 3,
+        {"a": ["x" * 2_000]},
+        {"a": ["x" * 1_999, "y", {"b": "z"}]},
+    ],
+)
+def test_a_preview_is_the_beginning_of_what_is_not_written_as_a_whole(
+    whole: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = canonical(whole).decode()
+    sizes: list[int] = []
+
+    def noting(value: object) -> bytes:
+        written = canonical(value)
+        sizes.append(len(written))
+        return written
+
+    monkeypatch.setattr("aieye.pipeline.trace.canonical", noting)
+    found = preview(whole)
+    assert found == (expected if len(expected) <= 500 else expected[:499] + "…")
+    preview([whole] * 100_000)
+    preview({"text": "x" * 1_000_000})
+    assert max(sizes) < 40_000
+
+
+def test_of_calls_that_are_one_a_hundred_paths_are_kept() -> None:
+    trace = StepTrace("a", "a", "prompt", Place(Source("a"), 0, 1), {}, 0.0)
+    for number in range(MOST_PLACES + 10):
+        trace.add_place(str(number))
+    assert trace.also_at == [str(number) for number in range(MOST_PLACES)]
+
+
+def test_an_answer_tells_of_the_first_steps_and_how_many_more_there_were() -> None:
+    place = Place(Source("a"), 0, 1)
+    trace = [StepTrace(str(n), "a", "prompt", place, {}, 0.0) for n in range(MOST_SHOWN + 5)]
+    finished = Finished("0", 1, None, None, trace, Totals())
+    result = result_view(finished)
+    assert [step.path for step in result.steps] == [str(n) for n in range(MOST_SHOWN)]
+    assert result.steps_left_out == 5
+    meta = meta_view(finished)
+    assert (len(meta["steps"]), meta["steps_left_out"]) == (MOST_SHOWN, 5)
+    assert result_view(replace(finished, trace=trace[:3])).steps_left_out == 0
 
 
 def test_a_trace_has_previews_of_what_went_in_and_came_out() -> None:

@@ -155,6 +155,13 @@ class Calls:
         if cancelled is not None:
             raise cancelled
 
+    def forget(self) -> None:
+        """Let go of all calls, once they are stopped. The trace stays."""
+        self._memo.clear()
+        self._queue.clear()
+        self._in_flight.clear()
+        self._arrived.clear()
+
     # --- Attempts
 
     def _attempt(self, operation: Operation) -> Attempt:

@@ -195,8 +195,14 @@ class Flow:
     def drop(self, frame: Frame) -> None:
         """Nobody waits for the frame: stop all that runs in it."""
         frame.is_dropped = True
+        frame.owner = None
         for index in list(frame.running):
             self._stop(frame, index)
+
+    def end(self, root: Frame) -> None:
+        """The end of the run: nothing holds on to what ran in it."""
+        self.drop(root)
+        self.ready.clear()
 
     def _demand(self, frame: Frame, index: int) -> None:
         states, first = frame.states, frame.plan.first

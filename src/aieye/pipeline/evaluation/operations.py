@@ -63,6 +63,8 @@ class Operation:
     def failure_of(self, failed: StepFailed) -> Failure:
         """The failure of its last attempt, as that of the step."""
         step, trace = self.step, self.trace
+        # Its frames hold this call, which holds it: a circle that would keep all values of the run.
+        failed.with_traceback(None)
         verb = " failed:" if failed.code == "E501" else ":"
         message = f"'{step.name}'{verb} {failed.reason}"
         if self.items:
