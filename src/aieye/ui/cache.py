@@ -168,7 +168,10 @@ def _asked(visitor: Visitor) -> Asked:
             )
     order = here.get("order")
     default = "newest" if typed["q"] else "hits"
-    return Asked(*typed.values(), order if order in ORDERS and not typed["q"] else default)
+    return Asked(
+        typed["model"], typed["namespace"], typed["q"],
+        order if order in ORDERS and not typed["q"] else default,
+    )  # fmt: skip
 
 
 async def _listed(session: AsyncSession, asked: Asked, cursor: str | None) -> dict[str, Any]:

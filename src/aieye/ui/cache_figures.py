@@ -100,7 +100,7 @@ async def _rooms(session: AsyncSession, visitor: Visitor) -> Sequence[Room]:
 
 
 def _sparks(bars: Sequence[Bar]) -> Mapping[str, Any]:
-    lines = {
+    lines: dict[str, list[float]] = {
         "rate": [bar.amounts.hit_rate or 0 for bar in bars],
         "saved": [bar.amounts.saved_nano for bar in bars],
         "hits": [bar.amounts.hits for bar in bars],
