@@ -49,6 +49,10 @@ async def hello(buddy: str, context: Context):
 async def who(context: Context):
     return context.run_id
 
+@function(cacheable=True)
+async def kept_for_its_caller(context: Context):
+    return context.run_id
+
 @function(isolate=False, cacheable=True)
 def count(path: str):
     with open(path, "a") as file:

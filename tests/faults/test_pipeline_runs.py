@@ -220,6 +220,15 @@ async def test_a_cacheable_functions_result_is_kept_as_the_mode_says(
     assert calls.read_text() == "xxx"
 
 
+async def test_what_a_context_gives_is_kept_for_no_other_run(house: House) -> None:
+    """It is its caller's own: another one may be let see less."""
+    id_ = await house.pipeline("mine", "kept_for_its_caller()")
+    first, second = [(await house.call(id_, query="?meta=1")).json() for _ in range(2)]
+    assert first["run_id"] == first["response"]
+    assert second["run_id"] == second["response"]
+    assert second["steps"][0]["cache"] is None
+
+
 # -- what is kept ------------------------------------------------------------------------------
 
 
