@@ -263,14 +263,28 @@ class PresetVersions(Versioned[_Shown]):
         return [_Shown(row, row.config) for row in rows]
 
     async def roll_back(
-        self, state: State, session: AsyncSession, row_id: int, caller: Actor, version: int
+        self,
+        state: State,
+        session: AsyncSession,
+        row_id: int,
+        caller: Actor,
+        version: int,
+        *,
+        force: bool,
     ) -> _Shown:
         return await _shown(
             session, await presets.roll_back(session, row_id, version, actor=caller)
         )
 
     async def label(
-        self, state: State, session: AsyncSession, row_id: int, caller: Actor, body: LabelWrite
+        self,
+        state: State,
+        session: AsyncSession,
+        row_id: int,
+        caller: Actor,
+        body: LabelWrite,
+        *,
+        force: bool,
     ) -> _Shown:
         preset = await presets.label_version(
             session, row_id, body.label, body.version, actor=caller
