@@ -58,6 +58,9 @@ async def test_an_argument_that_nothing_asks_for_is_ignored_and_named(house: Hou
     warnings = ["not asked for: 'langg'; did you mean 'lang'?", "not asked for: 'zz'"]
     assert (ran["value"], ran["warnings"]) == (["a", "en"], warnings)
     assert (await call(house, "greet", args={"text": "a"})).json()["warnings"] == []
+    away = await call(house, "greeet", args={})
+    assert away.status_code == 404
+    assert away.json()["error"]["message"] == "There is no pipeline 'greeet'; did you mean 'greet'?"
     missing = await call(house, "greet", args={"txt": "a"})
     (found,) = missing.json()["diagnostics"]
     assert (missing.status_code, found["code"]) == (422, "E507")

@@ -288,7 +288,8 @@ async def test_the_version_that_is_called_production_is_the_one_that_others_call
     await api.ada.client.patch(path, json={"source": "upper(builtin)"})
     refused(await api.ada.client.post(PIPELINES, json={"name": "o", "source": "inner(builtin=a)"}))
     await save(api.ada.client, "outer", "inner(x=a)")
-    await api.ada.client.post(f"{path}/labels", json={"label": "production", "version": None})
+    label = {"label": "production", "version": None}
+    await api.ada.client.post(f"{path}/labels?force=true", json=label)
     await save(api.ada.client, "other", "inner(builtin=a)")
 
 

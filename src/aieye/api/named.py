@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path
 
 from aieye.access import authored
+from aieye.access.authored import AuthoredT
 from aieye.api.deps import CurrentActor, CurrentState
 from aieye.db.rows import LARGEST_ID
 from aieye.db.tables import Pipeline, Prompt
@@ -18,7 +19,7 @@ Which = Annotated[
 ]
 
 
-def _identify(table: type[Prompt | Pipeline]) -> Callable[..., Awaitable[int]]:
+def _identify(table: type[AuthoredT]) -> Callable[..., Awaitable[int]]:
     async def row_id(which: Which, caller: CurrentActor, state: CurrentState) -> int:
         """The number of the row; whether `caller` may see it is asked with the row itself."""
         if which.isascii() and which.isdigit():

@@ -76,6 +76,8 @@ def find_remote() -> Remote | None:
     url = (given.get("AIEYE_URL") or "").strip().rstrip("/")
     if not url:
         return None
+    if url.endswith("/v1"):
+        raise InvalidRequest("AIEYE_URL should be the server's bare address, without /v1.")
     if not url.startswith(("http://", "https://")):
         raise InvalidRequest("AIEYE_URL should begin with http:// or https://.")
     token = (given.get("AIEYE_TOKEN") or "").strip()

@@ -33,6 +33,7 @@ from aieye.pipeline.ignored import ignored_arguments
 from aieye.pipeline.kept_results import KeptResults
 from aieye.pipeline.language.catalogue import Catalogue, Definition, Parameter
 from aieye.pipeline.language.errors import Diagnostic
+from aieye.pipeline.language.suggest import did_you_mean
 from aieye.pipeline.language.values import Json
 from aieye.pipeline.model_calls import ModelCalls, OnText, Origin
 from aieye.pipeline.open_runs import OpenRuns
@@ -112,7 +113,9 @@ class Pipelines:
         """The pipeline of that name. Raises `NotFound`, also when the actor may not call it."""
         found = self.find(name, actor)
         if found is None:
-            raise NotFound("There is no such pipeline.")
+            known = self._directory.current.pipelines.values()
+            meant = did_you_mean(name, [one.name for one in known if _may_call(actor, one)])
+            raise NotFound(f"There is no pipeline '{name[:100]}'{meant or '.'}")
         return found
 
     def get(self, pipeline_id: int, actor: Actor) -> PipelineInfo:

@@ -108,7 +108,7 @@ async def get_named(session: AsyncSession, name: str, *, actor: Actor) -> Pipeli
     """The row of the pipeline of this name. Raises `NotFound`, also when `actor` may not see it."""
     row = await _find_named(session, name)
     if row is None or not (row.is_shared or actor.may_see(row.user_id)):
-        raise NotFound("There is no such pipeline.")
+        raise NotFound(f"There is no pipeline '{name[:100]}'.")
     return row
 
 
