@@ -163,7 +163,7 @@ async def _edit(
         errors = {**errors, **differences(_stored(key), typed, _SECRET)}
     return page(
         visitor.request, "key_edit.html", status=error.status if error else 200, key=key,
-        provider=provider, typed=shown, errors=errors, version=version_of(key),
+        provider=provider, typed=shown, errors=errors, row_version=version_of(key),
     )  # fmt: skip
 
 

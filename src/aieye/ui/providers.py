@@ -233,7 +233,7 @@ async def _edit(
     return page(
         visitor.request, "provider_edit.html", status=error.status if error else 200,
         provider=provider, key_count=len(keys), typed=stored | dict(typed or {}), errors=errors,
-        version=version_of(provider),
+        row_version=version_of(provider),
         is_default=default is not None and default.id == provider.id,
     )  # fmt: skip
 

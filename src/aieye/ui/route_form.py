@@ -200,7 +200,7 @@ async def _form(
         strategies=STRATEGIES,
         errors=errors,
         most=MOST_TARGETS,
-        version=version_of(route) if route else "",
+        row_version=version_of(route) if route else "",
     )
 
 

@@ -136,6 +136,6 @@ async def _edit(
         errors = {**errors, **differences(stored, typed)}
     return page(
         visitor.request, "user_edit.html", status=error.status if error else 200, user=user,
-        typed=shown, errors=errors, version=version_of(user), roles=ROLES,
+        typed=shown, errors=errors, row_version=version_of(user), roles=ROLES,
         is_you=user_id == visitor.user_id,
     )  # fmt: skip
