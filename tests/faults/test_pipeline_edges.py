@@ -11,11 +11,12 @@ from sqlalchemy import select
 from aieye.db.engine import DatabaseUnavailable
 from aieye.db.tables import Execution
 from aieye.pipeline import executions, run_record
+from aieye.pipeline.run_record import RunRecord
 from aieye.pipeline.runner import Runner
 from tests.fakes import chat
 from tests.fakes.upstream import FakeUpstream, held, json_answer
 from tests.faults.harness import Budget, both_databases
-from tests.faults.house import House, echo
+from tests.faults.house import CALL, House, echo
 
 pytestmark = pytest.mark.live
 
@@ -160,3 +161,27 @@ async def test_a_run_whose_beginning_could_not_be_noted_is_on_record_at_its_end(
     assert failures == [1]
     run = await house.latest(id_)
     assert (run.status, run.output) == ("done", "Hey Ada")
+
+
+async def test_a_client_that_leaves_while_its_run_is_written_down_does_not_undo_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gate, write = asyncio.Event(), asyncio.Event(), RunRecord._write
+
+    async def wait_and_write(record: RunRecord, *args: Any) -> int:
+        begun.set()
+        await gate.wait()
+        return await write(record, *args)
+
+    monkeypatch.setattr(RunRecord, "_write", wait_and_write)
+    id_ = await house.pipeline("p", "upper(x)")
+    async with house.gateway.raw() as client:
+        body = {"pipeline_id": id_, "args": {"x": "a"}}
+        await client.send(house.gateway.request(body, path=CALL))
+        await begun.wait()
+        client.abort()
+        # Time to hear that the client has left.
+        await asyncio.sleep(0.3)
+        gate.set()
+    run = await house.latest(id_)
+    assert (run.status, run.output) == ("done", "A")

@@ -279,12 +279,20 @@ async def test_runs_of_a_process_that_died_are_marked(house: House) -> None:
 
 async def test_secrets_are_taken_out_of_what_is_kept(house: House) -> None:
     id_ = await house.pipeline("p", "identity(x)")
-    secret = "sk-" + "a1" * 16
+    secret = "sk-" + "a1" * 8
     answer = await house.call(id_, {"x": f"key {secret}"})
     assert secret in answer.json()["response"]
-    assert secret.encode() not in await house.gateway.stored()
-    (run,) = await executions(house.gateway)
-    assert run.output == "key [redacted]"
+    failed = await house.call(
+        await house.pipeline("q", "divide(x, 1)"), {"x": f"key {secret}", "nobodys": "canary"}
+    )
+    assert secret in failed.json()["error"]
+    stored = await house.gateway.stored()
+    assert secret.encode() not in stored
+    # What nobody asks for is not kept at all.
+    assert b"canary" not in stored
+    done, broken = await executions(house.gateway)
+    assert done.output == "key [redacted]"
+    assert "key [redacted]" in str(broken.error)
 
 
 async def test_where_texts_are_not_kept_values_are_neither(

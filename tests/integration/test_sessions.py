@@ -314,6 +314,17 @@ async def test_use_keeps_a_session_alive_and_is_written_at_most_once_a_minute(
     assert now() - row.last_seen_at < SEEN_EVERY + 60 * SECOND
 
 
+async def test_what_a_page_does_by_itself_does_not_keep_a_session_alive(
+    database: Database, ada: User
+) -> None:
+    begun = await _login(database)
+    await _age(database, last_seen_at=IDLE - 60 * SECOND)
+    assert await sessions.find_session(database, begun.cookie, is_use=False) is not None
+    async with database.read() as session:
+        row = (await session.scalars(select(Session))).one()
+    assert now() - row.last_seen_at >= IDLE - 60 * SECOND
+
+
 async def test_a_disabled_user_is_out_at_once(database: Database, ada: User) -> None:
     begun = await _login(database)
     async with database.write() as session:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Query
 from pydantic import AwareDatetime, BaseModel
-from sqlalchemy import ColumnElement, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from aieye.access.audit_log import ActFilters, get_act, list_acts
 from aieye.api.deps import CurrentAdministrator, Reading
-from aieye.api.paging import CurrentPaging, Page, Paging
+from aieye.api.paging import CurrentPaging, Page
 from aieye.api.resources import resource_router
 from aieye.api.schemas import Id, Label, PathId, View, answers, page_example
 from aieye.db.rows import LARGEST_ID
-from aieye.db.tables import AuditEntry
-from aieye.errors import NotFound
 
 router = resource_router("audit")
 
@@ -58,21 +54,15 @@ class AuditQuery(BaseModel):
     """What acts must be; `actor_user_id` is null in the acts of the command line."""
 
     actor_user_id: Id | None = None
+    actor: Label | None = None
     action: Label | None = None
     object_type: Label | None = None
     object_id: Label | None = None
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
 
-    def conditions(self) -> Iterator[ColumnElement[bool]]:
-        for name in ("actor_user_id", "action", "object_type", "object_id"):
-            value = getattr(self, name)
-            if value is not None:
-                yield getattr(AuditEntry, name) == value
-        if self.since is not None:
-            yield AuditEntry.at >= self.since
-        if self.until is not None:
-            yield AuditEntry.at < self.until
+    def filters(self) -> ActFilters:
+        return ActFilters(**self.model_dump())
 
 
 @router.get(
@@ -86,7 +76,10 @@ async def list_audit(
     query: Annotated[AuditQuery, Query()],
 ) -> AuditPage:
     """The newest act first."""
-    return AuditPage.of(await _find(session, query, page), page)
+    acts = await list_acts(
+        session, query.filters(), before=page.after_id(LARGEST_ID), limit=page.fetch
+    )
+    return AuditPage.of(acts, page)
 
 
 @router.get(
@@ -94,16 +87,4 @@ async def list_audit(
 )
 async def get_audit(entry_id: PathId, caller: CurrentAdministrator, session: Reading) -> AuditView:
     """One act."""
-    entry = await session.get(AuditEntry, entry_id)
-    if entry is None:
-        raise NotFound(f"There is no audit entry {entry_id}.")
-    return AuditView.model_validate(entry)
-
-
-async def _find(session: AsyncSession, query: AuditQuery, page: Paging) -> Sequence[AuditEntry]:
-    statement = select(AuditEntry).where(*query.conditions())
-    before = page.after_id(LARGEST_ID)
-    if before is not None:
-        statement = statement.where(AuditEntry.id < before)
-    statement = statement.order_by(AuditEntry.id.desc()).limit(page.fetch)
-    return (await session.scalars(statement)).all()
+    return AuditView.model_validate(await get_act(session, entry_id))

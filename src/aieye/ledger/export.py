@@ -6,10 +6,7 @@ newer than the first row and not in the file.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import AsyncIterator, Iterable
-from datetime import datetime
+from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 import orjson
@@ -17,9 +14,10 @@ import orjson
 from aieye.db.engine import Database
 from aieye.ledger.call_fields import call_fields
 from aieye.ledger.queries import CallFilters, find_calls
+from aieye.spreadsheets import MEDIA_TYPE, cell, csv_rows
 
 Format = Literal["csv", "json"]
-MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
+MEDIA_TYPES = {"csv": MEDIA_TYPE, "json": "application/json"}
 COLUMNS = (
     "created_at", "request_id", "endpoint", "model_asked", "model", "status", "state", "error",
     "stream", "cache", "tokens_input", "tokens_cached", "tokens_output", "tokens_reasoning",
@@ -28,8 +26,6 @@ COLUMNS = (
     "attempts",
 )  # fmt: skip
 PAGE_CALLS = 500
-# What a spreadsheet takes for the beginning of a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 async def export_calls(
@@ -39,7 +35,7 @@ async def export_calls(
     before: str | None = None
     is_first = True
     if form == "csv":
-        yield _csv([COLUMNS])
+        yield csv_rows([COLUMNS])
     while True:
         async with database.read() as session:
             page = await find_calls(
@@ -47,7 +43,7 @@ async def export_calls(
             )
         calls = [call_fields(found) for found in page.calls]
         if form == "csv":
-            part = _csv(map(_cells, calls)) if calls else b""
+            part = csv_rows(map(_cells, calls)) if calls else b""
         else:
             part = b"".join(
                 (b"[\n" if is_first and number == 0 else b",\n") + orjson.dumps(call)
@@ -65,24 +61,3 @@ async def export_calls(
 
 def _cells(call: dict[str, Any]) -> list[str]:
     return [cell(call[name]) for name in COLUMNS]
-
-
-def cell(value: Any) -> str:
-    """A value as a cell of a table. A text that a spreadsheet would compute has a quote before it."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, dict | list):
-        value = orjson.dumps(value).decode() if value else ""
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
-    return str(value)
-
-
-def _csv(rows: Iterable[Iterable[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()

@@ -12,6 +12,7 @@ from fastapi.routing import iter_route_contexts
 
 from aieye.ui import (
     account,
+    audit,
     auth,
     call,
     calls,
@@ -35,6 +36,7 @@ from aieye.ui.session import anyone, require_administrator, require_user
 MODULES = (
     auth,
     home,
+    audit,
     account,
     components,
     onboarding,

@@ -247,3 +247,12 @@ def test_the_items_are_not_judged_as_the_list_that_they_come_in() -> None:
 def test_what_map_calls_never_calls_itself() -> None:
     assert findings("map(motto, xs)") == [("E302", "xs")]
     assert findings("map(length, [now])") == [("W603", "now")]
+
+
+def test_an_option_among_the_arguments_is_told_its_place() -> None:
+    (found,) = check("upper(x, retries=3)").diagnostics
+    assert (found.code, found.hint) == (
+        "E303",
+        "options stand behind the arguments: upper(…) @(retries=…)",
+    )
+    assert check("upper(x, t=3)").diagnostics[0].hint is None

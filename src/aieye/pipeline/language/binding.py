@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from aieye.pipeline.language import options
 from aieye.pipeline.language.catalogue import Definition
 from aieye.pipeline.language.findings import Finding
 from aieye.pipeline.language.nodes import Call, Expr, Keyword, Name
@@ -16,6 +17,9 @@ IsPlaceholder = Callable[[Name], bool]
 
 _TAKES_MORE: Final = "map"
 """The callee whose further keywords are the arguments of what it calls."""
+
+
+_OPTION: Final = "options stand behind the arguments: {}(…) @({}=…)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,7 @@ def _nowhere(argument: Expr | Keyword, definition: Definition) -> Finding:
             lambda: (
                 f"'{name}' has no parameter '{keyword}'" + did_you_mean(keyword, definition.by_name)
             ),
+            hint=_OPTION.format(name, keyword) if keyword in options.NAMES else None,
         )
     count = len(definition.parameters)
     takes = f"at most {count} argument{'s' * (count != 1)}" if count else "no arguments"

@@ -74,3 +74,5 @@ _RULES: Final[dict[str, tuple[Callable[[Option], bool], str]]] = {
     "cache": (_is_cache, "one of " + ", ".join(f'"{mode}"' for mode in CACHE_MODES)),
     "model": (_is_model, "the name of a model"),
 }
+
+NAMES: Final = frozenset(_RULES)
