@@ -193,7 +193,7 @@ def _key_state(visitor: Visitor, key: ProviderKey) -> tuple[KeyState, str, str]:
         return "bad", "cannot be opened", "It was stored under another secret key: enter it again."
     health: Health = visitor.state.gateway.circuits.health(info)
     if health.open_seconds is not None:
-        left = show.duration(health.open_seconds * 1000)
+        left = _seconds(health.open_seconds)
         return (
             "bad",
             "left alone",
@@ -201,9 +201,13 @@ def _key_state(visitor: Visitor, key: ProviderKey) -> tuple[KeyState, str, str]:
         )
     if health.rests:
         models = ", ".join(sorted(model or "all models" for model, _ in health.rests)[:3])
-        left = show.duration(max(seconds for _, seconds in health.rests) * 1000)
+        left = _seconds(max(seconds for _, seconds in health.rests))
         return "warn", "resting", f"Others are asked first for {models}, for {left}."
     return "good", "in use", ""
+
+
+def _seconds(left: float) -> str:
+    return show.plural(max(1, round(left)), "second")
 
 
 def _new(visitor: Visitor, typed: Mapping[str, str], error: AieyeError | None = None) -> Response:
