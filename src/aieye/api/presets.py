@@ -72,7 +72,8 @@ class PresetCreate(WriteModel):
 
 
 class PresetUpdate(WriteModel):
-    """What of a preset is to change; `config` replaces all of it, but for documents given as a file."""
+    """What of a preset is to change; `config` replaces all of it, but for documents that it does
+    not show, which are more than 200."""
 
     name: CallableName = omittable()
     config: Config = omittable()

@@ -148,6 +148,7 @@ class Pipelines:
 
     async def plan(self, info: PipelineInfo) -> Plan:
         """The plan of a pipeline in the version that runs. Raises `InvalidPipeline`, `NotFound`."""
+        await self._functions.settle()
         functions = self.catalogue()
         place = (info.id, info.version)
         plan = self._plans.get(place)
@@ -170,6 +171,7 @@ class Pipelines:
 
     async def plan_of_text(self, source: str, actor: Actor) -> Plan:
         """The plan of a text that is not saved, with the actor's rights. Raises `InvalidPipeline`."""
+        await self._functions.settle()
         functions, current = self.catalogue(), self._functions.current
         async with self._database.read() as session:
             owner_id = await owner_of_new(session, actor)
