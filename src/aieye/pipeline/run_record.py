@@ -29,7 +29,7 @@ MOST_SHOWN: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that is over. `failure` says why it has no value."""
+    """A run that is over. `failure` says why it has no value; `warnings` what of it was ignored."""
 
     run_id: str
     execution_id: int
@@ -37,6 +37,7 @@ class Finished:
     failure: RunFailed | None
     trace: Sequence[StepTrace]
     totals: Totals
+    warnings: Sequence[str] = ()
 
     @property
     def shown(self) -> Sequence[StepTrace]:
