@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from urllib.parse import quote, unquote
 
 import typer
 
@@ -80,7 +82,7 @@ def fmt(
         if is_check:
             tell(f"{file} would be changed")
         else:
-            file.write_text(written, encoding="utf-8")
+            _write(file, written)
             tell(f"{file} was changed")
     if is_wrong:
         raise typer.Exit(WRONG)
@@ -97,7 +99,8 @@ def explain(
     """Show what running a pipeline would call, read from the cache, and cost. Nothing is run."""
     given = _arguments(args)
     file = Path(what)
-    body = {"source": _read(file)} if file.is_file() else {"name": what}
+    # `Path.is_file` raises for a name that is too long to be a file's.
+    body = {"source": _read(file)} if os.path.isfile(what) else {"name": what}  # noqa: PTH113
     asked = {**body, "args": given, "cache": _mode(cache)}
     found = _post("/explain", asked, body.get("source"), what)
     if as_json:
@@ -122,7 +125,7 @@ def run(
 ) -> None:
     """Run a saved pipeline and print its value: a text as it is, anything else as JSON."""
     body = {"args": _arguments(args), "cache": _mode(cache)}
-    found = _post(f"/{name}/call", body, None, name)
+    found = _post(f"/{quote(name, safe='', errors='surrogateescape')}/call", body, None, name)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:
@@ -152,7 +155,14 @@ def _mode(cache: str) -> str:
 def _read(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8", "surrogateescape")
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except OSError as error:
+        raise InvalidRequest(f"{file}: {error.strerror}.") from error
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
         raise InvalidRequest(f"{file}: {error.strerror}.") from error
 
 
@@ -330,7 +340,6 @@ def _embedded(work: Callable[[State, Grant], Awaitable[ResultT]]) -> ResultT:
 async def _answer_here(state: State, grant: Grant, path: str, body: Mapping[str, Any]) -> Any:
     from aieye.api.run_views import explained_view, result_view
     from aieye.api.runners import by_grant, failure_of
-    from aieye.pipeline.options import RunOptions
 
     actor, pipelines = by_grant(grant).actor, state.pipelines
     if path == "/explain":
@@ -344,8 +353,9 @@ async def _answer_here(state: State, grant: Grant, path: str, body: Mapping[str,
             plan, body["args"], grant, info=info, cache=body["cache"]
         )
         return explained_view(plan, explained).model_dump(mode="json")
-    info = pipelines.get_named(path.strip("/").partition("/")[0], actor)
-    finished = await pipelines.run(info, body["args"], grant, RunOptions(cache=body["cache"]))
+    info = pipelines.get_named(unquote(path.strip("/").partition("/")[0]), actor)
+    options = pipelines.options(cache=body["cache"])
+    finished = await pipelines.run(info, body["args"], grant, options)
     if finished.failure is not None:
         raise failure_of(finished)
     return result_view(finished).model_dump(mode="json")
