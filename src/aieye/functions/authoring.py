@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -17,6 +18,8 @@ from aieye.pipeline.language.values import Unconvertible, read_json
 CallableT = TypeVar("CallableT", bound=Callable[..., Any])
 
 _OPTIONS: Final = "__aieye_options__"
+# Of 64 bits it would have been read already, and as a float it would be another number.
+_LONG_INTEGER: Final = re.compile(r"\s*[+-]?[0-9]{19,}\s*")
 
 
 class Context(Protocol):
@@ -136,6 +139,8 @@ def _read(value: Any) -> Any:
         return read_json(value)
     except Unconvertible:
         pass
+    if _LONG_INTEGER.fullmatch(value):
+        return value
     try:
         number = float(value)
     except ValueError:

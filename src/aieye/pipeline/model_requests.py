@@ -70,7 +70,10 @@ def value_of_text(content: Content, text: str) -> Json:
     try:
         return read_json(text)
     except Unconvertible as error:
-        raise NoValue("the answer is not JSON, which the prompt's schema asks for") from error
+        reason = str(error).removeprefix("the text is not JSON")
+        raise NoValue(
+            f"the answer is not JSON, which the prompt's schema asks for{reason}"
+        ) from error
 
 
 def message_of_error(body: bytes | None) -> str | None:

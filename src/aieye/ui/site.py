@@ -14,14 +14,23 @@ from aieye.ui import (
     account,
     audit,
     auth,
+    cache,
     call,
     calls,
     components,
     home,
+    invitation,
     onboarding,
+    provider_keys,
+    providers,
+    route_form,
+    routes,
+    settings,
     static,
     token_form,
     tokens,
+    user_form,
+    users,
 )
 from aieye.ui.pages import PageRoute
 from aieye.ui.session import anyone, require_administrator, require_user
@@ -30,6 +39,8 @@ MODULES = (
     auth,
     home,
     audit,
+    cache,
+    settings,
     account,
     components,
     onboarding,
@@ -37,6 +48,13 @@ MODULES = (
     call,
     token_form,
     tokens,
+    provider_keys,
+    providers,
+    route_form,
+    routes,
+    user_form,
+    users,
+    invitation,
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aieye.pipeline.language.nodes import Access
+from aieye.pipeline.language.nodes import Access, Index
 from aieye.pipeline.language.parser import parse_type
 from aieye.pipeline.language.values import (
     Json,
@@ -100,6 +100,7 @@ def wrong(type_: str, *values: Json) -> list[tuple[str, Json]]:
         ("list[Invoice]", [1]),
         ("dict[str, int]", {"a": "1"}),
         ("list", "[" * 100_000),
+        ("int", 1e300),
         ("Invoice", 1),
     ],
 )
@@ -132,6 +133,35 @@ def test_a_list_of_other_things_is_told_so(value: Json, said: str) -> None:
     with pytest.raises(Unconvertible) as refused:
         convert(value, parse_type("list[int]"))
     assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        (r'"\ud800"', ": half a surrogate pair is no text"),
+        (r'{"\udc00": 1}', ": half a surrogate pair is no text"),
+        ("1e999", ": a number is too large"),
+        ("-1e999", ": a number is too large"),
+        (str(2**64), ": an integer has more than 64 bits"),
+        (str(-(2**63) - 1), ": an integer has more than 64 bits"),
+        ("NaN", ""),
+        ("Infinity", ""),
+    ],
+)
+def test_what_no_other_program_reads_back_as_it_is_is_no_json(item: str, reason: str) -> None:
+    with pytest.raises(Unconvertible) as unconvertible:
+        convert(f"[{item}]", parse_type("list"))
+    with pytest.raises(NoSuchItem) as unreadable:
+        select(f"[{item}]", [Index(0)])
+    assert str(unconvertible.value) == str(unreadable.value) == f"the text is not JSON{reason}"
+
+
+def test_long_numbers_are_read_as_they_are_written() -> None:
+    numbers: list[Json] = [2**64 - 1, -(2**63), 12345678901234567890.5, 0.1234567890123456789]
+    text = (
+        "18446744073709551615, -9223372036854775808, 12345678901234567890.5, 0.1234567890123456789"
+    )
+    assert convert(f"[{text}]", parse_type("list")) == numbers
 
 
 @pytest.mark.parametrize(

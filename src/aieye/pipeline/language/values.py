@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Final, NoReturn, TypeAlias
 
+import orjson
+
 from aieye.pipeline.language.nodes import Field, Index, Type
 from aieye.pipeline.language.printer import format_type
 
@@ -22,6 +24,10 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _WORDS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _FENCE: Final = "```"
+# What is stored and sent holds integers of 64 bits, the unsigned ones included.
+_SMALLEST: Final = -(2**63)
+_LARGEST: Final = 2**64 - 1
+_MAYBE_LONG: Final = re.compile(r"[0-9]{19}")
 
 
 class Unconvertible(Exception):
@@ -69,11 +75,19 @@ def text_of(value: Json) -> str:
 
 
 def read_json(text: str) -> Json:
-    """The JSON in a text, one surrounding code fence removed. Raises `Unconvertible`."""
+    """The JSON in a text, one surrounding code fence removed. Raises `Unconvertible`.
+
+    Only what can be sent and stored again as it is: no half of a surrogate pair, no number larger
+    than a float, no integer of more than 64 bits.
+    """
+    inner = _without_fence(text)
     try:
-        found: Json = json.loads(_without_fence(text), parse_constant=_no_constant)
+        found: Json = orjson.loads(inner)
+        if _MAYBE_LONG.search(inner):
+            # orjson rounds an integer that is too long.
+            found = json.loads(inner, parse_int=_int_of_64_bits)
     except (ValueError, RecursionError) as error:
-        raise Unconvertible("the text is not JSON") from error
+        raise Unconvertible("the text is not JSON" + _detail(error)) from error
     return found
 
 
@@ -92,7 +106,7 @@ def _select_one(value: Json, selector: Field | Index) -> Json:
         try:
             value = read_json(value)
         except Unconvertible as error:
-            raise NoSuchItem(selector, "the text is not JSON") from error
+            raise NoSuchItem(selector, str(error)) from error
     key = selector.name if isinstance(selector, Field) else selector.key
     if isinstance(value, dict) and isinstance(key, str):
         if key in value:
@@ -108,7 +122,7 @@ def _select_one(value: Json, selector: Field | Index) -> Json:
 def _int(value: Json) -> int:
     if isinstance(value, str) and _INTEGER.fullmatch(text := value.strip()):
         return int(text)
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and _SMALLEST <= value <= _LARGEST:
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -168,8 +182,21 @@ def _without_fence(text: str) -> str:
     return inner[inner.index("\n") + 1 : -len(_FENCE)]
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def _int_of_64_bits(text: str) -> int:
+    number = int(text)
+    if not _SMALLEST <= number <= _LARGEST:
+        raise ValueError("an integer has more than 64 bits")
+    return number
+
+
+def _detail(error: Exception) -> str:
+    """Of what would be JSON to some: why it is none here."""
+    said = str(error)
+    if "infinity" in said:
+        return ": a number is too large"
+    if "surrogate" in said:
+        return ": half a surrogate pair is no text"
+    return f": {said}" if "64 bits" in said else ""
 
 
 def _refuse(value: Json, wanted: str) -> NoReturn:
