@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import openai
 import pytest
@@ -260,6 +261,63 @@ async def test_what_goes_wrong_is_openais_error_object(
     assert (failed.status_code, error_code(failed)) == (502, "run_failed")
     assert failed.json()["diagnostics"][0]["code"] == "E501"
     assert failed.headers["x-run-id"] == (await house.latest(greet)).run_id
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "said"),
+    [
+        ({"n": 2}, "n", "one answer"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "takes no tools"),
+        (
+            {"messages": [{"role": "user", "content": [
+                {"type": "text", "text": "Look:"},
+                {"type": "image_url", "image_url": {"url": "data:,"}},
+            ]}]},
+            "messages",
+            "'image_url'",
+        ),
+        ({"messages": [{"role": "user", "content": None}]}, "messages", "holds no text"),
+        ({"messages": [{"role": "user", "content": []}]}, "messages", "holds no text"),
+    ],
+)  # fmt: skip
+async def test_what_a_pipeline_could_only_drop_is_refused_before_it_runs(
+    house: House, greet: int, upstream: FakeUpstream, fields: dict[str, Any], param: str,
+    said: str,
+) -> None:  # fmt: skip
+    refused = await house.gateway.ask(ask(**fields))
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
+    assert said in refused.json()["error"]["message"]
+    assert upstream.calls() == []
+    # What only says how a model is asked is for its prompt to say.
+    plain = ask(n=1, tools=[], temperature=0, max_tokens=5)
+    assert text_of(await house.gateway.ask(plain)) == "HEY ADA"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "fields"),
+    [
+        ("responses", {"input": "Ada"}),
+        ("completions", {"prompt": "Ada"}),
+        ("embeddings", {"input": "Ada"}),
+        ("moderations", {"input": "Ada"}),
+    ],
+)
+async def test_other_endpoints_say_where_a_pipeline_is_called(
+    house: House, greet: int, upstream: FakeUpstream, endpoint: str, fields: dict[str, object]
+) -> None:
+    refused = await house.gateway.ask({"model": MODEL, **fields}, path=f"/v1/{endpoint}")
+    assert (refused.status_code, error_code(refused)) == (400, "pipeline_endpoint")
+    assert "/api/v1/pipelines/greet/call" in refused.json()["error"]["message"]
+    assert upstream.calls() == []
+
+
+@pytest.mark.parametrize("name", ["pipeline/none", "preset/none"])
+async def test_a_name_that_only_aieye_could_offer_is_never_asked_for_elsewhere(
+    house: House, upstream: FakeUpstream, name: str
+) -> None:
+    shown = await house.gateway.get(f"/v1/models/{name}")
+    assert (shown.status_code, error_code(shown)) == (404, "model_not_found")
+    assert upstream.requests == []
 
 
 async def test_a_prompt_about_pipelines_is_no_pipeline(

@@ -395,7 +395,10 @@ async def test_open_calls_are_booked_to_a_token_that_nobody_can_send(
     async with gateway.state.database.write() as session:
         await disable_token(session, grant.token_id, actor=SYSTEM)
     await gateway.state.directory.refresh()
+    revision = gateway.state.directory.current.revision
     assert "disabled" in message_of(await stranger.http.get(f"{SAGA}/configs"), 401)
+    await gateway.state.directory.refresh()
+    assert gateway.state.directory.current.revision == revision
     # Once deleted it is made anew.
     async with gateway.state.database.write() as session:
         await delete_token(session, grant.token_id, actor=SYSTEM)

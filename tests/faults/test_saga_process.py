@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -112,15 +113,18 @@ async def test_a_model_that_only_chats_answers_in_the_same_shape(
 
     upstream.default = together
     config = {**SAMPLE, "engine_id": "gpt-4o-mini", "prompt": ["a ", "b "], "echo": True}
-    answer = (
-        await process(gateway, await make(gateway, config | {"injectRestart": "."}), "x")
-    ).json()
+    response = await process(gateway, await make(gateway, config | {"injectRestart": "."}), "x")
+    answer = response.json()
     assert answer["_success"] is True
     assert (answer["object"], answer["id"][:5]) == ("text_completion", "cmpl-")
     assert [one["text"] for one in answer["choices"]] == ["a x A X!.", "b x B X!."]
     assert answer["usage"]["total_tokens"] == 10
     assert [call.path for call in upstream.calls()] == [CHAT, CHAT]
-    assert len(await gateway.rows(2)) == 2
+    costs = [row.cost_nano for row in await gateway.rows(2)]
+    assert len(costs) == 2
+    assert None not in costs
+    told = Decimal(response.headers["x-aieye-cost-usd"])
+    assert told == Decimal(sum(cost or 0 for cost in costs)) / 10**9
 
 
 async def test_an_alias_leads_a_retired_engine_elsewhere(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import weakref
 from contextlib import suppress
 from typing import Any
 
@@ -11,11 +13,13 @@ import pytest
 from sqlalchemy import update
 
 from aieye.access.routes import Target
+from aieye.db.engine import Database
 from aieye.db.tables import DocumentVector
 from aieye.db.types import now
-from aieye.errors import Forbidden, InvalidRequest
+from aieye.errors import Forbidden, InvalidRequest, NotFound
 from aieye.gateway.faults import UpstreamError
-from aieye.presets import indexing, vectors
+from aieye.presets import corpora, indexing, vectors
+from aieye.presets.documents import Documents, load_documents
 from aieye.presets.indexing import NotIndexed
 from aieye.presets.models import Preset
 from tests.fakes import chat
@@ -368,6 +372,74 @@ async def test_of_many_documents_a_failure_that_passes_is_waited_out(
     await eventually(lambda: not job.is_running)
     assert job.error is None
     assert await library.vectors() == 250
+
+
+@both_databases
+async def test_a_search_that_is_deleted_costs_nothing_more(
+    library: Library, upstream: FakeUpstream
+) -> None:
+    gate = asyncio.Event()
+
+    async def half(request: Received, connection: Connection) -> None:
+        if len(upstream.requests) > 4:
+            await gate.wait()
+        await librarian(request, connection)
+
+    upstream.default = half
+    preset = await library.make(numbered(320))
+    job = library.gateway.state.search.begin_indexing(preset, library.payer())
+    assert job is not None
+    await eventually(lambda: len(upstream.requests) == 8)
+    await library.delete(preset)
+    gate.set()
+    await eventually(lambda: not job.is_running)
+    assert isinstance(job.error, NotFound)
+    assert len(upstream.requests) == 8
+
+
+@pytest.mark.usefixtures("no_circuit")
+async def test_documents_that_cannot_be_indexed_do_not_stay_in_memory(
+    library: Library, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref[Documents]] = []
+
+    async def load(database: Database, documents_id: str) -> Documents:
+        documents = await load_documents(database, documents_id)
+        held.append(weakref.ref(documents))
+        return documents
+
+    monkeypatch.setattr(indexing, "load_documents", load)
+    upstream.default = json_answer(400, chat.error_body("not that one"))
+    preset = await library.make(numbered(250))
+    job = library.gateway.state.search.begin_indexing(preset, library.payer())
+    assert job is not None
+    await eventually(lambda: not job.is_running)
+    assert job.error is not None
+    gc.collect()
+    assert [one() for one in held] == [None]
+
+
+async def test_many_documents_are_read_into_memory_one_search_after_another(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presets = [await library.make([str(at), *numbered(201)]) for at in range(3)]
+    for preset in presets:
+        await library.search(preset, "of many", top_k=1)
+    await library.gateway.restart()
+    loading, most = 0, 0
+
+    async def load(database: Database, documents_id: str) -> Documents:
+        nonlocal loading, most
+        loading += 1
+        most = max(most, loading)
+        try:
+            return await load_documents(database, documents_id)
+        finally:
+            loading -= 1
+
+    monkeypatch.setattr(corpora, "load_documents", load)
+    await asyncio.gather(*(library.search(one, "of many", top_k=1) for one in presets))
+    assert most == 1
 
 
 # -- what goes -----------------------------------------------------------------------------------

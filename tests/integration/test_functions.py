@@ -450,3 +450,19 @@ async def test_threads_that_never_end_do_not_take_more_than_their_places(
             await call(functions, "thread", lst=[], seconds=0.1)
         assert await hanging is None
         assert await call(functions, "thread", lst=[]) == ["function thread"]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+async def test_what_is_too_deep_to_be_copied_fails_its_call_and_takes_no_place(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aieye.functions.running.MOST_THREADS", 1)
+    installation.write("custom_a.py", HERE)
+    deep: list[Any] = []
+    for _ in range(2_000):
+        deep = [deep]
+    async with installation.process() as functions:
+        await functions.sync(COMMAND_LINE)
+        with pytest.raises(FunctionFailed):
+            await call(functions, "thread", lst=deep)
+        assert await call(functions, "thread", lst=[]) == ["function thread"]

@@ -21,6 +21,16 @@ from aieye.db.tables import Token, User
 NAME: Final = "saga"
 
 
+async def is_open_token_disabled(session: AsyncSession) -> bool:
+    """Whether an administrator disabled it: then calls without a token change nothing at all."""
+    disabled = select(Token.id).where(
+        Token.digest == OPEN_CALLS_DIGEST,
+        Token.disabled_at.is_not(None),
+        Token.deleted_at.is_(None),
+    )
+    return await session.scalar(disabled) is not None
+
+
 async def keep_open_token(session: AsyncSession) -> bool:
     """Make the token where it is not there, and give it to somebody who is; whether it may be used."""
     await bump_revision(session)

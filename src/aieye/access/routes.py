@@ -21,7 +21,7 @@ STRATEGIES: tuple[Strategy, ...] = ("ordered", "weighted")
 MOST_TARGETS = 20
 LARGEST_WEIGHT = 1_000
 # What these names stand for is decided by presets and pipelines, never by an alias.
-_KEPT_PREFIXES = ("preset/", "pipeline/")
+KEPT_PREFIXES = ("preset/", "pipeline/")
 
 
 class Target(TypedDict):
@@ -105,7 +105,7 @@ def _described(route: Route) -> dict[str, Any]:
 
 def _checked_alias(text: str) -> str:
     alias = check_label(text, longest=200, param="alias")
-    if alias.startswith(_KEPT_PREFIXES):
+    if alias.startswith(KEPT_PREFIXES):
         raise Unprocessable(
             "An alias does not start with preset/ or pipeline/: those names are kept.",
             param="alias",

@@ -5,14 +5,12 @@ Entries hold what anyone has asked: only administrators see and purge them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from fastapi import Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, model_validator
-from sqlalchemy import Select, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import select
 
 from aieye.api.cache_views import (
     EXAMPLE,
@@ -22,21 +20,20 @@ from aieye.api.cache_views import (
     CacheStats,
     EntryPage,
     EntryTexts,
-    EntryView,
     ExplanationView,
     shown_entry,
     shown_explanation,
 )
 from aieye.api.calls import ID_EXAMPLE, owner_of
 from aieye.api.deps import CurrentActor, CurrentAdministrator, CurrentState, Reading
-from aieye.api.paging import CurrentPaging, Paging
+from aieye.api.paging import CurrentPaging
 from aieye.api.resources import resource_router
 from aieye.api.schemas import Label, WriteModel, answers, page_example
-from aieye.cache.texts import given, hashed
+from aieye.cache import browse
+from aieye.cache.browse import EntryFilters
 from aieye.db.cursors import LARGEST_NUMBER
-from aieye.db.tables import CacheEntry, CacheTotals, CallBody, Provider
+from aieye.db.tables import CacheTotals
 from aieye.db.types import now
-from aieye.errors import NotFound
 from aieye.ledger import queries
 from aieye.ledger.call_fields import usd
 from aieye.ledger.rollups import DAY
@@ -45,8 +42,6 @@ from aieye.state import State
 router = resource_router("cache")
 
 WINDOW = timedelta(days=30)
-# Media types whose bytes are shown as text.
-_TEXTS = ("application/json", "text/")
 
 EntryId = Annotated[int, Path(alias="id", ge=1, le=LARGEST_NUMBER, examples=[17])]
 
@@ -114,7 +109,13 @@ async def list_entries(
     query: Annotated[EntryQuery, Query()],
 ) -> EntryPage:
     """Without their texts."""
-    return EntryPage.of(await _find(session, query, page), page)
+    entries = await browse.list_entries(
+        session,
+        EntryFilters(**query.model_dump()),
+        before=page.after_id(LARGEST_NUMBER),
+        limit=page.fetch,
+    )
+    return EntryPage.of([shown_entry(entry) for entry in entries], page)
 
 
 @router.get(
@@ -125,23 +126,9 @@ async def get_entry(
     entry_id: EntryId, caller: CurrentAdministrator, session: Reading
 ) -> EntryTexts:
     """With the request as it was hashed and the response as it was stored."""
-    statement = (
-        _select()
-        .add_columns(
-            CacheEntry.request, CacheEntry.body, CallBody.request.label("kept_request"),
-            CallBody.response, CallBody.is_compressed,
-        )
-        .outerjoin(CallBody, CallBody.id == CacheEntry.body_id)
-    )  # fmt: skip
-    row = await _row(session, statement, entry_id)
-    is_packed = bool(row.is_compressed)
-    request = hashed(row.request, row.kept_request, row.model, is_compressed=is_packed)
-    body = given(row.body, row.response, is_compressed=is_packed)
-    is_text = row.content_type.startswith(_TEXTS)
+    found = await browse.get_texts(session, entry_id)
     return EntryTexts(
-        **shown_entry(row).model_dump(),
-        request=request.decode("utf-8", "replace"),
-        response=body.decode("utf-8", "replace") if is_text else None,
+        **shown_entry(found.entry).model_dump(), request=found.request, response=found.response
     )
 
 
@@ -154,7 +141,7 @@ async def delete_entry(
 ) -> Purged:
     """The next call like it goes to the provider."""
     async with state.database.read() as session:
-        await _row(session, _select(), entry_id)
+        await browse.get_entry(session, entry_id)
     return Purged(purged=await state.cache.purge(caller, entry_id=entry_id))
 
 
@@ -204,41 +191,3 @@ def _stats(state: State, totals: CacheTotals, since: datetime, found: queries.Us
         hit_rate=round(answered / asked, 4) if asked else None,
         saved_usd=usd(found.totals.saved_nano),
     )
-
-
-def _select() -> Select[*tuple[Any, ...]]:
-    """Entries without their texts, which may be large."""
-    return select(
-        CacheEntry.id,
-        CacheEntry.endpoint,
-        CacheEntry.model,
-        CacheEntry.namespace,
-        CacheEntry.is_stream,
-        CacheEntry.content_type,
-        CacheEntry.hits,
-        CacheEntry.size_bytes,
-        CacheEntry.created_at,
-        CacheEntry.last_used_at,
-        CacheEntry.expires_at,
-        CacheEntry.meta,
-        CacheEntry.provider_id,
-        Provider.name.label("provider"),
-    ).outerjoin(Provider, Provider.id == CacheEntry.provider_id)
-
-
-async def _find(session: AsyncSession, query: EntryQuery, page: Paging) -> Sequence[EntryView]:
-    statement = _select()
-    for name, value in query.model_dump(exclude_none=True).items():
-        statement = statement.where(getattr(CacheEntry, name) == value)
-    before = page.after_id(LARGEST_NUMBER)
-    if before is not None:
-        statement = statement.where(CacheEntry.id < before)
-    statement = statement.order_by(CacheEntry.id.desc()).limit(page.fetch)
-    return [shown_entry(row) for row in await session.execute(statement)]
-
-
-async def _row(session: AsyncSession, statement: Select[*tuple[Any, ...]], entry_id: int) -> Any:
-    row = (await session.execute(statement.where(CacheEntry.id == entry_id))).one_or_none()
-    if row is None:
-        raise NotFound(f"There is no cache entry {entry_id}.")
-    return row

@@ -5,26 +5,18 @@ Alive is not ready: a process whose database is away stays alive, since a restar
 
 from __future__ import annotations
 
-import asyncio
-from functools import cache
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials
 from pydantic import BaseModel
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from aieye.api.deps import BEARER, COOKIE, CurrentState, actor, administrator
 from aieye.api.schemas import answers
-from aieye.db.engine import Database
-from aieye.db.migrate import head_revision
-from aieye.errors import AieyeError
-from aieye.state import State
+from aieye.installation import find_faults
 
 router = APIRouter(tags=["health"])
 
-DATABASE_SECONDS = 2.0
 METRICS_EXAMPLE = "# TYPE aieye_requests_in_flight gauge\naieye_requests_in_flight 3.0\n"
 
 
@@ -103,24 +95,3 @@ async def get_metrics(state: CurrentState) -> Response:
     else:
         body, media_type = await state.colleagues.render()
     return Response(body, media_type=media_type)
-
-
-async def find_faults(state: State) -> list[str]:
-    """Why no call should be sent here; the app's own checks are in `state.ready_checks`."""
-    found = [await _database_fault(state.database), *(check() for check in state.ready_checks)]
-    return [fault for fault in found if fault is not None]
-
-
-async def _database_fault(database: Database) -> str | None:
-    try:
-        async with asyncio.timeout(DATABASE_SECONDS), database.read() as session:
-            revision = await session.scalar(text("SELECT version_num FROM alembic_version"))
-    except (AieyeError, SQLAlchemyError, OSError, TimeoutError):
-        return "the database does not answer"
-    return None if revision == _head() else "the database has another version's schema"
-
-
-@cache
-def _head() -> str:
-    """The revision that this process was started with."""
-    return head_revision()

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 import orjson
 
 from aieye.access.snapshot import Grant, PipelineInfo
+from aieye.api.pipeline_questions import PREFIX, arguments_of, check_place, check_question
 from aieye.api.runners import by_grant, failure_of
 from aieye.cache.controls import from_field
 from aieye.cache.key import read_object
@@ -24,17 +25,14 @@ from aieye.gateway.faults import BrokenOff
 from aieye.gateway.models import Model
 from aieye.gateway.routing import ModelNotAllowed, ModelNotFound, is_allowed
 from aieye.gateway.sse import error_frame
-from aieye.gateway.wire import CHAT, Header
+from aieye.gateway.wire import INFER, Header
 from aieye.ledger.pricing import format_usd
 from aieye.pipeline.failures import RunFailed
-from aieye.pipeline.language.catalogue import Parameter
 from aieye.pipeline.language.values import Json, text_of
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.run_record import Finished
 from aieye.pipeline.running import Pipelines, new_run_id
-from aieye.presets.called import last_user_text
 
-PREFIX: Final = "pipeline/"
 # What metrics call such a call.
 ENDPOINT: Final = "pipeline"
 
@@ -46,13 +44,20 @@ class PipelineModels:
         self._pipelines = pipelines
 
     def read(self, call: Call) -> Mapping[str, Any] | None:
-        """The body of a call that asks a pipeline; None for any other."""
+        """The body of a call that asks a pipeline; None for any other.
+
+        Raises `NotAtThisEndpoint`, and `InvalidRequest` for what pipelines do not take.
+        """
         # Most bodies do not even hold the word; a slash may be written in two ways.
-        if call.match.endpoint is not CHAT or b"pipeline" not in call.body:
+        if call.match.endpoint.kind != INFER or b"pipeline" not in call.body:
             return None
         document = read_object(call.body)
         model = document.get("model")
-        return document if isinstance(model, str) and model.startswith(PREFIX) else None
+        if not isinstance(model, str) or not model.startswith(PREFIX):
+            return None
+        check_place(model, call.match.endpoint)
+        check_question(document)
+        return document
 
     def list(self, grant: Grant) -> list[Model]:
         """The pipelines that the caller may use, as models."""
@@ -120,30 +125,6 @@ class PipelineModels:
         headers = _headers(call, run_id)
         headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
         return Reply(200, headers, chunks=_chunks(call, document, run, said, first, run_id))
-
-
-def arguments_of(document: Mapping[str, Any], parameters: Sequence[Parameter]) -> dict[str, Json]:
-    """What `metadata` names, and what the user said last for the first argument that is left.
-
-    With anything named, an argument that may be left out is left out.
-    """
-    metadata = document.get("metadata")
-    given: dict[str, Json] = {}
-    if isinstance(metadata, dict):
-        given = {
-            one.name: value
-            for one in parameters
-            if isinstance(value := metadata.get(one.name), str)
-        }
-    said = last_user_text(document.get("messages"))
-    left = [one for one in parameters if one.name not in given]
-    if given:
-        left = [one for one in left if one.is_required]
-    else:
-        left.sort(key=lambda one: not one.is_required)
-    if left and said is not None:
-        given[left[0].name] = said
-    return given
 
 
 def _failed(call: Call, finished: Finished) -> RunFailed:

@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from aieye.access import csrf
 from aieye.access.audit import Actor
 from aieye.access.bounds import bounds_of
-from aieye.access.open_calls import keep_open_token
+from aieye.access.open_calls import is_open_token_disabled, keep_open_token
 from aieye.access.secrets import OPEN_CALLS_DIGEST
 from aieye.access.snapshot import USER, Grant
 from aieye.api.originals import grant_of
@@ -81,7 +81,7 @@ def _refuse_other_sites(request: Request, state: State) -> None:
 async def _open_grant(state: State) -> Grant:
     """What callers without a token may do: never what an administrator may beyond a user."""
     grant = state.directory.current.tokens.get(OPEN_CALLS_DIGEST)
-    if grant is None:
+    if grant is None and not await _is_disabled(state):
         async with change(state) as session:
             is_usable = await keep_open_token(session)
         grant = state.directory.current.tokens.get(OPEN_CALLS_DIGEST) if is_usable else None
@@ -90,3 +90,8 @@ async def _open_grant(state: State) -> Grant:
     if grant.expires_at is not None and grant.expires_at <= to_micros(now()):
         raise Unauthenticated("The token saga, to which open calls are booked, has expired.")
     return replace(grant, role=USER)
+
+
+async def _is_disabled(state: State) -> bool:
+    async with state.database.read() as session:
+        return await is_open_token_disabled(session)

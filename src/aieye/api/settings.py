@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,15 +13,15 @@ from aieye import __version__
 from aieye.api.deps import CurrentAdministrator, CurrentState, Reading
 from aieye.api.resources import resource_router
 from aieye.api.schemas import answers
-from aieye.db.engine import Database
 from aieye.db.tables import CacheTotals, UsageRollup
+from aieye.installation import MASK, database_bytes, shown
 from aieye.ledger.rollups import DAY
-from aieye.settings import PREFIX, Settings
 from aieye.telemetry import redact
+
+__all__ = ["MASK", "router", "shown"]
 
 router = resource_router("settings")
 
-MASK = "********"
 EXAMPLE = {
     "version": __version__,
     "started_at": "2026-11-20T09:30:00Z",
@@ -70,7 +69,7 @@ async def get_settings(
         version=__version__,
         started_at=state.started_at,
         database="sqlite" if state.database.is_sqlite else "postgresql",
-        database_bytes=await _database_bytes(session, state.database),
+        database_bytes=await database_bytes(session, state.database),
         calls=await _calls(session),
         cache_entries=totals.entries,
         cache_bytes=totals.size_bytes,
@@ -79,33 +78,6 @@ async def get_settings(
         base_url=redact(state.settings.base_url),
         settings=shown(state.settings),
     )
-
-
-def shown(settings: Settings) -> dict[str, Any]:
-    """The effective settings by the names of their variables, secrets and passwords masked."""
-    values = {**dict(settings), "database_url": settings.database}
-    return {_variable(name): _masked(value) for name, value in values.items()}
-
-
-def _variable(name: str) -> str:
-    alias = Settings.model_fields[name].validation_alias
-    return str(alias or f"{PREFIX}{name.upper()}")
-
-
-def _masked(value: object) -> object:
-    if isinstance(value, SecretStr):
-        return MASK
-    if isinstance(value, str | Path):
-        return redact(str(value))
-    return value
-
-
-async def _database_bytes(session: AsyncSession, database: Database) -> int:
-    if database.path is None:
-        size = await session.scalar(select(func.pg_database_size(func.current_database())))
-        return int(size or 0)
-    files = (database.path, database.path.with_name(f"{database.path.name}-wal"))
-    return sum(file.stat().st_size for file in files if file.exists())
 
 
 async def _calls(session: AsyncSession) -> int:

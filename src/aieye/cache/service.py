@@ -16,7 +16,7 @@ from aieye.cache.explain import Explanation
 from aieye.cache.memory import MemoryTier
 from aieye.cache.removal import Chosen, evict, purge
 from aieye.cache.store import Store
-from aieye.cache.why import explain
+from aieye.cache.why import explain, explain_request
 from aieye.db.engine import Database
 from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import CacheEntry
@@ -135,6 +135,10 @@ class Cache:
     async def explain(self, call_id: str) -> Explanation:
         """Why a call missed. Raises `NotFound`."""
         return await explain(self._database, call_id)
+
+    async def explain_request(self, text: bytes, *, endpoint: str, namespace: str) -> Explanation:
+        """What a request with this body would be held against. Raises `NotJson`."""
+        return await explain_request(self._database, text, endpoint=endpoint, namespace=namespace)
 
     async def maintain(self) -> None:
         """Write down hits and keep the database tier within its bytes, for ever."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.cache.explain import Explanation, nearest
+from aieye.cache.key import canonical, read_object
 from aieye.cache.texts import hashed
 from aieye.db.engine import Database
 from aieye.db.tables import CacheEntry, Call, CallBody, Provider, Route, Token
@@ -43,15 +45,48 @@ async def explain(database: Database, call_id: str) -> Explanation:
         request = await _request(session, call)
         if request is None:
             return Explanation(call_id, _NO_BODY)
-        candidates = await _candidates(session, call)
+        namespace = await session.scalar(
+            select(Token.cache_namespace).where(Token.id == call.token_id)
+        )
+        place = _Place(namespace, call.endpoint, call.model_asked, call.model)
+        candidates = await _candidates(session, place)
     # The entry that the call itself left behind explains nothing.
     others = [(entry_id, body) for entry_id, body, made_by in candidates if made_by != call.body_id]
+    return await _compared(call_id, request, others)
+
+
+async def explain_request(
+    database: Database, text: bytes, *, endpoint: str, namespace: str
+) -> Explanation:
+    """What a request with the body `text` would be held against. Raises `NotJson`."""
+    document = read_object(text)
+    model = document.get("model")
+    async with database.read() as session:
+        place = _Place(namespace, endpoint, model if isinstance(model, str) else None, None)
+        candidates = await _candidates(session, place)
+    request = await asyncio.to_thread(canonical, document)
+    return await _compared("", request, [(entry_id, body) for entry_id, body, _ in candidates])
+
+
+async def _compared(
+    call_id: str, request: bytes, others: Sequence[tuple[int, bytes]]
+) -> Explanation:
     if not others:
         return Explanation(call_id, _NONE)
     found = await asyncio.to_thread(nearest, request, others)
     if found is None:
         return Explanation(call_id, _NONE)
     return Explanation(call_id, _NEAREST if found.differing else _SAME, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a request looks for its answer; `model` is that of a call's answer, where there is one."""
+
+    namespace: str | None
+    endpoint: str
+    model_asked: str | None
+    model: str | None
 
 
 async def _request(session: AsyncSession, call: Call) -> bytes | None:
@@ -61,9 +96,8 @@ async def _request(session: AsyncSession, call: Call) -> bytes | None:
     return hashed(b"", body.request, "", is_compressed=body.is_compressed) or None
 
 
-async def _candidates(session: AsyncSession, call: Call) -> list[tuple[int, bytes, str | None]]:
-    namespace = await session.scalar(select(Token.cache_namespace).where(Token.id == call.token_id))
-    names = await _names(session, call.model_asked)
+async def _candidates(session: AsyncSession, place: _Place) -> list[tuple[int, bytes, str | None]]:
+    names = await _names(session, place.model_asked)
     rows = await session.execute(
         select(
             CacheEntry.id,
@@ -75,14 +109,14 @@ async def _candidates(session: AsyncSession, call: Call) -> list[tuple[int, byte
         )
         .outerjoin(CallBody, CallBody.id == CacheEntry.body_id)
         .where(
-            CacheEntry.model.in_({*names, call.model} - {None}),
-            CacheEntry.namespace == namespace,
-            CacheEntry.endpoint == call.endpoint,
+            CacheEntry.model.in_({*names, place.model} - {None}),
+            CacheEntry.namespace == place.namespace,
+            CacheEntry.endpoint == place.endpoint,
         )
         .order_by(CacheEntry.id.desc())
         .limit(NEWEST)
     )
-    return await asyncio.to_thread(_read_candidates, rows.all(), names, call.model_asked or "")
+    return await asyncio.to_thread(_read_candidates, rows.all(), names, place.model_asked or "")
 
 
 async def _names(session: AsyncSession, asked: str | None) -> frozenset[str]:

@@ -65,7 +65,10 @@ class Threads:
         """What it returns. Raises `FunctionFailed`, `FunctionTimeout`."""
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Json] = loop.create_future()
-        given = _copied(arguments)
+        try:
+            given = _copied(arguments)
+        except RecursionError as error:
+            raise _failure(function, error) from error
 
         def settle(value: Json, error: BaseException | None) -> None:
             self._places.release()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Final
+
 from aieye.cache.entry import Entry
 from aieye.gateway.calls import Call
 from aieye.gateway.dispatch import Outcome
 from aieye.gateway.exchange import Exchange
 from aieye.gateway.replay import HIT, headers_from, hit_headers, usd
 from aieye.gateway.wire import Header
+from aieye.ledger.book import CallRecord
+
+_OF_MONEY: Final = frozenset({b"x-aieye-cost-usd", b"x-aieye-saved-usd"})
 
 
 def headers_of_exchange(call: Call, exchange: Exchange) -> list[Header]:
@@ -17,7 +23,7 @@ def headers_of_exchange(call: Call, exchange: Exchange) -> list[Header]:
         headers += _provider(exchange.outcome)
     headers += _cache(call, is_stored=exchange.done and exchange.entry is not None)
     # A stream's client is told before it is settled: then nothing is known yet.
-    return headers + _money(call)
+    return headers + _money(call.record)
 
 
 def headers_of_other_form(call: Call, exchange: Exchange, entry: Entry) -> list[Header]:
@@ -25,7 +31,7 @@ def headers_of_other_form(call: Call, exchange: Exchange, entry: Entry) -> list[
     headers = [_own(call), *headers_from(entry, is_stream=call.record.is_stream)]
     if exchange.outcome is not None:
         headers += _provider(exchange.outcome)
-    return headers + _cache(call) + _money(call)
+    return headers + _cache(call) + _money(call.record)
 
 
 def fixed_of_hit(entry: Entry, provider: str | None, *, is_stream: bool) -> tuple[Header, ...]:
@@ -64,9 +70,21 @@ def _cache(call: Call, *, is_stored: bool = False) -> list[Header]:
     return [(b"x-aieye-cache", state.encode()), (b"cache-status", status)]
 
 
-def _money(call: Call) -> list[Header]:
+def with_money_of(headers: Iterable[Header], calls: Iterable[Call]) -> list[Header]:
+    """The headers of one of several settled calls that are one answer: with what all cost and saved."""
+    total = CallRecord("")
+    records = [call.record for call in calls]
+    costs = [record.cost_nano for record in records]
+    if None not in costs:
+        total.cost_nano = sum(cost or 0 for cost in costs)
+    saved = [record.saved_nano for record in records if record.saved_nano is not None]
+    total.saved_nano = sum(saved) if saved else None
+    return [one for one in headers if one[0] not in _OF_MONEY] + _money(total)
+
+
+def _money(record: CallRecord) -> list[Header]:
     """What a settled call cost and saved, where that is known."""
-    record, headers = call.record, []
+    headers = []
     if record.cost_nano is not None:
         headers.append((b"x-aieye-cost-usd", usd(record.cost_nano)))
     if record.saved_nano is not None:

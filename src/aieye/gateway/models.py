@@ -8,9 +8,10 @@ from typing import Any
 import orjson
 
 from aieye.access.directory import Directory
+from aieye.access.routes import KEPT_PREFIXES
 from aieye.access.snapshot import Grant
 from aieye.gateway.references import read_answer
-from aieye.gateway.routing import ModelNotAllowed, is_allowed
+from aieye.gateway.routing import ModelNotAllowed, ModelNotFound, is_allowed
 
 Model = dict[str, Any]
 ExtraModels = Callable[[Grant], list[Model]]
@@ -25,10 +26,16 @@ class ModelList:
         self.extra: list[ExtraModels] = [self._aliases]
 
     def find_own(self, grant: Grant, name: str) -> Model | None:
-        """The model of that name if AI-Eye itself offers it. Raises `ModelNotAllowed`."""
+        """The model of that name if AI-Eye itself offers it.
+
+        Raises `ModelNotAllowed`, and `ModelNotFound` for a name that only AI-Eye could offer.
+        """
         if grant.models is not None and not is_allowed(name, grant.models):
             raise ModelNotAllowed("This token may not use that model.", param="model")
-        return next((one for one in self._own(grant) if one["id"] == name), None)
+        found = next((one for one in self._own(grant) if one["id"] == name), None)
+        if found is None and name.startswith(KEPT_PREFIXES):
+            raise ModelNotFound(f"There is no model {name[:100]!r}.", param="model")
+        return found
 
     def add_own(self, grant: Grant, body: bytes) -> bytes:
         """The provider's list, byte for byte unless there is something to add or to leave out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ from aieye.errors import Unavailable
 from aieye.gateway.faults import BrokenOff
 from aieye.presets.documents import Documents, load_documents
 from aieye.presets.embedding import Payer, load_numpy
+from aieye.presets.fields import MOST_DOCUMENTS
 from aieye.presets.indexing import Indexing
 from aieye.presets.spaces import Space
 from aieye.presets.vectors import SpaceKey, Vectors
@@ -50,6 +52,8 @@ class Corpora:
         self._indexing = indexing
         self._kept: OrderedDict[_Key, Corpus] = OrderedDict()
         self._loading: dict[_Key, asyncio.Task[Corpus]] = {}
+        # Several large ones at once would take far more than `MOST_BYTES` while they are loaded.
+        self._turn = asyncio.Lock()
 
     @property
     def size_bytes(self) -> int:
@@ -69,12 +73,16 @@ class Corpora:
         await self._indexing.ensure(documents_id, count, space, payer, dimensions)
         loading = self._loading.get(key)
         if loading is None:
-            loading = self._loading[key] = asyncio.create_task(self._load(key))
+            loading = self._loading[key] = asyncio.create_task(self._load(key, count))
             loading.add_done_callback(lambda _task: self._loading.pop(key))
         # Others may wait for it too.
         return await asyncio.shield(loading)
 
-    async def _load(self, key: _Key) -> Corpus:
+    async def _load(self, key: _Key, count: int) -> Corpus:
+        async with self._turn if count > MOST_DOCUMENTS else nullcontext():
+            return self._keep(key, await self._read(key))
+
+    async def _read(self, key: _Key) -> Corpus:
         documents_id, space, dimensions = key
         ranking = await load_numpy("ranking")
         documents = await load_documents(self._database, documents_id)
@@ -93,7 +101,7 @@ class Corpora:
             matrix = await asyncio.to_thread(ranking.Matrix, rows)
         except ranking.InvalidVectors as error:
             raise BrokenOff(f"The provider's vectors cannot be compared: {error}.") from error
-        return self._keep(key, Corpus(documents, matrix))
+        return Corpus(documents, matrix)
 
     def _keep(self, key: _Key, corpus: Corpus) -> Corpus:
         self._kept[key] = corpus

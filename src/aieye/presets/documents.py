@@ -64,14 +64,26 @@ class Documents:
         return found
 
 
+async def check_documents(database: Database, documents_id: str) -> None:
+    """Raise `NotFound` where the documents are gone: the last preset that had them is deleted."""
+    statement = select(PresetDocuments.count).where(PresetDocuments.id == documents_id)
+    async with database.read() as session:
+        if await session.scalar(statement) is None:
+            raise _gone()
+
+
 async def load_documents(database: Database, documents_id: str) -> Documents:
     """The documents stored under that id. Raises `NotFound` where they are gone by now."""
     statement = select(PresetDocuments.lines).where(PresetDocuments.id == documents_id)
     async with database.read() as session:
         packed = await session.scalar(statement)
     if packed is None:
-        raise NotFound("The documents of this search are not there any more.")
+        raise _gone()
     return await asyncio.to_thread(lambda: Documents(unpacked(packed)))
+
+
+def _gone() -> NotFound:
+    return NotFound("The documents of this search are not there any more.")
 
 
 def unpacked(packed: bytes) -> Iterator[bytes]:

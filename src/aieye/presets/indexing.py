@@ -16,7 +16,7 @@ from typing import Final
 from aieye.db.engine import Database
 from aieye.errors import AieyeError, Unavailable
 from aieye.gateway.faults import BrokenOff
-from aieye.presets.documents import Documents, load_documents
+from aieye.presets.documents import Documents, check_documents, load_documents
 from aieye.presets.embedding import Embedding, EmbeddingRefused, Payer
 from aieye.presets.fields import MOST_DOCUMENTS
 from aieye.presets.spaces import Space
@@ -131,9 +131,11 @@ class Indexing:
     ) -> None:
         try:
             documents = await load_documents(self._database, documents_id)
-            await self._index(job, documents, space, payer, dimensions)
+            await self._index(job, documents_id, documents, space, payer, dimensions)
         except AieyeError as error:
-            job.error = error
+            # The frames that it came through hold the documents, for as long as it is known here.
+            error.__cause__ = error.__context__ = None
+            job.error = error.with_traceback(None)
         except Exception as error:
             # Nobody may be waiting: whoever comes next is told, and the log has the reason.
             log.exception("indexing_failed", error=type(error).__name__)
@@ -142,7 +144,13 @@ class Indexing:
             del self._jobs[documents_id, space.key]
 
     async def _index(
-        self, job: Job, documents: Documents, space: Space, payer: Payer, dimensions: int | None
+        self,
+        job: Job,
+        documents_id: str,
+        documents: Documents,
+        space: Space,
+        payer: Payer,
+        dimensions: int | None,
     ) -> None:
         """Embed what has no vector. Of many documents, failures that may pass are waited out."""
         failures = 0
@@ -151,7 +159,9 @@ class Indexing:
             missing = await self._vectors.find_missing(space.key, counts, dimensions)
             before = job.done = len(documents) - sum(counts[one] for one in missing)
             try:
-                await self._embed(job, documents, counts, missing, space, payer, dimensions)
+                await self._embed(
+                    job, documents_id, documents, counts, missing, space, payer, dimensions
+                )
             except AieyeError as error:
                 failures = failures + 1 if job.done == before else 1
                 is_final = error.status < 500 and error.status not in _PASSING
@@ -165,6 +175,7 @@ class Indexing:
     async def _embed(
         self,
         job: Job,
+        documents_id: str,
         documents: Documents,
         counts: Mapping[bytes, int],
         missing: list[bytes],
@@ -189,6 +200,7 @@ class Indexing:
                             )
                         of = some[part.start : part.start + len(rows)]
                         vectors = [row.astype("<f4").tobytes() for row in rows]
+                        await check_documents(self._database, documents_id)
                         await self._vectors.store(space.key, list(zip(of, vectors, strict=True)))
                         job.done += sum(counts[digest] for digest in of)
             except EmbeddingRefused as error:

@@ -16,6 +16,7 @@ from aieye.access.snapshot import Grant
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.key import write_json
 from aieye.errors import AieyeError
+from aieye.gateway.answer_headers import with_money_of
 from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.relay import Relay
 from aieye.gateway.routing import resolve
@@ -125,7 +126,7 @@ class Processing:
     async def ask_all(self, calls: Sequence[Call], *, own: Call | None = None) -> Sequence[Reply]:
         """The replies to several questions asked at once; only the first error, which ends the rest.
 
-        Whoever handles `own` counts it.
+        The headers of the first say what all cost. Whoever handles `own` counts it.
         """
         tasks = [
             asyncio.ensure_future(self._relay.infer(call) if call is own else self._infer(call))
@@ -138,7 +139,9 @@ class Processing:
                 for task in done:
                     if (reply := task.result()).status >= 400:
                         return (reply,)
-            return [task.result() for task in tasks]
+            replies = [task.result() for task in tasks]
+            replies[0].headers = with_money_of(replies[0].headers, calls)
+            return replies
         finally:
             for call in calls:
                 # Why the client's own call ends is why the others do.

@@ -17,6 +17,8 @@ from aieye.errors import InvalidRequest
 from aieye.gateway.faults import UpstreamError
 from aieye.presets.apply import Body, is_text, texts_of
 
+MOST_PROMPTS: Final = 100
+"""Of one completion: each is a call, and all are under way at once."""
 # What means nothing to chat, or is said otherwise there.
 _OTHERWISE: Final = frozenset(
     {"prompt", "messages", "echo", "best_of", "logprobs", "top_logprobs", "suffix", "max_tokens"}
@@ -42,6 +44,8 @@ def chats_of(body: Body) -> list[Body]:
     prompt = body["prompt"]
     if not is_text(prompt):
         raise _impossible("prompt", "a prompt of tokens", body)
+    if isinstance(prompt, list) and len(prompt) > MOST_PROMPTS:
+        raise _impossible("prompt", f"more than {MOST_PROMPTS} prompts at once", body)
     if (body.get("best_of") or 1) != 1:
         raise _impossible("best_of", "best_of over 1", body)
     if body.get("suffix"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from aieye.pipeline.options import RunOptions
@@ -357,6 +359,43 @@ async def test_a_value_nested_too_deep_is_refused_wherever_it_comes_from() -> No
             text, pipelines=pipelines, x=deep, y='{"a": ' + "[" * 400 + "]" * 400 + "}"
         )
         assert error.diagnostic.code == "E510", text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "map(same, D)",
+        "reduce(last_of, D, 1)",
+        "same(D)",
+        "D[0]",
+        "map(nest_all, [L])",
+        "reduce(wrap_key, L, [])",
+    ],
+)
+@pytest.mark.parametrize("first", [1, 2**70])
+async def test_a_list_that_is_made_deeper_and_deeper_fails_where_it_is_too_deep(
+    text: str, first: int
+) -> None:
+    """An integer that JSON's writer does not take is no way around it."""
+    made = "reduce(nest, L, [first])"
+    pipelines = {
+        "nest": "param acc; param item; [acc, item]",
+        "last_of": "param acc; param item; item",
+        "nest_all": "param items; reduce(nest, items, [])",
+        "wrap_key": "param acc; param item; {key: acc, n: item}",
+    }
+    text = text.replace("D", made).replace("L", "numbers(300)")
+    found = (await failure(text, pipelines=pipelines, first=first)).diagnostic
+    assert found.code == "E510"
+    assert re.fullmatch(r"in '\w+' at 1:\d+: the value is nested too deep", found.message)
+
+
+async def test_a_list_as_deep_as_it_may_be_is_handed_on() -> None:
+    pipelines = {"nest": "param acc; param item; [acc, item]"}
+    made = "reduce(nest, numbers(253), [])"
+    assert await value(f"map(same, {made})[1]", pipelines=pipelines) == 252
+    found = (await failure(f"[{made}]", pipelines=pipelines)).diagnostic
+    assert (found.code, found.offset) == ("E510", 0)
 
 
 async def test_calls_of_a_run_are_limited_and_try_does_not_help() -> None:

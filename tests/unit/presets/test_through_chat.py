@@ -10,7 +10,7 @@ import pytest
 from aieye.errors import InvalidRequest
 from aieye.presets.engines import Engines, is_chat_name
 from aieye.presets.streams import as_chat, as_completion
-from aieye.presets.through_chat import NotACompletion, chats_of, completion_of
+from aieye.presets.through_chat import MOST_PROMPTS, NotACompletion, chats_of, completion_of
 from aieye.presets.through_completions import chat_of, completion_words
 
 BODY: dict[str, Any] = {"model": "gpt-4o-mini", "prompt": "Why?", "max_tokens": 16, "logprobs": 0}
@@ -54,13 +54,21 @@ def test_a_model_that_reasons_is_asked_in_its_own_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("best_of", 2), ("prompt", [[1, 2], [3]]), ("suffix", "end")]
+    ("field", "value"),
+    [
+        *(("best_of", 2), ("prompt", [[1, 2], [3]]), ("suffix", "end")),
+        ("prompt", ["x"] * (MOST_PROMPTS + 1)),
+    ],
 )
 def test_what_chat_cannot_do_is_refused_by_name(field: str, value: object) -> None:
     with pytest.raises(InvalidRequest) as refused:
         chats_of({**BODY, field: value})
     assert refused.value.param == field
     assert "gpt-4o-mini" in refused.value.message
+
+
+def test_as_many_prompts_as_are_allowed_are_asked() -> None:
+    assert len(chats_of({**BODY, "prompt": ["x"] * MOST_PROMPTS})) == MOST_PROMPTS
 
 
 def test_the_answers_are_one_completion_with_the_sum_of_their_usage() -> None:

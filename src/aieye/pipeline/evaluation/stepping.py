@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from aieye.pipeline.evaluation.applications import (
     EMPTY_BYTES,
@@ -19,7 +20,7 @@ from aieye.pipeline.failures import Failure
 from aieye.pipeline.language.values import Json, NoSuchItem, Unconvertible, convert, select
 from aieye.pipeline.limits import MAX_VALUE_BYTES
 from aieye.pipeline.options import RunOptions
-from aieye.pipeline.sizes import Unmeasurable, size_of
+from aieye.pipeline.sizes import Unmeasurable, is_too_deep, size_of
 from aieye.pipeline.steps import (
     Apply,
     Block,
@@ -35,6 +36,8 @@ from aieye.pipeline.steps import (
     Step,
     Try,
 )
+
+TOO_DEEP: Final = "the value is nested too deep"
 
 
 class Stepping:
@@ -194,8 +197,8 @@ class Stepping:
         found = work.go_on()
         if found is None:
             return
-        if not isinstance(found, Failure) and found[1] > MAX_VALUE_BYTES:
-            found = _too_large(work.place)
+        if not isinstance(found, Failure):
+            found = _refused(*found, work.place) or found
         if isinstance(found, Failure):
             work.close(found)
             self._flow.fail(frame, index, found)
@@ -207,16 +210,17 @@ class Stepping:
     # --- Ends of steps
 
     def _settle(self, frame: Frame, index: int, value: Json, size: int, place: Place) -> None:
-        if size > MAX_VALUE_BYTES:
-            self._flow.fail(frame, index, _too_large(place))
-        else:
+        failure = _refused(value, size, place)
+        if failure is None:
             self._flow.settle(frame, index, value, size)
+        else:
+            self._flow.fail(frame, index, failure)
 
     def _settle_measured(self, frame: Frame, index: int, value: Json, place: Place) -> None:
         try:
             size = size_of(value)
         except Unmeasurable:
-            self._fail(frame, index, "E510", "the value is nested too deep", place)
+            self._fail(frame, index, "E510", TOO_DEEP, place)
         else:
             self._settle(frame, index, value, size, place)
 
@@ -230,5 +234,10 @@ class Stepping:
         self._flow.fail(frame, index, Failure(code, message, place))
 
 
-def _too_large(place: Place) -> Failure:
-    return Failure("E510", f"the value is larger than {MAX_VALUE_BYTES:,} bytes", place)
+def _refused(value: Json, size: int, place: Place) -> Failure | None:
+    """Why a value that was made is none, if so."""
+    if size > MAX_VALUE_BYTES:
+        return Failure("E510", f"the value is larger than {MAX_VALUE_BYTES:,} bytes", place)
+    if is_too_deep(value, size):
+        return Failure("E510", TOO_DEEP, place)
+    return None

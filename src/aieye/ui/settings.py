@@ -1,0 +1,228 @@
+"""Settings: how this installation is set up and does, and administrators' own prices."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye import __version__
+from aieye.access.config_file import read_config
+from aieye.access.texts import check_moment
+from aieye.db.rows import LARGEST_ID
+from aieye.db.tables import CallBody, Instance, PriceOverride, Provider, ProviderKey
+from aieye.errors import AieyeError, Unprocessable
+from aieye.installation import database_bytes, find_faults, list_settings
+from aieye.ledger import overrides
+from aieye.ledger.periods import before, cut
+from aieye.ledger.queries import UsageFilters
+from aieye.ledger.queries.overview import Amounts, overview
+from aieye.settings import SettingsError
+from aieye.state import change
+from aieye.ui.forms import Fields, errors_of, no_errors
+from aieye.ui.pages import PageRoute, go, page
+from aieye.ui.saving import changing, require_version, version_of
+from aieye.ui.session import RequireAdministrator, Visitor
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+MOST_PRICES = 200
+MOST_UNPRICED = 10
+_DAYS = 30
+_FIELDS = ("model", "provider", *overrides.RATES, "effective_from")
+PriceId = Annotated[int, Path(alias="id", ge=1, le=LARGEST_ID)]
+
+
+@router.get("/settings")
+async def show_settings(visitor: RequireAdministrator) -> Response:
+    """Everything on one page, what needs looking at first."""
+    state = visitor.state
+    faults = await find_faults(state)
+    async with state.database.read() as session:
+        values: dict[str, Any] = {
+            "prices": await overrides.list_overrides(session, limit=MOST_PRICES),
+            "unpriced": await _unpriced(session, visitor),
+            "keys": await _keys(session),
+            "oldest_text": await _oldest_text(session),
+            "instances": await _instances(session),
+            "database_bytes": await database_bytes(session, state.database),
+        }
+    disk = shutil.disk_usage(state.settings.data_dir) if state.settings.data_dir.exists() else None
+    return page(
+        visitor.request, "settings.html", faults=faults, shown=list_settings(state.settings),
+        settings=state.settings, is_sqlite=state.database.is_sqlite, started_at=state.started_at,
+        disk=disk, config=_config(visitor), service_version=__version__, rates=overrides.RATES,
+        **values,
+    )  # fmt: skip
+
+
+@router.get("/settings/prices/new")
+async def new_price(visitor: RequireAdministrator) -> Response:
+    """An empty form, the model filled in where the address names one."""
+    return await _form(visitor, {"model": visitor.here.get("model")[:200]})
+
+
+@router.post("/settings/prices/new")
+async def create_price(visitor: RequireAdministrator) -> Response:
+    """Set a price."""
+    fields = await visitor.fields()
+    try:
+        given = _read(visitor, fields)
+        async with change(visitor.state) as session:
+            await overrides.create_override(session, **given, actor=visitor.actor)
+    except AieyeError as error:
+        return await _form(visitor, fields, error=error)
+    return go(visitor.request, "/settings#prices", toast="The price was set.")
+
+
+@router.get("/settings/prices/{id}")
+async def show_price(visitor: RequireAdministrator, price_id: PriceId) -> Response:
+    """A price, to change it."""
+    async with visitor.state.database.read() as session:
+        price = await overrides.get_override(session, price_id)
+    return await _form(visitor, _typed(visitor, price), price=price)
+
+
+@router.post("/settings/prices/{id}")
+async def update_price(visitor: RequireAdministrator, price_id: PriceId) -> Response:
+    """Change a price. Calls booked before keep theirs."""
+    fields = await visitor.fields()
+    try:
+        given = _read(visitor, fields)
+        if given["effective_from"] is None:
+            raise Unprocessable("Say from when on it holds.", param="effective_from")
+        async with changing(visitor.state) as session:
+            price = await overrides.get_override(session, price_id)
+            require_version(price, fields)
+            changes = overrides.PriceChanges(**given)  # type: ignore[typeddict-item] # has its fields
+            await overrides.update_override(session, price_id, changes, actor=visitor.actor)
+    except AieyeError as error:
+        async with visitor.state.database.read() as session:
+            price = await overrides.get_override(session, price_id)
+        return await _form(visitor, fields, price=price, error=error)
+    return go(visitor.request, "/settings#prices", toast="The price was changed.")
+
+
+@router.get("/settings/prices/{id}/delete")
+async def ask_delete(visitor: RequireAdministrator, price_id: PriceId) -> Response:
+    """What is lost with a price."""
+    async with visitor.state.database.read() as session:
+        price = await overrides.get_override(session, price_id)
+    return page(visitor.request, "price_delete.html", price=price)
+
+
+@router.post("/settings/prices/{id}/delete")
+async def delete_price(visitor: RequireAdministrator, price_id: PriceId) -> Response:
+    """Delete a price: the package's is in effect again."""
+    async with change(visitor.state) as session:
+        await overrides.delete_override(session, price_id, actor=visitor.actor)
+    return go(visitor.request, "/settings#prices", toast="The price was deleted.")
+
+
+def _read(visitor: Visitor, fields: Fields) -> dict[str, Any]:
+    """The price that a form holds. Raises `Unprocessable`."""
+    moment: datetime | None = None
+    if text := fields.text("effective_from"):
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise Unprocessable(
+                "This should be a time such as 2026-11-20T12:00.", param="effective_from"
+            ) from error
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=visitor.zone)
+        moment = check_moment(moment, param="effective_from")
+    rates = {name: fields.text(name) for name in overrides.RATES if fields.text(name)}
+    return {
+        "model": fields.text("model"),
+        "provider": fields.text("provider") or None,
+        "rates": rates,
+        "effective_from": moment,
+    }
+
+
+def _typed(visitor: Visitor, price: PriceOverride) -> Mapping[str, str]:
+    moment = price.effective_from.astimezone(visitor.zone)
+    return {
+        "model": price.model, "provider": price.provider or "",
+        "effective_from": f"{moment:%Y-%m-%dT%H:%M:%S}", **price.rates,
+        "version": version_of(price),
+    }  # fmt: skip
+
+
+async def _form(
+    visitor: Visitor,
+    typed: Mapping[str, str],
+    *,
+    price: PriceOverride | None = None,
+    error: AieyeError | None = None,
+) -> Response:
+    async with visitor.state.database.read() as session:
+        names = select(Provider.name).where(Provider.deleted_at.is_(None)).order_by(Provider.name)
+        providers = (await session.scalars(names)).all()
+    if error is not None and (error.param or "").startswith("rates."):
+        error = Unprocessable(error.message, param=(error.param or "").removeprefix("rates."))
+    return page(
+        visitor.request, "price_form.html", status=error.status if error else 200,
+        price=price, typed=typed, providers=providers, rates=overrides.RATES,
+        errors=errors_of(error, *_FIELDS) if error else no_errors(*_FIELDS),
+        row_version=version_of(price) if price else "",
+    )  # fmt: skip
+
+
+async def _unpriced(session: AsyncSession, visitor: Visitor) -> Sequence[tuple[str, Amounts]]:
+    """Models called lately of whose calls some have no known cost, those with most first."""
+    moment = int(visitor.now.timestamp())
+    this = cut(moment - _DAYS * 86_400, moment, now=moment)
+    found = await overview(
+        session, visitor.state.periods, this=this, before=before(this, moment, now=moment),
+        stack_by="model", measure="requests", filters=UsageFilters(), owner_id=None, now=moment,
+    )  # fmt: skip
+    unpriced = [(str(name), sums) for name, sums in found.tops["model"] if sums.unpriced]
+    return sorted(unpriced, key=lambda one: -one[1].unpriced)[:MOST_UNPRICED]
+
+
+async def _keys(session: AsyncSession) -> Sequence[Any]:
+    """Providers' keys, the oldest first: those that were not replaced for longest."""
+    statement = (
+        select(ProviderKey.name, ProviderKey.last4, ProviderKey.created_at, ProviderKey.is_active,
+               Provider.name.label("provider"))
+        .join(Provider, Provider.id == ProviderKey.provider_id)
+        .where(ProviderKey.deleted_at.is_(None), Provider.deleted_at.is_(None))
+        .order_by(ProviderKey.created_at)
+        .limit(50)
+    )  # fmt: skip
+    return (await session.execute(statement)).all()
+
+
+async def _oldest_text(session: AsyncSession) -> datetime | None:
+    """When the oldest call began whose text is kept: its id says it."""
+    oldest = await session.scalar(select(func.min(CallBody.id)))
+    try:
+        return None if oldest is None else datetime.fromtimestamp(int(oldest[:12], 16) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+async def _instances(session: AsyncSession) -> Sequence[Instance]:
+    """The processes on this database, as far as they are noted, last heard of first."""
+    statement = select(Instance).order_by(Instance.seen_at.desc()).limit(20)
+    return (await session.scalars(statement)).all()
+
+
+def _config(visitor: Visitor) -> tuple[str, str]:
+    """The state of the configuration file: what kind of news it is, and the words."""
+    try:
+        gpt3 = read_config(visitor.state.settings, visitor.state.cipher)
+    except SettingsError as error:
+        return "bad", error.message
+    if gpt3 is None:
+        return "off", "There is none, or it has no section gpt3."
+    if gpt3.is_stale:
+        return "warn", "Its key is sealed under an older secret key: seal it anew."
+    return "good", f"It names a provider at {gpt3.base_url}."

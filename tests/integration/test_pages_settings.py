@@ -1,0 +1,92 @@
+"""The page of settings: nothing secret, what has no price, and prices that nobody overwrites unseen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+
+from aieye.access import providers
+from aieye.access.audit import SYSTEM
+from aieye.db.tables import PriceOverride
+from aieye.settings import Settings
+from tests.integration.ledger_api import Ledger, call, running_ledger
+from tests.integration.test_pages import Site, public_url, site
+
+__all__ = ["public_url", "site"]
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+SECRET = "sk-canary-0123456789abcdef"
+
+
+@pytest.fixture
+async def ledger(site: Site) -> AsyncIterator[Ledger]:
+    await site.add_administrator()
+    await site.sign_in()
+    async with running_ledger(site.state.database) as ledger:
+        yield ledger
+
+
+async def test_settings_say_where_they_come_from_and_nothing_secret(
+    site: Site, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIEYE_CACHE_TTL", "77")
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    site.state.settings = Settings(data_dir=site.state.settings.data_dir)
+    page = (await site.client.get("/settings")).text
+    row = re.search(r"<code>AIEYE_CACHE_TTL</code>.*?</tr>", page, re.DOTALL)
+    assert row is not None
+    assert (">77<" in row[0], "environment" in row[0]) == (True, True)
+    assert SECRET not in page
+    assert "********" in page
+
+
+async def test_what_has_no_price_is_named_and_gets_one(site: Site, ledger: Ledger) -> None:
+    await ledger.settle(call(model="our-own-model", cost_nano=None, cost_state="unknown"))
+    page = await site.client.get("/settings")
+    assert 'href="/settings/prices/new?model=our-own-model"' in page.text
+    form = await site.client.get("/settings/prices/new?model=our-own-model")
+    assert 'value="our-own-model"' in form.text
+    refused = await site.submit(
+        form, to="/settings/prices/new", model="our-own-model", input="cheap", output="2"
+    )
+    assert refused.status_code == 422
+    assert 'id="input-error"' in refused.text
+    assert 'value="cheap"' in refused.text
+    for fields in ({"model": "m"}, {"model": "", "input": "1"},
+                   {"model": "m", "input": "1", "provider": "nobody"},
+                   {"model": "m", "input": "1", "effective_from": "soon"}):  # fmt: skip
+        answer = await site.submit(form, to="/settings/prices/new", **fields)
+        assert answer.status_code == 422, fields
+    done = await site.submit(
+        form, to="/settings/prices/new", model="our-own-model", input="1", output="2.50",
+        effective_from="2026-11-20T12:00",
+    )  # fmt: skip
+    assert (done.status_code, done.headers["location"]) == (303, "/settings#prices")
+    async with site.state.database.read() as session:
+        price = await session.get(PriceOverride, 1)
+    assert price is not None
+    assert (price.rates, price.effective_from.hour) == ({"input": "1", "output": "2.5"}, 12)
+
+
+async def test_a_price_changed_meanwhile_is_not_overwritten_unseen(
+    site: Site, ledger: Ledger
+) -> None:
+    async with site.state.database.write() as session:
+        await providers.create_provider(
+            session, name="openai", base_url="https://api.openai.com/v1", actor=SYSTEM
+        )
+    form = await site.client.get("/settings/prices/new")
+    await site.submit(form, to="/settings/prices/new", model="m", input="1", provider="openai")
+    one, other = [await site.client.get("/settings/prices/1") for _ in range(2)]
+    fields = {"model": "m", "effective_from": "2026-11-20T12:00"}
+    assert (await site.submit(one, to="/settings/prices/1", input="2", **fields)).status_code == 303
+    late = await site.submit(other, to="/settings/prices/1", input="3", **fields)
+    assert late.status_code == 409
+    assert 'value="3"' in late.text
+    again = await site.submit(late, to="/settings/prices/1", input="3", **fields)
+    assert again.status_code == 303
+    confirm = await site.client.get("/settings/prices/1/delete")
+    assert (await site.submit(confirm, to="/settings/prices/1/delete")).status_code == 303
+    assert (await site.client.get("/settings/prices/1")).status_code == 404
