@@ -9,6 +9,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
+from aieye.cli.terminal import tell
 from aieye.errors import AieyeError, InvalidRequest
 
 TIMEOUT_SECONDS = 960.0
@@ -69,11 +70,16 @@ def find_remote() -> Remote | None:
     """The server to ask, if AIEYE_URL names one. Raises `InvalidRequest` where the token is missing."""
     given = {**dotenv_values(".env"), **os.environ}
     url = (given.get("AIEYE_URL") or "").strip().rstrip("/")
+    token = (given.get("AIEYE_TOKEN") or "").strip()
     if not url:
+        if token:
+            tell(
+                "AIEYE_TOKEN is not used: AIEYE_URL names no server. This is the database here, "
+                "as its first administrator."
+            )
         return None
     if not url.startswith(("http://", "https://")):
         raise InvalidRequest("AIEYE_URL should begin with http:// or https://.")
-    token = (given.get("AIEYE_TOKEN") or "").strip()
     if not token:
         raise InvalidRequest("AIEYE_URL needs a token of the scope admin: set AIEYE_TOKEN.")
     return Remote(url, token)

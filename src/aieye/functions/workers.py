@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from aieye.functions.errors import FunctionFailed, FunctionTimeout
+from aieye.functions.errors import ArgumentRefused, FunctionFailed, FunctionTimeout
 from aieye.functions.model import Failure, Function, Source, read_description
 from aieye.functions.process import WorkerEnded, WorkerProcess
 from aieye.pipeline.language.values import Json
@@ -41,7 +41,8 @@ class Workers:
                 finally:
                     self._give_back(worker)
         if "error" in answer:
-            raise FunctionFailed(answer["error"], answer["detail"])
+            kind = ArgumentRefused if answer.get("refused") else FunctionFailed
+            raise kind(answer["error"], answer["detail"])
         value: Json = answer["value"]
         return value
 
