@@ -52,6 +52,22 @@ async def test_a_call_gives_the_value_with_what_it_took(house: House) -> None:
     assert (await call(house, id_, args={"x": "Ada"})).json()["value"] == ["HEY ADA", 1]
 
 
+async def test_an_argument_that_nothing_asks_for_is_ignored_and_named(house: House) -> None:
+    await house.pipeline("greet", 'param text: str;\nparam lang = "en";\n[text, lang]')
+    ran = (await call(house, "greet", args={"text": "a", "langg": "de", "zz": 1})).json()
+    warnings = ["not asked for: 'langg'; did you mean 'lang'?", "not asked for: 'zz'"]
+    assert (ran["value"], ran["warnings"]) == (["a", "en"], warnings)
+    assert (await call(house, "greet", args={"text": "a"})).json()["warnings"] == []
+    away = await call(house, "greeet", args={})
+    assert away.status_code == 404
+    assert away.json()["error"]["message"] == "There is no pipeline 'greeet'; did you mean 'greet'?"
+    missing = await call(house, "greet", args={"txt": "a"})
+    (found,) = missing.json()["diagnostics"]
+    assert (missing.status_code, found["code"]) == (422, "E507")
+    assert found["hint"] == "not asked for: 'txt'; did you mean 'text'?"
+    assert (await explain(house, name="greet", args={"langg": "de"}))["warnings"] == warnings[:1]
+
+
 async def test_a_call_says_what_it_wants_of_the_cache_and_of_time(
     house: House, upstream: FakeUpstream
 ) -> None:

@@ -138,5 +138,33 @@ def test_a_pipeline_runs_at_a_server_and_without_one(
     assert "AIEYE_TOKEN is not used" in unused.err
     whole = json.loads(aieye(tmp_path, "run", "greet", "--arg", "who=Ada", "--json", **here).out)
     assert (whole["value"], whole["steps"][0]["cache"]) == (first.out.rstrip("\n"), "hit")
+    unasked = aieye(tmp_path, "run", "greet", "--arg", "who=Ada", "--arg", "hwo=x", **here)
+    assert (unasked.code, "not asked for: 'hwo'" in unasked.err) == (2, True)
     missed = aieye(tmp_path, "run", "greet", "--arg", "who=Ben", "--cache", "only", **here)
     assert missed.code == 5
+
+
+@pytest.mark.live
+def test_a_text_is_saved_at_a_server_and_without_one(
+    start_server: LiveServers, tmp_path: Path
+) -> None:
+    server = start_server(arguments=["--demo"])
+    here = {"AIEYE_DATA_DIR": str(server.data_dir)}
+    made = aieye(tmp_path, "token", "create", "ci", "--scope", "admin", "--json", **here)
+    there = {"AIEYE_URL": server.base_url, "AIEYE_TOKEN": json.loads(made.out)["token"]}
+    file = tmp_path / "two.pipeline"
+    file.write_text("[uppercase(who), other]\n")
+    saved = aieye(tmp_path, "save", "two.pipeline", "--tag", "x", **there)
+    assert (saved.code, "Saved two, version 1; version 1 runs" in saved.err) == (0, True), saved.err
+    file.write_text("[uppercase(who)]\n")
+    assert "Saved two, version 2" in aieye(tmp_path, "save", "two.pipeline", **there).err
+    file.write_text("[uppercase(who), 2]\n")
+    assert "Saved two, version 3" in aieye(tmp_path, "save", "two.pipeline", **here).err
+    file.write_text("upercase(who)")
+    for place in (here, there):
+        refused = aieye(tmp_path, "save", "two.pipeline", **place)
+        assert (refused.code, "two.pipeline:1:1: error[E201]" in refused.err) == (2, True)
+    (tmp_path / "1.txt").write_text("[who]")
+    assert "--name" in aieye(tmp_path, "save", "1.txt", **there).err
+    unasked = aieye(tmp_path, "run", "two", "--arg", "who=x", "--arg", "hwo=y", **there)
+    assert (unasked.code, unasked.out, "not asked for: 'hwo'" in unasked.err) == (2, "", True)

@@ -50,7 +50,9 @@ def _finite(arguments: dict[str, Any]) -> dict[str, Any]:
 
 Arguments = Annotated[
     dict[str, Any],
-    Field(description="Values by the names of arguments; others are ignored."),
+    Field(
+        description="Values by the names of arguments; others are ignored, and `warnings` names them."
+    ),
     AfterValidator(_finite),
 ]
 PipelineName = Annotated[
@@ -112,7 +114,7 @@ async def explain_pipeline(
         plan = await state.pipelines.plan_of_text(body.source or "", caller)
     grant = grant_of_caller(request, state, caller)
     explained = await state.pipelines.explain(plan, body.args, grant, info=info, cache=body.cache)
-    return explained_view(plan, explained)
+    return explained_view(plan, explained, body.args)
 
 
 @router.post(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from aieye.cli.remote import Refused, find_remote
+from aieye.cli.pipeline_texts import diagnostics_of, name_of, read_text, render_findings
+from aieye.cli.remote import find_remote
 from aieye.cli.terminal import AsJson, complain, show, tell
 from aieye.errors import AieyeError, InvalidRequest
 
@@ -48,7 +49,7 @@ def check(files: Files) -> None:
     """
     is_wrong = False
     for file, (source, found) in zip(files, _checked(files), strict=True):
-        _render(found, source, str(file))
+        render_findings(found, source, str(file))
         is_wrong = is_wrong or any(one.is_error for one in found)
     if is_wrong:
         raise typer.Exit(WRONG)
@@ -68,11 +69,11 @@ def fmt(
 
     is_wrong = is_changed = False
     for file in files:
-        text = _read(file)
+        text = read_text(file)
         try:
             written = format_pipeline(parse(text))
         except InvalidPipeline as error:
-            _render(error.diagnostics, text, str(file))
+            render_findings(error.diagnostics, text, str(file))
             is_wrong = True
             continue
         if written == text:
@@ -98,9 +99,10 @@ def explain(
     """Show what running a pipeline would call, read from the cache, and cost. Nothing is run."""
     given = _arguments(args)
     file = Path(what)
-    body = {"source": _read(file)} if file.is_file() else {"name": what}
+    body = {"source": read_text(file)} if file.is_file() else {"name": what}
     asked = {**body, "args": given, "cache": _mode(cache)}
     found = _post("/explain", asked, body.get("source"), what)
+    _refuse_unasked(found["warnings"])
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
@@ -121,8 +123,14 @@ def run(
     cache: Cache = "use",
     as_json: Annotated[bool, typer.Option("--json", help="Print value, usage and steps.")] = False,
 ) -> None:
-    """Run a saved pipeline and print its value: a text as it is, anything else as JSON."""
+    """Run a saved pipeline and print its value: a text as it is, anything else as JSON.
+
+    An argument that it does not ask for is refused before anything runs.
+    """
     body = {"args": _arguments(args), "cache": _mode(cache)}
+    if body["args"] and find_remote() is not None:
+        # A server ignores it and runs, which may cost something.
+        _refuse_unasked(_post("/explain", {**body, "name": name}, None, name)["warnings"])
     found = _post(f"/{name}/call", body, None, name)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
@@ -140,21 +148,20 @@ def _arguments(given: Sequence[str] | None) -> dict[str, str]:
         name, equals, value = one.partition("=")
         if not equals or not name:
             raise InvalidRequest(f"--arg {one[:50]}: write it as NAME=VALUE or NAME=@FILE.")
-        found[name] = _read(Path(value[1:])) if value.startswith("@") else value
+        found[name] = read_text(Path(value[1:])) if value.startswith("@") else value
     return found
+
+
+def _refuse_unasked(warnings: Sequence[str]) -> None:
+    """Raise `InvalidRequest` for arguments that nothing asks for."""
+    if warnings:
+        raise InvalidRequest(f"--arg: {', '.join(warnings)}")
 
 
 def _mode(cache: str) -> str:
     if cache not in {"use", "refresh", "off", "only"}:
         raise InvalidRequest("--cache should be one of use, refresh, off, only.")
     return cache
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_bytes().decode("utf-8", "surrogateescape")
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise InvalidRequest(f"{file}: {error.strerror}.") from error
 
 
 def _path(step: Mapping[str, Any]) -> str:
@@ -166,14 +173,14 @@ def _path(step: Mapping[str, Any]) -> str:
 
 def _checked(files: Sequence[Path]) -> list[tuple[str, Sequence[Diagnostic]]]:
     """Each text with what was found in it."""
-    texts = [_read(file) for file in files]
+    texts = [read_text(file) for file in files]
     remote = find_remote()
     if remote is None:
         return list(zip(texts, _check_here(files, texts), strict=True))
     from aieye.pipeline.language.errors import Diagnostic
 
     found = [
-        remote.post(f"{PIPELINES}/check", {"source": text, "name": _name(file)})
+        remote.post(f"{PIPELINES}/check", {"source": text, "name": name_of(file)})
         for file, text in zip(files, texts, strict=True)
     ]
     return [
@@ -191,7 +198,7 @@ def _check_here(files: Sequence[Path], texts: Sequence[str]) -> list[Sequence[Di
         tell("There is no database here: only the built-in functions are known.")
         catalogue = _builtins()
         return [
-            check_text(text, catalogue, _name(file)).diagnostics
+            check_text(text, catalogue, name_of(file)).diagnostics
             for file, text in zip(files, texts, strict=True)
         ]
     from aieye.cli.context import Context
@@ -207,7 +214,7 @@ def _check_here(files: Sequence[Path], texts: Sequence[str]) -> list[Sequence[Di
             return [
                 (
                     await check_source(
-                        session, functions, text, actor=COMMAND_LINE, name=_name(file)
+                        session, functions, text, actor=COMMAND_LINE, name=name_of(file)
                     )
                 ).diagnostics
                 for file, text in zip(files, texts, strict=True)
@@ -226,22 +233,6 @@ def _builtins() -> dict[str, Any]:
     return {function.name: function.definition for function in functions}
 
 
-def _name(file: Path) -> str | None:
-    """What the text is or will be saved under: its file's name, where that could be one."""
-    return file.stem if file.stem.isidentifier() and file.stem.isascii() else None
-
-
-def _render(found: Sequence[Diagnostic], text: str, name: str) -> None:
-    """Findings with the line and a caret, in colour on a terminal."""
-    from aieye.pipeline.language.errors import render
-    from aieye.pipeline.language.source import Source
-
-    source = Source(text)
-    for one in found:
-        colour = typer.colors.RED if one.is_error else typer.colors.YELLOW
-        typer.secho(render(one, source, name), err=True, fg=colour)
-
-
 # -- calling -----------------------------------------------------------------------------------
 
 
@@ -253,30 +244,16 @@ def _post(path: str, body: dict[str, Any], source: str | None, name: str) -> Any
             return remote.post(f"{PIPELINES}{path}", body)
         return _embedded(lambda state, grant: _answer_here(state, grant, path, body))
     except AieyeError as error:
-        diagnostics = _diagnostics(error)
+        diagnostics = diagnostics_of(error)
         if not diagnostics:
             raise
         _tell_diagnostics(diagnostics, source, name)
         raise typer.Exit(_exit_code(error, diagnostics)) from error
 
 
-def _diagnostics(error: AieyeError) -> Sequence[Diagnostic]:
-    from aieye.pipeline.failures import RunFailed
-    from aieye.pipeline.language.errors import Diagnostic, InvalidPipeline
-
-    match error:
-        case Refused():
-            return [Diagnostic(**one) for one in error.diagnostics]
-        case InvalidPipeline():
-            return error.diagnostics
-        case RunFailed():
-            return [error.diagnostic]
-    return ()
-
-
 def _tell_diagnostics(found: Sequence[Diagnostic], source: str | None, name: str) -> None:
     if source is not None:
-        _render(found, source, name)
+        render_findings(found, source, name)
         return
     for one in found:
         place = "" if one.line is None else f":{one.line}:{one.column}"
@@ -332,6 +309,7 @@ def _embedded(work: Callable[[State, Grant], Awaitable[ResultT]]) -> ResultT:
 async def _answer_here(state: State, grant: Grant, path: str, body: Mapping[str, Any]) -> Any:
     from aieye.api.run_views import explained_view, result_view
     from aieye.api.runners import by_grant, failure_of
+    from aieye.pipeline.ignored import ignored_arguments
     from aieye.pipeline.options import RunOptions
 
     actor, pipelines = by_grant(grant).actor, state.pipelines
@@ -345,8 +323,10 @@ async def _answer_here(state: State, grant: Grant, path: str, body: Mapping[str,
         explained = await pipelines.explain(
             plan, body["args"], grant, info=info, cache=body["cache"]
         )
-        return explained_view(plan, explained).model_dump(mode="json")
+        return explained_view(plan, explained, body["args"]).model_dump(mode="json")
     info = pipelines.get_named(path.strip("/").partition("/")[0], actor)
+    plan = await pipelines.plan(info)
+    _refuse_unasked(ignored_arguments(plan.parameters, body["args"]))
     finished = await pipelines.run(info, body["args"], grant, RunOptions(cache=body["cache"]))
     if finished.failure is not None:
         raise failure_of(finished)

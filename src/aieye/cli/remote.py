@@ -46,6 +46,10 @@ class Remote:
 
     def post(self, path: str, body: Any) -> Any:
         """The JSON of the answer. Raises `Refused`, `NoServer`."""
+        return self.send("POST", path, body)
+
+    def send(self, method: str, path: str, body: Any) -> Any:
+        """The JSON of the answer. Raises `Refused`, `NoServer`."""
         # `serve`, which never calls another server this way, has this module loaded too.
         import urllib.error  # noqa: PLC0415
         import urllib.request  # noqa: PLC0415
@@ -54,6 +58,7 @@ class Remote:
             f"{self.url}{path}",
             json.dumps(body).encode(),
             {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"},
+            method=method,
         )
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - as above
@@ -78,6 +83,8 @@ def find_remote() -> Remote | None:
                 "as its first administrator."
             )
         return None
+    if url.endswith("/v1"):
+        raise InvalidRequest("AIEYE_URL should be the server's bare address, without /v1.")
     if not url.startswith(("http://", "https://")):
         raise InvalidRequest("AIEYE_URL should begin with http:// or https://.")
     if not token:

@@ -29,9 +29,11 @@ from aieye.pipeline.evaluator import evaluate
 from aieye.pipeline.executions import Past, Run, Status
 from aieye.pipeline.explaining import Explanation, explain
 from aieye.pipeline.failures import RunFailed
+from aieye.pipeline.ignored import ignored_arguments
 from aieye.pipeline.kept_results import KeptResults
 from aieye.pipeline.language.catalogue import Catalogue, Definition, Parameter
 from aieye.pipeline.language.errors import Diagnostic
+from aieye.pipeline.language.suggest import did_you_mean
 from aieye.pipeline.language.values import Json
 from aieye.pipeline.model_calls import ModelCalls, OnText, Origin
 from aieye.pipeline.open_runs import OpenRuns
@@ -111,7 +113,9 @@ class Pipelines:
         """The pipeline of that name. Raises `NotFound`, also when the actor may not call it."""
         found = self.find(name, actor)
         if found is None:
-            raise NotFound("There is no such pipeline.")
+            known = self._directory.current.pipelines.values()
+            meant = did_you_mean(name, [one.name for one in known if _may_call(actor, one)])
+            raise NotFound(f"There is no pipeline '{name[:100]}'{meant or '.'}")
         return found
 
     def get(self, pipeline_id: int, actor: Actor) -> PipelineInfo:
@@ -233,7 +237,8 @@ class Pipelines:
         if on_text is not None:
             last = [plan.steps[index] for index in plan.finals]
             listener = Listener([one for one in last if isinstance(one, CallStep)], on_text)
-        return await self._run(run, plan, grant, options or RunOptions(), listener)
+        finished = await self._run(run, plan, grant, options or RunOptions(), listener)
+        return _warned(finished, ignored_arguments(plan.parameters, arguments))
 
     async def _run(
         self, run: Run, plan: Plan, grant: Grant, options: RunOptions, listener: Listener | None
@@ -280,6 +285,16 @@ class Pipelines:
             await record.end("failed", list(seen.values()), error=found)
             raise
         return await record.end("done", outcome.trace, value=outcome.value)
+
+
+def _warned(finished: Finished, ignored: Sequence[str]) -> Finished:
+    """The run with what was ignored of its arguments; one that is missing may be among that."""
+    if not ignored:
+        return finished
+    failure = finished.failure
+    if failure is not None and failure.diagnostic.code == "E507":
+        failure.diagnostic = replace(failure.diagnostic, hint=", ".join(ignored))
+    return replace(finished, warnings=ignored)
 
 
 def _definitions(functions: Mapping[str, Function]) -> dict[str, Definition]:

@@ -115,6 +115,24 @@ def test_an_unknown_callee_is_refused_with_a_suggestion_wherever_it_stands(text:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "hint"),
+    [
+        ("a + b", "E001", "there are no operators"),
+        ("a - b", "E001", "there are no operators"),
+        ("param x: string;\nx", "E211", "types are str, int"),
+        ("upper(x) @(cache=off)", "E108", 'write "off"'),
+    ],
+)
+def test_what_newcomers_write_has_a_hint(text: str, code: str, hint: str) -> None:
+    try:
+        diagnostics = check(text).diagnostics
+    except InvalidPipeline as refused:
+        diagnostics = refused.diagnostics
+    (found,) = [one for one in diagnostics if one.is_error]
+    assert (found.code, hint in str(found.hint)) == (code, True), found
+
+
 def test_the_arguments_of_an_unknown_callee_are_looked_at_too() -> None:
     assert findings("nobody(knows(x), k=y)") == [("E201", "nobody"), ("E201", "knows")]
     assert arguments("nobody(x, k=y)") == ["x", "y"]
