@@ -39,12 +39,17 @@ CacheMode = Literal["use", "refresh", "off", "only"]
 
 
 def _finite(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Python reads numbers that JSON's other readers do not."""
+    """Python reads numbers and texts that JSON's other readers do not."""
     try:
         json.dumps(arguments, allow_nan=False)
         orjson.dumps(arguments)
     except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError("should hold numbers of 64 bits, nested 200 deep at most") from error
+        said = str(error)
+        if "surrogate" in said:
+            raise ValueError("should hold no half of a surrogate pair") from error
+        if "ecursion" in said:
+            raise ValueError("should not be nested so deep") from error
+        raise ValueError("should hold numbers of 64 bits") from error
     return arguments
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from dotenv import dotenv_values
@@ -78,10 +79,7 @@ def find_remote() -> Remote | None:
     token = (given.get("AIEYE_TOKEN") or "").strip()
     if not url:
         if token:
-            tell(
-                "AIEYE_TOKEN is not used: AIEYE_URL names no server. This is the database here, "
-                "as its first administrator."
-            )
+            _tell_of_unused_token()
         return None
     if url.endswith("/v1"):
         raise InvalidRequest("AIEYE_URL should be the server's bare address, without /v1.")
@@ -90,6 +88,15 @@ def find_remote() -> Remote | None:
     if not token:
         raise InvalidRequest("AIEYE_URL needs a token of the scope admin: set AIEYE_TOKEN.")
     return Remote(url, token)
+
+
+@cache
+def _tell_of_unused_token() -> None:
+    """Once a command, which may look for its server several times."""
+    tell(
+        "AIEYE_TOKEN is not used: AIEYE_URL names no server. This is the database here, "
+        "as its first administrator."
+    )
 
 
 def _json(body: bytes) -> Any:

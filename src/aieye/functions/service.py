@@ -7,7 +7,7 @@ the files and the database. A function in hand goes on being what it was when it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
@@ -151,10 +151,12 @@ class Functions:
         arguments: Mapping[str, Json],
         context: Context | None,
         timeout: float,  # noqa: ASYNC109 - a limit of the function's own run, not of waiting for a worker
+        owner: Hashable = None,
     ) -> Json:
         """What the function returns, as JSON that is the caller's own.
 
-        `timeout` are seconds, of which its author may have given it fewer. Raises `FunctionFailed`,
+        `timeout` are seconds, of which its author may have given it fewer; `owner` is who shares
+        the worker processes with others. Raises `FunctionFailed`,
         `FunctionTimeout`.
         """
         seconds = timeout if function.timeout is None else min(timeout, function.timeout)
@@ -162,7 +164,7 @@ class Functions:
             case "inline":
                 return run_inline(function, arguments)
             case "process":
-                return await self._workers.call(function, arguments, seconds)
+                return await self._workers.call(function, arguments, seconds, owner)
             case "loop":
                 return await run_on_loop(function, arguments, context, seconds)
             case "thread":
