@@ -9,8 +9,8 @@ import pytest
 
 from aieye.ledger.pricing import parse_usd
 from tests.fakes.chat import error_body
-from tests.fakes.upstream import FakeUpstream, json_answer
-from tests.faults.harness import Budget, error_code
+from tests.fakes.upstream import FakeUpstream, hang_before_headers, json_answer
+from tests.faults.harness import Budget, StartGateway, error_code
 from tests.faults.house import House, as_session
 
 pytestmark = pytest.mark.live
@@ -83,6 +83,32 @@ async def test_a_call_says_what_it_wants_of_the_cache_and_of_time(
     for body in wrong:
         refused = await call(house, "greet", **body)
         assert refused.status_code == 422, body
+
+
+async def test_times_and_items_are_settings(
+    start_gateway: StartGateway, upstream: FakeUpstream
+) -> None:
+    upstream.default = hang_before_headers()
+    gateway = await start_gateway(pipeline_map_items=2, pipeline_model_timeout=0.1)
+    async with gateway.make_client(await gateway.add_token(scope="admin")) as admin:
+        house = House(gateway, admin)
+        await house.prompt("prompt_buddy", "Hey {buddy}")
+        ids = {
+            "many": await house.pipeline("many", "map(identity, [x, 1, 2])"),
+            "slow": await house.pipeline("slow", "prompt_buddy(x)"),
+        }
+        for name, code in (("many", "E508"), ("slow", "E502")):
+            ways = {
+                f"{PIPELINES}/{name}/call": {"args": {"x": "Ada"}, "timeout": 86_400},
+                "/api/pipeline/call": {"pipeline_id": ids[name], "args": {"x": "Ada"}},
+                "/v1/chat/completions": {
+                    "model": f"pipeline/{name}", "messages": [{"role": "user", "content": "Ada"}],
+                },
+            }  # fmt: skip
+            for path, body in ways.items():
+                answer = await admin.post(path, json=body)
+                assert answer.is_error
+                assert code in answer.text
 
 
 async def test_whose_fault_it_was_is_in_the_status(

@@ -66,10 +66,20 @@ def test_what_is_said_wrongly_is_a_usage_error(
     assert (ended.code, said in ended.err) == (2, True), ended.err
 
 
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ended = aieye(tmp_path, "check", "file/p.txt")
+    assert (ended.code, "file/p.txt: Not a directory" in ended.err) == (2, True), ended.err
+
+
 def test_a_server_that_is_not_there_or_not_let_in_is_told(tmp_path: Path) -> None:
     away = {"AIEYE_URL": "http://127.0.0.1:9", "AIEYE_TOKEN": "aie_x"}
     ended = aieye(tmp_path, "run", "p", **away)
     assert (ended.code, "Is AIEYE_URL right?" in ended.err) == (3, True)
+    for odd in ("a b?x\n", "x" * 5_000):
+        for command in ("run", "explain"):
+            ended = aieye(tmp_path, command, odd, **away)
+            assert (ended.code, "Is AIEYE_URL right?" in ended.err) == (3, True), ended.err
     ended = aieye(tmp_path, "run", "p", AIEYE_URL="http://127.0.0.1:9")
     assert (ended.code, "AIEYE_TOKEN" in ended.err) == (2, True)
     ended = aieye(tmp_path, "run", "p", AIEYE_URL="127.0.0.1:9")
@@ -111,6 +121,7 @@ def test_a_pipeline_runs_at_a_server_and_without_one(
     assert first.code == 0, first.err
     assert first.out == first.out.upper() != ""
     (tmp_path / "a.txt").write_text("of a file")
+    assert aieye(tmp_path, "run", "x/../pair", "--arg", "a=1", "--arg", "b=2", **there).code == 2
     pair = aieye(tmp_path, "run", "pair", "--arg", "a=@a.txt", "--arg", "b=x=y", **there)
     assert json.loads(pair.out) == ["of a file", "x=y"]
     shown = aieye(tmp_path, "explain", "greet", "--arg", "who=Ada", "--json", **there)

@@ -28,9 +28,8 @@ from aieye.api.runners import failure_of, grant_of_caller
 from aieye.api.schemas import Id, Label, WriteModel, answers
 from aieye.api.waiting import unless_gone
 from aieye.db.rows import LARGEST_ID
-from aieye.pipeline.limits import RUN_SECONDS
-from aieye.pipeline.options import RunOptions
 from aieye.pipeline.running import new_run_id
+from aieye.setting_values import MOST_STEP_SECONDS
 from aieye.state import State
 
 router = resource_router("pipelines")
@@ -74,8 +73,9 @@ class PipelineCall(WriteModel):
 
     args: Arguments = Field(default_factory=dict)
     cache: CacheMode = Field(default="use", description="`only` answers from the cache or fails.")
-    timeout: Annotated[float, Field(gt=0, le=RUN_SECONDS)] = Field(
-        default=RUN_SECONDS, description="Seconds that the run may take."
+    timeout: Annotated[float, Field(gt=0, le=MOST_STEP_SECONDS)] | None = Field(
+        default=None,
+        description="Seconds that the run may take: no more than the server's setting (900).",
     )
     key_id: Id | None = Field(
         default=None, description="With a session: the provider's key to call with."
@@ -138,7 +138,7 @@ async def call_pipeline(
     """
     info = _find(state, name, caller)
     grant = grant_of_caller(request, state, caller, key_id=body.key_id)
-    options = RunOptions(cache=body.cache, timeout=body.timeout)
+    options = state.pipelines.options(cache=body.cache, timeout=body.timeout)
     if prefers_events(request.headers.get("accept", "")):
         # What keeps it from running at all is told as an answer of its own.
         await state.pipelines.plan(info)

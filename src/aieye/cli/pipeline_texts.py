@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def read_text(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8", "surrogateescape")
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except OSError as error:
         raise InvalidRequest(f"{file}: {error.strerror}.") from error
 
 

@@ -6,9 +6,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from urllib.parse import quote, unquote
 
 import typer
 
@@ -82,7 +84,7 @@ def fmt(
         if is_check:
             tell(f"{file} would be changed")
         else:
-            file.write_text(written, encoding="utf-8")
+            _write(file, written)
             tell(f"{file} was changed")
     if is_wrong:
         raise typer.Exit(WRONG)
@@ -99,7 +101,8 @@ def explain(
     """Show what running a pipeline would call, read from the cache, and cost. Nothing is run."""
     given = _arguments(args)
     file = Path(what)
-    body = {"source": read_text(file)} if file.is_file() else {"name": what}
+    # `Path.is_file` raises for a name that is too long to be a file's.
+    body = {"source": read_text(file)} if os.path.isfile(what) else {"name": what}  # noqa: PTH113
     asked = {**body, "args": given, "cache": _mode(cache)}
     found = _post("/explain", asked, body.get("source"), what)
     _refuse_unasked(found["warnings"])
@@ -131,7 +134,7 @@ def run(
     if body["args"] and find_remote() is not None:
         # A server ignores it and runs, which may cost something.
         _refuse_unasked(_post("/explain", {**body, "name": name}, None, name)["warnings"])
-    found = _post(f"/{name}/call", body, None, name)
+    found = _post(f"/{quote(name, safe='', errors='surrogateescape')}/call", body, None, name)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:
@@ -162,6 +165,13 @@ def _mode(cache: str) -> str:
     if cache not in {"use", "refresh", "off", "only"}:
         raise InvalidRequest("--cache should be one of use, refresh, off, only.")
     return cache
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidRequest(f"{file}: {error.strerror}.") from error
 
 
 def _path(step: Mapping[str, Any]) -> str:
@@ -310,7 +320,6 @@ async def _answer_here(state: State, grant: Grant, path: str, body: Mapping[str,
     from aieye.api.run_views import explained_view, result_view
     from aieye.api.runners import by_grant, failure_of
     from aieye.pipeline.ignored import ignored_arguments
-    from aieye.pipeline.options import RunOptions
 
     actor, pipelines = by_grant(grant).actor, state.pipelines
     if path == "/explain":
@@ -324,10 +333,11 @@ async def _answer_here(state: State, grant: Grant, path: str, body: Mapping[str,
             plan, body["args"], grant, info=info, cache=body["cache"]
         )
         return explained_view(plan, explained, body["args"]).model_dump(mode="json")
-    info = pipelines.get_named(path.strip("/").partition("/")[0], actor)
+    info = pipelines.get_named(unquote(path.strip("/").partition("/")[0]), actor)
     plan = await pipelines.plan(info)
     _refuse_unasked(ignored_arguments(plan.parameters, body["args"]))
-    finished = await pipelines.run(info, body["args"], grant, RunOptions(cache=body["cache"]))
+    options = pipelines.options(cache=body["cache"])
+    finished = await pipelines.run(info, body["args"], grant, options)
     if finished.failure is not None:
         raise failure_of(finished)
     return result_view(finished).model_dump(mode="json")

@@ -78,7 +78,7 @@ class Pipelines:
         self._functions = functions
         self._means = Means(database, functions, models, presets, KeptResults())
         self._instance_id = instance_id
-        self._keeps_values = settings.ledger_bodies
+        self._settings = settings
         self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
         self._catalogue: Catalogue = {}
         self._functions_known: Mapping[str, Function] | None = None
@@ -199,6 +199,10 @@ class Pipelines:
 
     # --- Runs
 
+    def options(self, *, cache: CacheMode = "use", timeout: float | None = None) -> RunOptions:
+        """How a run is made here: as the settings say, `timeout` seconds long if that is shorter."""
+        return RunOptions.of(self._settings, cache=cache, timeout=timeout)
+
     async def run(
         self,
         info: PipelineInfo,
@@ -237,7 +241,7 @@ class Pipelines:
         if on_text is not None:
             last = [plan.steps[index] for index in plan.finals]
             listener = Listener([one for one in last if isinstance(one, CallStep)], on_text)
-        finished = await self._run(run, plan, grant, options or RunOptions(), listener)
+        finished = await self._run(run, plan, grant, options or self.options(), listener)
         return _warned(finished, ignored_arguments(plan.parameters, arguments))
 
     async def _run(
@@ -264,7 +268,7 @@ class Pipelines:
                 told(step)
 
         runner = Runner(self._means, Origin(run.run_id, run.pipeline, grant), options, listener)
-        record = RunRecord(self._database, run, keeps_values=self._keeps_values)
+        record = RunRecord(self._database, run, keeps_values=self._settings.ledger_bodies)
         try:
             outcome = await evaluate(
                 plan, run.arguments, runner, replace(options, on_step=note), cancellation

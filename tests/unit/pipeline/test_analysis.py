@@ -239,7 +239,7 @@ def test_pipelines_call_pipelines_eight_deep(depth: int, is_refused: bool) -> No
 
 @pytest.mark.parametrize(
     "options",
-    ["timeout=1", "timeout=0.5", "retries=0", "retries=5", 'model="gpt-5"']
+    ["timeout=1", "timeout=0.5", "timeout=86400", "retries=0", "retries=5", 'model="gpt-5"']
     + [f'cache="{mode}"' for mode in ("use", "refresh", "off", "only")],
 )
 def test_the_options_are_a_closed_set(options: str) -> None:
@@ -249,7 +249,10 @@ def test_the_options_are_a_closed_set(options: str) -> None:
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        *[("timeout", value) for value in ("0", "-1", "0.0", '"30"', "true", "null")],
+        *[
+            ("timeout", value)
+            for value in ("0", "-1", "0.0", "86400.1", "1e308", '"30"', "true", "null")
+        ],
         *[("retries", value) for value in ("-1", "6", "1.0", '"1"', "true", "null")],
         *[("cache", value) for value in ('"on"', '""', "1", "true", "null")],
         *[("model", value) for value in ('""', "1", "null")],
