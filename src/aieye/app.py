@@ -341,8 +341,11 @@ def _name_providers(metrics: Metrics, snapshot: Snapshot) -> None:
 
 def _watch(state: State) -> None:
     """What readiness and metrics look at."""
-    writer, lag = state.writer, state.lag
+    writer, lag, functions = state.writer, state.lag, state.functions
     state.ready_checks.append(lambda: None if writer.is_healthy else "the ledger cannot be written")
+    state.ready_checks.append(
+        lambda: None if functions.is_settled else "files of functions are still being looked at"
+    )
     state.ready_checks.append(lambda: _lag_fault(lag))
     state.metrics.watch(
         "aieye_ledger_backlog_rows", "Rows waiting for the next commit.", lambda: writer.backlog

@@ -15,6 +15,10 @@ SAMPLE_SECRETS = frozenset({"changeme", "change-me", "secret", "password", "sk-1
 SHORTEST_SECRET = 32
 # Beyond these a value is a typing error: clocks, counters and columns hold no more.
 MOST_SECONDS = 1_000_000
+# A day: nobody waits longer for a run of a pipeline.
+MOST_STEP_SECONDS = 24 * 3600
+# What one run may call altogether.
+MOST_MAP_ITEMS = 100_000
 LONGEST_TTL_SECONDS = 10 * 365 * 24 * 3600
 MOST_DAYS = 36_500
 MOST_BYTES = 2**50
@@ -79,6 +83,10 @@ Switch = Annotated[bool, BeforeValidator(_parse_switch)]
 Seconds = Annotated[
     float, Field(gt=0, le=MOST_SECONDS, allow_inf_nan=False), BeforeValidator(_parse_seconds)
 ]
+StepSeconds = Annotated[
+    float, Field(gt=0, le=MOST_STEP_SECONDS, allow_inf_nan=False), BeforeValidator(_parse_seconds)
+]
+MapItems = Annotated[int, Field(gt=0, le=MOST_MAP_ITEMS)]
 Lifetime = Annotated[int, Field(gt=0, le=LONGEST_TTL_SECONDS), BeforeValidator(_parse_seconds)]
 Days = Annotated[int, Field(ge=0, le=MOST_DAYS)]
 Optional_ = BeforeValidator(_empty_is_none)

@@ -32,8 +32,10 @@ from aieye.setting_values import (
     Days,
     Given,
     Lifetime,
+    MapItems,
     Optional_,
     Seconds,
+    StepSeconds,
     Switch,
     check_address,
     check_database,
@@ -95,6 +97,11 @@ class Settings(BaseSettings):
     first_byte_timeout: Seconds = 600
     idle_timeout: Seconds = 120
     upstream_timeout: Seconds = 600
+
+    pipeline_timeout: StepSeconds = 900
+    pipeline_model_timeout: StepSeconds = 60
+    pipeline_function_timeout: StepSeconds = 30
+    pipeline_map_items: MapItems = 1_000
 
     max_json_bytes: ByteCount = 50 * 2**20
     max_upload_bytes: ByteCount = 512 * 2**20

@@ -84,6 +84,39 @@ async def test_the_documentations_functions_and_prompts_work_as_written(
     assert values == ["Hello, Ada! How are you today?", "x and y", *["Hi, Ada"] * 3]
 
 
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("123456789012345678901234567890", "64 bits"),
+        ("1e999", "large"),
+        (r'"\ud800"', "surrogate"),
+    ],
+)
+async def test_a_value_that_could_not_be_kept_is_refused_by_its_reason(
+    house: House, argument: str, said: str
+) -> None:
+    id_ = await house.pipeline("keeps", "identity(s)")
+    body = b'{"pipeline_id": %d, "args": {"s": %s}}' % (id_, argument.encode())
+    for path in (CALL, "/api/v1/pipelines/keeps/call"):
+        sent = body if path == CALL else b'{"args": {"s": %s}}' % argument.encode()
+        answer = await house.admin.post(
+            path, content=sent, headers={"content-type": "application/json"}
+        )
+        assert answer.status_code in {400, 422}, answer.text
+        assert said in answer.text
+
+
+@pytest.mark.parametrize("text", [r'{"a": "\ud800"}', '{"a": 1e999}', '{"a": 1' + "0" * 30 + "}"])
+async def test_json_in_a_text_that_could_not_be_answered_fails_its_step(
+    house: House, text: str
+) -> None:
+    id_ = await house.pipeline("reads", "param x; x.a")
+    for query in ("", "?typed=1", "?meta=1"):
+        answer = await house.call(id_, {"x": text}, query=query)
+        assert answer.status_code == 400, answer.text
+        assert [one["code"] for one in answer.json()["diagnostics"]] == ["E403"]
+
+
 # -- by session --------------------------------------------------------------------------------
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from aieye.ledger.pricing import parse_usd
 from tests.fakes.chat import error_body
-from tests.fakes.upstream import FakeUpstream, json_answer
-from tests.faults.harness import Budget, error_code
+from tests.fakes.upstream import FakeUpstream, hang_before_headers, json_answer
+from tests.faults.harness import Budget, StartGateway, error_code
 from tests.faults.house import House, as_session
 
 pytestmark = pytest.mark.live
@@ -52,6 +52,22 @@ async def test_a_call_gives_the_value_with_what_it_took(house: House) -> None:
     assert (await call(house, id_, args={"x": "Ada"})).json()["value"] == ["HEY ADA", 1]
 
 
+async def test_an_argument_that_nothing_asks_for_is_ignored_and_named(house: House) -> None:
+    await house.pipeline("greet", 'param text: str;\nparam lang = "en";\n[text, lang]')
+    ran = (await call(house, "greet", args={"text": "a", "langg": "de", "zz": 1})).json()
+    warnings = ["not asked for: 'langg'; did you mean 'lang'?", "not asked for: 'zz'"]
+    assert (ran["value"], ran["warnings"]) == (["a", "en"], warnings)
+    assert (await call(house, "greet", args={"text": "a"})).json()["warnings"] == []
+    away = await call(house, "greeet", args={})
+    assert away.status_code == 404
+    assert away.json()["error"]["message"] == "There is no pipeline 'greeet'; did you mean 'greet'?"
+    missing = await call(house, "greet", args={"txt": "a"})
+    (found,) = missing.json()["diagnostics"]
+    assert (missing.status_code, found["code"]) == (422, "E507")
+    assert found["hint"] == "not asked for: 'txt'; did you mean 'text'?"
+    assert (await explain(house, name="greet", args={"langg": "de"}))["warnings"] == warnings[:1]
+
+
 async def test_a_call_says_what_it_wants_of_the_cache_and_of_time(
     house: House, upstream: FakeUpstream
 ) -> None:
@@ -67,6 +83,32 @@ async def test_a_call_says_what_it_wants_of_the_cache_and_of_time(
     for body in wrong:
         refused = await call(house, "greet", **body)
         assert refused.status_code == 422, body
+
+
+async def test_times_and_items_are_settings(
+    start_gateway: StartGateway, upstream: FakeUpstream
+) -> None:
+    upstream.default = hang_before_headers()
+    gateway = await start_gateway(pipeline_map_items=2, pipeline_model_timeout=0.1)
+    async with gateway.make_client(await gateway.add_token(scope="admin")) as admin:
+        house = House(gateway, admin)
+        await house.prompt("prompt_buddy", "Hey {buddy}")
+        ids = {
+            "many": await house.pipeline("many", "map(identity, [x, 1, 2])"),
+            "slow": await house.pipeline("slow", "prompt_buddy(x)"),
+        }
+        for name, code in (("many", "E508"), ("slow", "E502")):
+            ways = {
+                f"{PIPELINES}/{name}/call": {"args": {"x": "Ada"}, "timeout": 86_400},
+                "/api/pipeline/call": {"pipeline_id": ids[name], "args": {"x": "Ada"}},
+                "/v1/chat/completions": {
+                    "model": f"pipeline/{name}", "messages": [{"role": "user", "content": "Ada"}],
+                },
+            }  # fmt: skip
+            for path, body in ways.items():
+                answer = await admin.post(path, json=body)
+                assert answer.is_error
+                assert code in answer.text
 
 
 async def test_whose_fault_it_was_is_in_the_status(

@@ -342,6 +342,17 @@ async def test_a_hanging_and_an_exiting_function_leave_the_server_serving(house:
     assert await house.value("upper(x)", x="a") == "A"
 
 
+async def test_waiting_for_a_worker_is_not_the_functions_own_time(house: House) -> None:
+    (house.gateway.settings.funcs_dir / "custom_slow.py").write_text(
+        "import time\nfrom aieye.functions import function\n"
+        "@function(cacheable=True)\ndef slow(x):\n    time.sleep(0.3)\n    return x\n"
+    )
+    await house.admin.post("/api/v1/functions/sync")
+    # Together they take longer than each of them may.
+    items = list(range(32))
+    assert await house.value("map(slow, items) @(timeout=2)", items=items) == items
+
+
 async def test_functions_that_block_hold_nobody_else_up(house: House, tmp_path: Path) -> None:
     file, started = tmp_path / "there", tmp_path / "started"
     started.mkdir()

@@ -288,7 +288,8 @@ async def test_the_version_that_is_called_production_is_the_one_that_others_call
     await api.ada.client.patch(path, json={"source": "upper(builtin)"})
     refused(await api.ada.client.post(PIPELINES, json={"name": "o", "source": "inner(builtin=a)"}))
     await save(api.ada.client, "outer", "inner(x=a)")
-    await api.ada.client.post(f"{path}/labels", json={"label": "production", "version": None})
+    label = {"label": "production", "version": None}
+    await api.ada.client.post(f"{path}/labels?force=true", json=label)
     await save(api.ada.client, "other", "inner(builtin=a)")
 
 
@@ -400,7 +401,7 @@ async def test_a_pipeline_says_what_it_lacks_by_now(api: AdminApi) -> None:
     assert await messages() == []
     await api.ben.client.patch(path, json={"body": "{y}, then {x}"})
     assert await messages() == []
-    await api.ben.client.patch(path, json={"body": "{y} and {w}"})
+    await api.ben.client.patch(f"{path}?force=true", json={"body": "{y} and {w}"})
     assert await messages() == [
         "'two' has no parameter 'x' any more",
         "'two' has changed and asks for 'w' too",
@@ -414,6 +415,59 @@ async def test_a_pipeline_says_what_it_lacks_by_now(api: AdminApi) -> None:
         FUNCTIONS | {"length": Definition("length", "function", (Parameter("x"),), 9)}
     )
     assert (await messages())[1:] == ["the function 'length' is not registered any more"]
+
+
+async def test_an_edit_that_breaks_callers_is_refused_and_names_them(api: AdminApi) -> None:
+    await prompt(api.ada.client, "summarise", "{text}", shared=True)
+    digest = await save(api.ada.client, "digest", "upper(summarise(text))", shared=True)
+    await save(api.ben.client, "bens", "summarise(text=t)")
+    await save(api.ada.client, "outer", "digest(text=x)")
+    path = f"{PROMPTS}/summarise"
+    told = error_of(await api.ada.client.patch(path, json={"body": "{txt}"}), 409)
+    assert told["code"] == "in_use"
+    assert told["message"] == (
+        "Pipelines would fail, for it takes no 'text' any more and it asks for 'txt' too: "
+        "digest and 1 more. Add force=true to go on."
+    )
+    assert (await api.ada.client.get(path)).json()["version"] == 1
+    # An edit that is not served breaks nothing; the label that serves it does.
+    labels = f"{path}/labels"
+    await api.ada.client.post(labels, json={"label": "production", "version": 1})
+    assert (await api.ada.client.patch(path, json={"body": "{txt}"})).status_code == 200
+    served = {"label": "production", "version": 2}
+    assert error_of(await api.ada.client.post(labels, json=served), 409)["code"] == "in_use"
+    assert (await api.ada.client.post(f"{labels}?force=true", json=served)).status_code == 200
+    assert await codes(api.ada.client, digest) == ["E303", "E301"]
+    # What is broken already keeps nothing from being changed.
+    assert (await api.ada.client.patch(path, json={"body": "{t}"})).status_code == 200
+    # The same of a pipeline that pipelines call; an argument with a default is no matter.
+    path = f"{PIPELINES}/digest"
+    told = error_of(await api.ada.client.patch(path, json={"source": "upper(s)"}), 409)
+    assert "outer" in told["message"]
+    more = {"source": 'param text;\nparam lang = "en";\nupper(text)'}
+    assert (await api.ada.client.patch(path, json=more)).status_code == 200
+
+
+async def test_a_name_stands_for_an_id_in_every_path(api: AdminApi) -> None:
+    await prompt(api.ada.client, "hey", "{x}")
+    made = await save(api.ada.client, "p", "hey(x)")
+    client = api.ada.client
+    for path in (f"{PROMPTS}/hey", f"{PIPELINES}/p"):
+        number = (await client.get(path)).json()["id"]
+        by_id = path.rpartition("/")[0] + f"/{number}"
+        for below in ("", "/versions", "/diff", "/dependants"):
+            assert (await client.get(path + below)).json() == (
+                await client.get(by_id + below)
+            ).json()
+        label = {"label": "production", "version": 1}
+        assert (await client.post(f"{path}/labels", json=label)).status_code == 200
+        assert (await client.post(f"{path}/rollback", json={"version": 1})).status_code == 200
+        assert error_of(await api.ben.client.get(path), 404)["code"] == "not_found"
+    assert (await client.patch(f"{PIPELINES}/p", json={"tags": ["a"]})).json()["tags"] == ["a"]
+    for none in ("nobody", "%00", "0", "9" * 30):
+        assert (await client.get(f"{PIPELINES}/{none}")).status_code == 404
+    gone = await client.delete(f"{PIPELINES}/p")
+    assert gone.json() == {"id": made["id"], "deleted": True}
 
 
 async def test_pipelines_never_call_each_other_in_a_circle(api: AdminApi) -> None:

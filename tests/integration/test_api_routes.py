@@ -77,6 +77,13 @@ async def test_an_alias_is_unique(api: AdminApi) -> None:
     assert set(api.state.directory.current.routes) == {"fast", "slow"}
 
 
+async def test_a_provider_that_is_not_there_is_named_with_those_that_are(api: AdminApi) -> None:
+    body = {"alias": "x", "targets": [{**TARGET, "provider": "openia"}]}
+    refused = await api.administrator.client.post(ROUTES, json=body)
+    message = refused.json()["error"]["message"]
+    assert message == f"There is no provider 'openia'. Those there are: {TARGET['provider']}."
+
+
 async def test_wrong_values_are_refused_and_named(api: AdminApi) -> None:
     other = await api.provider("other")
     keys = (await api.administrator.client.get("/api/v1/keys")).json()["data"]

@@ -161,6 +161,26 @@ async def test_a_rolled_token_has_a_new_secret_only(api: AdminApi) -> None:
     assert grant.token_id == made["id"]
 
 
+async def test_a_rolled_secret_works_on_for_its_grace_within_the_tokens_own_end(
+    api: AdminApi,
+) -> None:
+    made = await make_token(api.ada.client)
+    path = f"{TOKENS}/{made['id']}"
+    rolled = (await api.ada.client.post(f"{path}/roll", json={"grace_seconds": 60})).json()
+    former = api.state.directory.find_grant(made["token"])
+    grant = api.state.directory.find_grant(rolled["token"])
+    assert former is not None
+    assert grant is not None
+    assert former.expires_at is not None
+    assert (former.token_id, grant.expires_at) == (made["id"], None)
+    assert rolled["former_until"] is not None
+    # Deleted and disabled are both of its secrets.
+    await api.ada.client.patch(path, json={"disabled": True})
+    assert api.state.directory.find_grant(made["token"]) is None
+    for wrong in (-1, 30 * 86_400 + 1):
+        error_of(await api.ada.client.post(f"{path}/roll", json={"grace_seconds": wrong}), 422)
+
+
 async def test_a_deleted_token_is_gone(api: AdminApi) -> None:
     made = await make_token(api.ada.client)
     answer = await api.ada.client.delete(f"{TOKENS}/{made['id']}")

@@ -102,6 +102,17 @@ async def test_a_deleted_user_is_out_and_their_address_free(api: AdminApi) -> No
     assert (await make_user(api, api.ada.email))["id"] != api.ada.id
 
 
+async def test_only_administrators_without_limits_let_people_in(api: AdminApi) -> None:
+    user = await make_user(api)
+    path = f"/api/v1/users/{user['id']}"
+    answer = await api.administrator.client.post(f"{path}/invite")
+    assert answer.status_code == 200
+    assert "/invitation?token=" in answer.json()["url"]
+    error_of(await api.ada.client.post(f"{path}/invite"), 403)
+    error_of(await api.ada.client.post(f"{path}/end-sessions"), 403)
+    assert (await api.administrator.client.post(f"{path}/end-sessions")).json()["id"] == user["id"]
+
+
 async def test_people_change_their_own_name_and_nothing_else(api: AdminApi) -> None:
     assert (await api.ada.client.patch(ME, json={"name": "Ada L."})).json()["name"] == "Ada L."
     for field in ("role", "is_active", "email", "password_hash", "id", "is_builtin"):

@@ -326,6 +326,25 @@ def test_what_serves_by_default_is_said_and_can_be_changed(aieye: Aieye) -> None
     assert aieye("provider", "default", "nobody").code == 2
 
 
+def test_providers_and_keys_are_removed_after_a_yes(aieye: Aieye, database_url: str) -> None:
+    aieye("provider", "add", "first", "--base-url", "http://127.0.0.1:9000")
+    aieye("key", "add", "first", stdin=SECRET)
+    aieye("provider", "add", "second", "--base-url", "http://127.0.0.1:9001")
+    aieye("key", "add", "second", stdin=OTHER_SECRET)
+    assert aieye("key", "remove", "1", stdin="n\n").code == 3
+    assert [one["id"] for one in json.loads(aieye("key", "list", "--json").out)] == [1, 2]
+    gone = aieye("key", "remove", "1", "--yes")
+    assert "Removed the key default of first." in gone.err
+    assert "now go to second, no longer to first" in gone.err
+    gone = aieye("provider", "remove", "second", stdin="y\n")
+    assert (gone.code, "No provider holds a key any more" in gone.err) == (0, True)
+    assert [one["name"] for one in json.loads(aieye("provider", "list", "--json").out)] == ["first"]
+    assert aieye("provider", "remove", "second", "--yes").code == 2
+    assert aieye("key", "remove", "1", "--yes").code == 2
+    acts = [entry.action for entry in _rows(database_url, AuditEntry)]
+    assert acts[-2:] == ["key.delete", "provider.delete"]
+
+
 def test_lists_are_small_tables_or_json_and_show_no_secret(aieye: Aieye) -> None:
     aieye("provider", "add", "local", "--base-url", "http://127.0.0.1:9000")
     aieye("key", "add", "local", stdin=SECRET)

@@ -66,10 +66,20 @@ def test_what_is_said_wrongly_is_a_usage_error(
     assert (ended.code, said in ended.err) == (2, True), ended.err
 
 
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ended = aieye(tmp_path, "check", "file/p.txt")
+    assert (ended.code, "file/p.txt: Not a directory" in ended.err) == (2, True), ended.err
+
+
 def test_a_server_that_is_not_there_or_not_let_in_is_told(tmp_path: Path) -> None:
     away = {"AIEYE_URL": "http://127.0.0.1:9", "AIEYE_TOKEN": "aie_x"}
     ended = aieye(tmp_path, "run", "p", **away)
     assert (ended.code, "Is AIEYE_URL right?" in ended.err) == (3, True)
+    for odd in ("a b?x\n", "x" * 5_000):
+        for command in ("run", "explain"):
+            ended = aieye(tmp_path, command, odd, **away)
+            assert (ended.code, "Is AIEYE_URL right?" in ended.err) == (3, True), ended.err
     ended = aieye(tmp_path, "run", "p", AIEYE_URL="http://127.0.0.1:9")
     assert (ended.code, "AIEYE_TOKEN" in ended.err) == (2, True)
     ended = aieye(tmp_path, "run", "p", AIEYE_URL="127.0.0.1:9")
@@ -111,6 +121,7 @@ def test_a_pipeline_runs_at_a_server_and_without_one(
     assert first.code == 0, first.err
     assert first.out == first.out.upper() != ""
     (tmp_path / "a.txt").write_text("of a file")
+    assert aieye(tmp_path, "run", "x/../pair", "--arg", "a=1", "--arg", "b=2", **there).code == 2
     pair = aieye(tmp_path, "run", "pair", "--arg", "a=@a.txt", "--arg", "b=x=y", **there)
     assert json.loads(pair.out) == ["of a file", "x=y"]
     shown = aieye(tmp_path, "explain", "greet", "--arg", "who=Ada", "--json", **there)
@@ -131,8 +142,40 @@ def test_a_pipeline_runs_at_a_server_and_without_one(
     assert (busy.code, "AIEYE_URL" in busy.err) == (2, True)
     server.terminate()
     replay = aieye(tmp_path, "run", "greet", "--arg", "who=Ada", "--cache", "only", **here)
-    assert (replay.code, replay.out) == (0, first.out), replay.err
+    assert (replay.code, replay.out, replay.err) == (0, first.out, "")
+    unused = aieye(
+        tmp_path, "run", "pair", "--arg", "a=1", "--arg", "b=2", **here, AIEYE_TOKEN="aie_x"
+    )
+    assert "AIEYE_TOKEN is not used" in unused.err
     whole = json.loads(aieye(tmp_path, "run", "greet", "--arg", "who=Ada", "--json", **here).out)
     assert (whole["value"], whole["steps"][0]["cache"]) == (first.out.rstrip("\n"), "hit")
+    unasked = aieye(tmp_path, "run", "greet", "--arg", "who=Ada", "--arg", "hwo=x", **here)
+    assert (unasked.code, "not asked for: 'hwo'" in unasked.err) == (2, True)
     missed = aieye(tmp_path, "run", "greet", "--arg", "who=Ben", "--cache", "only", **here)
     assert missed.code == 5
+
+
+@pytest.mark.live
+def test_a_text_is_saved_at_a_server_and_without_one(
+    start_server: LiveServers, tmp_path: Path
+) -> None:
+    server = start_server(arguments=["--demo"])
+    here = {"AIEYE_DATA_DIR": str(server.data_dir)}
+    made = aieye(tmp_path, "token", "create", "ci", "--scope", "admin", "--json", **here)
+    there = {"AIEYE_URL": server.base_url, "AIEYE_TOKEN": json.loads(made.out)["token"]}
+    file = tmp_path / "two.pipeline"
+    file.write_text("[uppercase(who), other]\n")
+    saved = aieye(tmp_path, "save", "two.pipeline", "--tag", "x", **there)
+    assert (saved.code, "Saved two, version 1; version 1 runs" in saved.err) == (0, True), saved.err
+    file.write_text("[uppercase(who)]\n")
+    assert "Saved two, version 2" in aieye(tmp_path, "save", "two.pipeline", **there).err
+    file.write_text("[uppercase(who), 2]\n")
+    assert "Saved two, version 3" in aieye(tmp_path, "save", "two.pipeline", **here).err
+    file.write_text("upercase(who)")
+    for place in (here, there):
+        refused = aieye(tmp_path, "save", "two.pipeline", **place)
+        assert (refused.code, "two.pipeline:1:1: error[E201]" in refused.err) == (2, True)
+    (tmp_path / "1.txt").write_text("[who]")
+    assert "--name" in aieye(tmp_path, "save", "1.txt", **there).err
+    unasked = aieye(tmp_path, "run", "two", "--arg", "who=x", "--arg", "hwo=y", **there)
+    assert (unasked.code, unasked.out, "not asked for: 'hwo'" in unasked.err) == (2, "", True)

@@ -129,6 +129,22 @@ async def test_a_plain_function_works_as_it_is(workers: Workers, functions: Func
     assert await call(workers, functions["foo"], 1, [None]) == "1 and [None]"
 
 
+async def test_who_fills_the_processes_keeps_nobody_else_waiting(
+    workers: Workers, functions: Functions
+) -> None:
+    long = [
+        asyncio.create_task(workers.call(functions["sleep"], {"seconds": 60}, 60, owner=1))
+        for _ in range(3)
+    ]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        value = await workers.call(functions["foo"], {"bar": 1, "fred": 2}, 20, owner=2)
+    assert value == "1 and 2"
+    for task in long:
+        assert task.cancel()
+    await asyncio.wait(long)
+
+
 async def test_a_process_serves_many_calls(workers: Workers, functions: Functions) -> None:
     first = await call(workers, functions["pid"])
     assert first != os.getpid()

@@ -12,11 +12,17 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete, select
+from structlog.testing import capture_logs
 
 from aieye.access.audit import COMMAND_LINE
 from aieye.db.engine import Database, bump_revision
 from aieye.db.tables import AuditEntry, CallableName, RegisteredFunction
-from aieye.functions.errors import FunctionFailed, FunctionTimeout, FunctionUnavailable
+from aieye.functions.errors import (
+    ArgumentRefused,
+    FunctionFailed,
+    FunctionTimeout,
+    FunctionUnavailable,
+)
 from aieye.functions.loader import packaged_builtins
 from aieye.functions.registry import SyncResult
 from aieye.functions.service import Functions
@@ -326,16 +332,42 @@ async def test_a_process_follows_a_removal_in_the_database(installation: Install
         await until(lambda: "greet" not in functions.current)
 
 
-async def test_a_file_that_was_edited_while_nothing_ran_is_found_out_about_after_the_start(
-    installation: Installation,
+async def test_a_file_that_was_edited_while_nothing_ran_is_known_from_the_start(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("aieye.functions.service.SETTLE_SECONDS", 60.0)
     installation.write("custom_a.py", "def f(): return 1\n")
     async with installation.process() as functions:
         await functions.sync(COMMAND_LINE)
     installation.write("custom_a.py", "import time\ntime.sleep(0.5)\ndef f(): return 2\n")
+    with capture_logs() as logs:
+        async with installation.process() as functions:
+            assert functions.is_settled
+            assert await call(functions, "f") == 2
+        # Also where it has become another file of the same text.
+        (installation.directory / "custom_a.py").rename(installation.directory / "custom_b.py")
+        async with installation.process() as functions:
+            assert await call(functions, "f") == 2
+    assert [line["event"] for line in logs] == []
+
+
+async def test_a_file_that_takes_long_to_import_is_waited_for_by_whoever_needs_functions(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aieye.functions.service.SETTLE_SECONDS", 0.01)
+    installation.write("custom_a.py", "def f(): return 1\n")
     async with installation.process() as functions:
-        assert "f" not in functions.current
-        await until(lambda: "f" in functions.current)
+        await functions.sync(COMMAND_LINE)
+    go_on = installation.directory / "go_on"
+    waiting = f"import os, time\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.01)\n"
+    installation.write("custom_a.py", waiting + "def f(): return 2\n")
+    async with installation.process() as functions:
+        assert not functions.is_settled
+        assert functions.fault("f") == "custom_a.py has changed and is being looked at"
+        monkeypatch.setattr("aieye.functions.service.SETTLE_SECONDS", 60.0)
+        needed = asyncio.create_task(functions.settle())
+        go_on.touch()
+        await needed
         assert await call(functions, "f") == 2
 
 
@@ -343,7 +375,8 @@ async def test_a_file_that_was_edited_while_nothing_ran_is_found_out_about_after
 async def test_a_file_that_has_become_bad_holds_no_start_up_and_is_told_about(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aieye.functions.workers.IMPORT_SECONDS", 1.0)
+    monkeypatch.setattr("aieye.functions.workers.IMPORT_SECONDS", 3.0)
+    monkeypatch.setattr("aieye.functions.service.SETTLE_SECONDS", 0.01)
     names = ("custom_a.py", "custom_b.py", "custom_c.py", "custom_d.py")
     for name in names:
         installation.write(name, f"def of_{name[7]}(): return 1\n")
@@ -355,7 +388,7 @@ async def test_a_file_that_has_become_bad_holds_no_start_up_and_is_told_about(
     async with installation.process() as functions:
         assert await call(functions, "uppercase", s="abc") == "ABC"
         assert await call(functions, "of_d") == 1
-        for name, reason in (("of_a", "longer than 1.0 s"), ("of_b", "exit code 1"), ("of_c", "2")):
+        for name, reason in (("of_a", "longer than 3 s"), ("of_b", "exit code 1"), ("of_c", "2")):
             await until(lambda name=name, reason=reason: reason in str(functions.fault(name)))  # type: ignore[misc] # bound at once
             with pytest.raises(FunctionUnavailable):
                 functions.get(name)
@@ -421,6 +454,31 @@ async def test_functions_run_where_they_say(installation: Installation) -> None:
             with pytest.raises(FunctionTimeout) as late:
                 await call(functions, name, seconds=seconds)
             assert late.value.seconds == min(seconds, 0.2)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+async def test_an_argument_that_does_not_fit_its_class_is_refused_wherever_it_runs(
+    installation: Installation,
+) -> None:
+    installation.write("custom_a.py", """
+        from dataclasses import dataclass
+        from aieye.functions import function
+
+        @dataclass
+        class P:
+            age: int
+
+        def process(p: P): return p.age
+        @function(inline=True)
+        def inline(p: P): return p.age
+        async def loop(p: P): return p.age
+    """)  # fmt: skip
+    async with installation.process() as functions:
+        assert failures(await functions.sync(COMMAND_LINE)) == []
+        for name in ("process", "inline", "loop"):
+            assert await call(functions, name, p={"age": 5}) == 5
+            with pytest.raises(ArgumentRefused, match="wrong value for 'p': age should be int"):
+                await call(functions, name, p={"age": "5"})
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)

@@ -30,7 +30,7 @@ FOR_ADMINISTRATORS = (
     "/components", "/providers", "/routes", "/users", "/settings", "/audit",
 )  # fmt: skip
 # Nobody has to be signed in here, and there are no others.
-FOR_ANYONE = {"/", "/login", "/login/", "/logout", "/setup"}
+FOR_ANYONE = {"/", "/login", "/login/", "/logout", "/setup", "/invitation"}
 # Where a sign-in or the lack of one leads elsewhere, with its own tests in test_pages.py.
 DOORS = FOR_ANYONE - {"/"}
 # Streams that go on until the browser leaves; who gets in is another matter than what they say.

@@ -68,6 +68,18 @@ async def get_visible(
     return row
 
 
+async def get_id(session: AsyncSession, table: type[AuthoredT], name: str, *, actor: Actor) -> int:
+    """The id of the one of this name. Raises `NotFound`, also when it is another's and not shared."""
+    found = None
+    # No other text is a name, and not every text can be asked of every database.
+    if name.isprintable():
+        visible = select(table.id).where(table.deleted_at.is_(None), _may_see(table, actor))
+        found = await session.scalar(visible.where(table.name == name))
+    if found is None:
+        raise NotFound(f"There is no {_kind(table)} {name[:100]!r}.")
+    return found
+
+
 async def get_changeable(
     session: AsyncSession, table: type[AuthoredT], row_id: int, *, actor: Actor
 ) -> AuthoredT:

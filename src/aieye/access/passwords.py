@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
@@ -22,6 +23,8 @@ MOST_AT_ONCE = 2
 SHORTEST, LONGEST = 10, 1_000
 # Fewer different characters than this are a pattern, not a password.
 FEWEST_DIFFERENT = 4
+# What passwords that are made here consist of.
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 # Of the lists of leaked passwords, the ones that are long enough for the rule above.
 COMMON = frozenset(
     {
@@ -65,6 +68,11 @@ def check_password(password: str, *, email: str, param: str = "password") -> str
             "The password is one that everybody tries first: choose another.", param=param
         )
     return password
+
+
+def make_password() -> str:
+    """A random password to hand over: 99 bits, without letters that look alike."""
+    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(4))
 
 
 async def hash_password(password: str) -> str:

@@ -45,11 +45,13 @@ __all__ = [
     "list_providers",
     "mark_default",
     "replace_key",
+    "require_provider",
     "rotate_secrets",
     "update_key",
 ]
 
 LONGEST_BASE_URL = 500
+_MOST_NAMED = 20
 
 
 class KeyRequired(Unprocessable):
@@ -83,6 +85,16 @@ async def find_provider(session: AsyncSession, name: str) -> Provider | None:
         return None
     living = select(Provider).where(Provider.deleted_at.is_(None))
     return await session.scalar(living.where(Provider.name == name))
+
+
+async def require_provider(session: AsyncSession, name: str, *, param: str) -> Provider:
+    """The provider that a field names. Raises `Unprocessable`, with the names that there are."""
+    found = await find_provider(session, name)
+    if found is None:
+        names = [one.name for one in await list_providers(session, limit=_MOST_NAMED)]
+        known = f"Those there are: {', '.join(names)}." if names else "There is none yet."
+        raise Unprocessable(f"There is no provider {name[:100]!r}. {known}", param=param)
+    return found
 
 
 async def create_provider(

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.audit import Actor, record
-from aieye.access.providers import find_provider
+from aieye.access.providers import require_provider
 from aieye.access.texts import check_label
 from aieye.db.engine import bump_revision
 from aieye.db.rows import find_living, flush_unique, get_living, insert_unique, keyset
@@ -133,9 +133,7 @@ async def _checked_targets(
 async def _checked_target(
     session: AsyncSession, target: Mapping[str, Any], param: str
 ) -> dict[str, Any]:
-    provider = await find_provider(session, target["provider"])
-    if provider is None:
-        raise Unprocessable("There is no such provider.", param=f"{param}.provider")
+    provider = await require_provider(session, target["provider"], param=f"{param}.provider")
     weight, key_id = target.get("weight", 1), target.get("key_id")
     if not 1 <= weight <= LARGEST_WEIGHT:
         raise Unprocessable(f"weight should be 1 to {LARGEST_WEIGHT}.", param=f"{param}.weight")

@@ -111,7 +111,7 @@ async def start_session(
     session: AsyncSession, user_id: int, *, ip: str, user_agent: str = ""
 ) -> NewSession:
     """Begin a session for a user whose identity is established. Removes sessions that are over."""
-    await session.execute(delete(Session).where(_is_over()))
+    await session.execute(delete(Session).where(is_over()))
     begun = NewSession(make_secret(), make_secret(), user_id)
     session.add(
         Session(
@@ -138,7 +138,7 @@ async def find_session(database: Database, cookie: str, *, is_use: bool = True) 
             await session.execute(
                 select(Session, User)
                 .join(User, User.id == Session.user_id)
-                .where(Session.digest == digest, ~_is_over(), *_may_sign_in())
+                .where(Session.digest == digest, ~is_over(), *_may_sign_in())
             )
         ).one_or_none()
     if row is None:
@@ -173,7 +173,7 @@ async def end_all_sessions(session: AsyncSession, user_id: int) -> None:
 
 async def list_sessions(session: AsyncSession, user_id: int) -> Sequence[Session]:
     """A user's sessions, the last used first."""
-    valid = select(Session).where(Session.user_id == user_id, ~_is_over())
+    valid = select(Session).where(Session.user_id == user_id, ~is_over())
     return (await session.scalars(valid.order_by(Session.last_seen_at.desc()))).all()
 
 
@@ -197,7 +197,8 @@ def _may_sign_in() -> tuple[ColumnElement[bool], ...]:
     return (User.is_active.is_(True), User.deleted_at.is_(None), User.is_builtin.is_(False))
 
 
-def _is_over() -> ColumnElement[bool]:
+def is_over() -> ColumnElement[bool]:
+    """Whether a session can be used no more."""
     moment = now()
     return or_(Session.expires_at <= moment, Session.last_seen_at <= moment - IDLE)
 

@@ -22,8 +22,8 @@ from aieye.access.owners import (
 from aieye.access.sessions import end_all_sessions
 from aieye.access.texts import check_label
 from aieye.db.engine import bump_revision
-from aieye.db.rows import get_living, insert_unique, keyset
-from aieye.db.tables import Token, User
+from aieye.db.rows import find_living, get_living, insert_unique, keyset
+from aieye.db.tables import Pipeline, Preset, Prompt, Token, User
 from aieye.db.types import now
 from aieye.errors import Conflict, Forbidden, NotFound, Unprocessable
 
@@ -39,10 +39,12 @@ __all__ = [
     "create_user",
     "default_owner",
     "delete_user",
+    "end_sessions",
     "find_user",
     "get_user",
     "has_administrator",
     "list_users",
+    "require_reach",
     "update_user",
 ]
 
@@ -187,15 +189,38 @@ async def update_user(
     return user
 
 
-async def delete_user(session: AsyncSession, user_id: int, actor: Actor) -> None:
+def require_reach(user: User, actor: Actor) -> None:
+    """Raises `Conflict`, `Forbidden` unless `actor` may let `user` in: as by setting a password."""
+    _refuse_builtin(user)
+    _require_administrator(actor)
+    _require_no_limits(actor)
+
+
+async def end_sessions(session: AsyncSession, user_id: int, actor: Actor) -> User:
+    """Sign a user out everywhere. Raises `Forbidden`, `NotFound`."""
+    user = await get_user(session, user_id, actor=actor)
+    if user.id != actor.user_id:
+        _require_administrator(actor)
+    await end_all_sessions(session, user.id)
+    record(session, actor, "user.end_sessions", "user", user.id, email=user.email)
+    return user
+
+
+async def delete_user(
+    session: AsyncSession, user_id: int, actor: Actor, *, heir_id: int | None = None
+) -> None:
     """Remove a user with their tokens and sessions; the ledger keeps their name.
 
-    Raises `Forbidden`, `LastAdministrator`, `NotFound`.
+    What they wrote (prompts, presets, pipelines) goes to the user `heir_id`, with all its versions;
+    without one it stays as it is, for administrators to see. Raises `Forbidden`,
+    `LastAdministrator`, `NotFound`, `Unprocessable`.
     """
     user = await get_user(session, user_id, actor=actor)
     _refuse_builtin(user)
     _require_administrator(actor)
     await _keep_an_administrator(session, user)
+    if heir_id is not None:
+        await _hand_over(session, user, heir_id)
     user.is_active, user.password_hash, user.deleted_at = False, None, now()
     await session.execute(
         update(Token)
@@ -203,8 +228,20 @@ async def delete_user(session: AsyncSession, user_id: int, actor: Actor) -> None
         .values(deleted_at=now())
     )
     await end_all_sessions(session, user.id)
-    record(session, actor, "user.delete", "user", user.id, email=user.email)
+    record(session, actor, "user.delete", "user", user.id, email=user.email, heir_id=heir_id)
     await bump_revision(session)
+
+
+async def _hand_over(session: AsyncSession, user: User, heir_id: int) -> None:
+    heir = await find_living(session, User, heir_id)
+    if heir is None or heir.id == user.id or not heir.is_active:
+        raise Unprocessable("heir_id should be another active user.", param="heir_id")
+    for table in (Prompt, Preset, Pipeline):
+        await session.execute(
+            update(table)
+            .where(table.user_id == user.id, table.deleted_at.is_(None))
+            .values(user_id=heir.id)
+        )
 
 
 async def _keep_an_administrator(session: AsyncSession, user: User) -> None:

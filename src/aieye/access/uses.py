@@ -5,15 +5,15 @@ A version counts while it may run: it is the newest, or a label names it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.audit import Actor
 from aieye.access.names import Kind
-from aieye.db.tables import Pipeline, PipelineUse
+from aieye.db.tables import Pipeline, PipelineUse, PipelineVersion
 from aieye.errors import Conflict
 
 _MOST_NAMED = 10
@@ -30,6 +30,18 @@ class Dependant:
     is_shared: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What something takes, and what of that has to be given."""
+
+    names: frozenset[str]
+    required: frozenset[str]
+
+    def fits(self, given: frozenset[str]) -> bool:
+        """Whether it can be called with these."""
+        return self.required <= given <= self.names
+
+
 class InUse(Conflict):
     """Pipelines call it: to go on nevertheless has to be said."""
 
@@ -38,23 +50,10 @@ class InUse(Conflict):
 
 async def find_dependants(session: AsyncSession, kind: Kind, object_id: int) -> Sequence[Dependant]:
     """The pipelines that call it, whoever owns them, by name."""
-    rows = await session.execute(
-        select(Pipeline, PipelineUse.number)
-        .join(PipelineUse, PipelineUse.pipeline_id == Pipeline.id)
-        .where(
-            PipelineUse.kind == kind,
-            PipelineUse.object_id == object_id,
-            Pipeline.deleted_at.is_(None),
-        )
-        .order_by(Pipeline.name, PipelineUse.number.desc())
-    )
     found: dict[int, Dependant] = {}
-    for pipeline, number in rows:
-        if number == pipeline.version or number in pipeline.labels.values():
-            found.setdefault(
-                pipeline.id,
-                Dependant(pipeline.id, pipeline.name, pipeline.user_id, number, pipeline.is_shared),
-            )
+    for pipeline, number in await session.execute(_uses(kind, object_id)):
+        if _may_run(pipeline, number):
+            found.setdefault(pipeline.id, _dependant(pipeline, number))
     return list(found.values())
 
 
@@ -75,11 +74,88 @@ async def refuse_while_used(
     ]
     if not dependants:
         return
+    raise InUse(f"Pipelines call it: {_named(dependants, actor)}. Add force=true to go on.")
+
+
+async def refuse_breaking(
+    session: AsyncSession,
+    kind: Kind,
+    object_id: int,
+    before: Signature,
+    after: Signature,
+    *,
+    actor: Actor,
+) -> None:
+    """Raise `InUse` if pipelines call it as it could be called `before` and cannot be `after`."""
+    statement = (
+        _uses(kind, object_id)
+        .add_columns(PipelineVersion.bindings)
+        .join(
+            PipelineVersion,
+            (PipelineVersion.pipeline_id == PipelineUse.pipeline_id)
+            & (PipelineVersion.number == PipelineUse.number),
+        )
+    )
+    broken: dict[int, Dependant] = {}
+    for pipeline, number, bindings in await session.execute(statement):
+        if not _may_run(pipeline, number):
+            continue
+        calls = [
+            frozenset(one["parameters"])
+            for one in bindings
+            if (one["kind"], one["id"]) == (kind, object_id)
+        ]
+        if any(before.fits(given) and not after.fits(given) for given in calls):
+            broken.setdefault(pipeline.id, _dependant(pipeline, number))
+    if broken:
+        raise InUse(
+            f"Pipelines would fail, for {_difference(before, after)}: "
+            f"{_named(list(broken.values()), actor)}. Add force=true to go on."
+        )
+
+
+def _difference(before: Signature, after: Signature) -> str:
+    gone, new = before.names - after.names, after.required - before.required
+    said = []
+    if gone:
+        said.append(f"it takes no {_quoted(gone)} any more")
+    if new:
+        said.append(f"it asks for {_quoted(new)} too")
+    return " and ".join(said)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    found = sorted(names)
+    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    return ", ".join(f"'{name}'" for name in found[:_MOST_NAMED]) + more
+
+
+def _named(dependants: Sequence[Dependant], actor: Actor) -> str:
+    """Their names as far as `actor` may know them, and how many more there are."""
     names = [one.name for one in visible_to(actor, dependants)]
     listed = ", ".join(names[:_MOST_NAMED])
     others = len(dependants) - len(names[:_MOST_NAMED])
     if listed and others:
         listed += f" and {others} more"
-    raise InUse(
-        f"Pipelines call it: {listed or f'{others} of other users'}. Add force=true to go on."
+    return listed or f"{others} of other users"
+
+
+def _uses(kind: Kind, object_id: int) -> Select[Pipeline, int]:
+    return (
+        select(Pipeline, PipelineUse.number)
+        .join(PipelineUse, PipelineUse.pipeline_id == Pipeline.id)
+        .where(
+            PipelineUse.kind == kind,
+            PipelineUse.object_id == object_id,
+            Pipeline.deleted_at.is_(None),
+        )
+        .order_by(Pipeline.name, PipelineUse.number.desc())
     )
+
+
+def _may_run(pipeline: Pipeline, number: int) -> bool:
+    return number == pipeline.version or number in pipeline.labels.values()
+
+
+def _dependant(pipeline: Pipeline, number: int) -> Dependant:
+    return Dependant(pipeline.id, pipeline.name, pipeline.user_id, number, pipeline.is_shared)

@@ -24,7 +24,7 @@ CallableName = Annotated[
 VersionNumber = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 Force = Annotated[
     bool,
-    Query(description="Go on although pipelines call it, and it is renamed, unshared or deleted."),
+    Query(description="Go on although pipelines call it that fail then or lose its name."),
 ]
 BaseVersion = Annotated[
     VersionNumber | None, Query(description="The one before `head` if left out.")

@@ -59,7 +59,8 @@ async def get_health() -> Health:
 )  # fmt: skip
 async def get_readiness(state: CurrentState, response: Response) -> Readiness:
     """Ready: the database answers and has this version's schema, the ledger can be written, the
-    event loop runs in time, and the process is not about to stop."""
+    files of functions have been looked at, the event loop runs in time, and the process is not
+    about to stop."""
     reasons = await find_faults(state)
     response.status_code = 503 if reasons else 200
     response.headers["Cache-Control"] = "no-store"

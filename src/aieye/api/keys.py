@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from aieye.api.schemas import (
     omittable,
     page_example,
 )
+from aieye.gateway.probe import Result, probe_key
 
 router = resource_router("keys")
 
@@ -37,6 +39,15 @@ EXAMPLE = {
     "is_active": True,
     "created_at": "2026-11-20T12:00:00Z",
     "updated_at": "2026-11-20T12:00:00Z",
+}
+
+TEST_EXAMPLE = {
+    "id": 1,
+    "result": "works",
+    "status": 200,
+    "message": "",
+    "models": 84,
+    "latency_ms": 312,
 }
 
 
@@ -72,6 +83,17 @@ class KeyView(View):
     is_active: bool
     created_at: datetime
     updated_at: datetime
+
+
+class KeyTest(View):
+    """What the provider said; `status` is null when it said nothing."""
+
+    id: int
+    result: Result
+    status: int | None
+    message: str
+    models: int | None = Field(description="How many models there are, where the key works.")
+    latency_ms: int
 
 
 class KeyPage(Page[KeyView]):
@@ -138,6 +160,18 @@ async def update_key(
     changes = body.model_dump(exclude_unset=True, exclude={"key"})
     key = await provider_keys.update_key(session, key_id=key_id, actor=caller, **changes)
     return KeyView.model_validate(key)
+
+
+@router.post(
+    "/{id}/test", operation_id="keys_test", summary="Test a key",
+    responses=answers(TEST_EXAMPLE, 404, 409),
+)  # fmt: skip
+async def test_key(key_id: PathId, caller: CurrentAdministrator, state: CurrentState) -> KeyTest:
+    """Asks the provider for its models with the key, which costs nothing."""
+    found = await probe_key(
+        state.database, state.cipher, state.gateway.client, key_id, actor=caller
+    )
+    return KeyTest.model_validate({"id": key_id, **asdict(found)})
 
 
 @router.delete(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -27,7 +27,7 @@ from aieye.pipeline import executions
 from aieye.pipeline import service as pipelines
 from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.language.errors import InvalidPipeline
-from aieye.pipeline.language.values import text_of
+from aieye.pipeline.language.values import Unconvertible, read_json, text_of
 from aieye.pipeline.run_record import Finished
 from aieye.state import State
 
@@ -207,10 +207,10 @@ async def _body(asked: _Asked) -> Mapping[str, Any]:
     # Strictly first; then with the numbers that steps compute with, not as they were written.
     read_object(raw)
     try:
-        body: Mapping[str, Any] = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest("The body holds a number that is too large.") from error
-    return body
+        body = read_json(raw.decode())
+    except Unconvertible as error:
+        raise InvalidRequest(f"The body cannot be read: {error}.") from error
+    return cast(Mapping[str, Any], body)
 
 
 def _get(asked: _Asked, pipeline_id: int) -> PipelineInfo:

@@ -28,9 +28,8 @@ from aieye.api.runners import failure_of, grant_of_caller
 from aieye.api.schemas import Id, Label, WriteModel, answers
 from aieye.api.waiting import unless_gone
 from aieye.db.rows import LARGEST_ID
-from aieye.pipeline.limits import RUN_SECONDS
-from aieye.pipeline.options import RunOptions
 from aieye.pipeline.running import new_run_id
+from aieye.setting_values import MOST_STEP_SECONDS
 from aieye.state import State
 
 router = resource_router("pipelines")
@@ -39,18 +38,25 @@ CacheMode = Literal["use", "refresh", "off", "only"]
 
 
 def _finite(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Python reads numbers that JSON's other readers do not."""
+    """Python reads numbers and texts that JSON's other readers do not."""
     try:
         json.dumps(arguments, allow_nan=False)
         orjson.dumps(arguments)
     except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError("should hold numbers of 64 bits, nested 200 deep at most") from error
+        said = str(error)
+        if "surrogate" in said:
+            raise ValueError("should hold no half of a surrogate pair") from error
+        if "ecursion" in said:
+            raise ValueError("should not be nested so deep") from error
+        raise ValueError("should hold numbers of 64 bits") from error
     return arguments
 
 
 Arguments = Annotated[
     dict[str, Any],
-    Field(description="Values by the names of arguments; others are ignored."),
+    Field(
+        description="Values by the names of arguments; others are ignored, and `warnings` names them."
+    ),
     AfterValidator(_finite),
 ]
 PipelineName = Annotated[
@@ -67,8 +73,9 @@ class PipelineCall(WriteModel):
 
     args: Arguments = Field(default_factory=dict)
     cache: CacheMode = Field(default="use", description="`only` answers from the cache or fails.")
-    timeout: Annotated[float, Field(gt=0, le=RUN_SECONDS)] = Field(
-        default=RUN_SECONDS, description="Seconds that the run may take."
+    timeout: Annotated[float, Field(gt=0, le=MOST_STEP_SECONDS)] | None = Field(
+        default=None,
+        description="Seconds that the run may take: no more than the server's setting (900).",
     )
     key_id: Id | None = Field(
         default=None, description="With a session: the provider's key to call with."
@@ -112,7 +119,7 @@ async def explain_pipeline(
         plan = await state.pipelines.plan_of_text(body.source or "", caller)
     grant = grant_of_caller(request, state, caller)
     explained = await state.pipelines.explain(plan, body.args, grant, info=info, cache=body.cache)
-    return explained_view(plan, explained)
+    return explained_view(plan, explained, body.args)
 
 
 @router.post(
@@ -131,7 +138,7 @@ async def call_pipeline(
     """
     info = _find(state, name, caller)
     grant = grant_of_caller(request, state, caller, key_id=body.key_id)
-    options = RunOptions(cache=body.cache, timeout=body.timeout)
+    options = state.pipelines.options(cache=body.cache, timeout=body.timeout)
     if prefers_events(request.headers.get("accept", "")):
         # What keeps it from running at all is told as an answer of its own.
         await state.pipelines.plan(info)

@@ -85,7 +85,8 @@ class PipelineModels:
         info = self._pipelines.find(model.removeprefix(PREFIX), by_grant(grant).actor)
         if info is None:
             raise ModelNotFound(f"There is no model {model[:100]!r}.", param="model")
-        options = RunOptions(cache=from_field(document.get("cache"), call.controls).mode)
+        mode = from_field(document.get("cache"), call.controls).mode
+        options = self._pipelines.options(cache=mode)
         plan = await self._pipelines.plan(info)
         arguments = arguments_of(document, plan.parameters)
         call.on_upstream()

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.access.audit import Actor
 from aieye.api.authored import CallableName, Force, LabelWrite, VersionNumber
 from aieye.api.deps import Changing, CurrentActor, CurrentState, Reading
+from aieye.api.named import PipelineId, identify_pipeline
 from aieye.api.paging import CurrentPaging, Page
 from aieye.api.pipeline_checks import INVALID, SOURCE, DiagnosticView, Source
 from aieye.api.resources import resource_router
@@ -20,7 +21,6 @@ from aieye.api.schemas import (
     Deleted,
     Id,
     Label,
-    PathId,
     View,
     WriteModel,
     answers,
@@ -152,7 +152,7 @@ async def create_pipeline(
     responses=answers(EXAMPLE, 404),
 )  # fmt: skip
 async def get_pipeline(
-    pipeline_id: PathId,
+    pipeline_id: PipelineId,
     caller: CurrentActor,
     state: CurrentState,
     session: Reading,
@@ -170,7 +170,7 @@ async def get_pipeline(
     responses={**answers(EXAMPLE, 404, 409), **INVALID},
 )  # fmt: skip
 async def update_pipeline(
-    pipeline_id: PathId, body: PipelineUpdate, caller: CurrentActor, state: CurrentState,
+    pipeline_id: PipelineId, body: PipelineUpdate, caller: CurrentActor, state: CurrentState,
     session: Changing, force: Force = False,
 ) -> PipelineView:  # fmt: skip
     """What is left out stays. Another text, or one that means something else, is a new version."""
@@ -186,7 +186,7 @@ async def update_pipeline(
     responses=answers({"id": 14, "deleted": True}, 404, 409),
 )  # fmt: skip
 async def delete_pipeline(
-    pipeline_id: PathId, caller: CurrentActor, session: Changing, force: Force = False
+    pipeline_id: PipelineId, caller: CurrentActor, session: Changing, force: Force = False
 ) -> Deleted:
     """Pipelines that call it fail from then on, with an error that says why. Its runs stay."""
     await pipelines.delete_pipeline(session, pipeline_id, actor=caller, force=force)
@@ -219,6 +219,7 @@ class PipelineVersions(Versioned[SavedPipeline]):
     """The versions of pipelines."""
 
     kind = "pipeline"
+    identify = staticmethod(identify_pipeline)
     view = PipelineView
     page = PipelinePage
     example = EXAMPLE
@@ -239,17 +240,37 @@ class PipelineVersions(Versioned[SavedPipeline]):
         )
 
     async def roll_back(
-        self, state: State, session: AsyncSession, row_id: int, caller: Actor, version: int
+        self,
+        state: State,
+        session: AsyncSession,
+        row_id: int,
+        caller: Actor,
+        version: int,
+        *,
+        force: bool,
     ) -> SavedPipeline:
         return await pipelines.roll_back(
-            session, state.function_catalogue(), row_id, version, actor=caller
+            session, state.function_catalogue(), row_id, version, actor=caller, force=force
         )
 
     async def label(
-        self, state: State, session: AsyncSession, row_id: int, caller: Actor, body: LabelWrite
+        self,
+        state: State,
+        session: AsyncSession,
+        row_id: int,
+        caller: Actor,
+        body: LabelWrite,
+        *,
+        force: bool,
     ) -> SavedPipeline:
         return await pipelines.label_version(
-            session, state.function_catalogue(), row_id, body.label, body.version, actor=caller
+            session,
+            state.function_catalogue(),
+            row_id,
+            body.label,
+            body.version,
+            actor=caller,
+            force=force,
         )
 
     def show(self, saved: SavedPipeline) -> PipelineView:

@@ -72,7 +72,8 @@ class PresetCreate(WriteModel):
 
 
 class PresetUpdate(WriteModel):
-    """What of a preset is to change; `config` replaces all of it, but for documents given as a file."""
+    """What of a preset is to change; `config` replaces all of it, but for documents that it does
+    not show, which are more than 200."""
 
     name: CallableName = omittable()
     config: Config = omittable()
@@ -263,14 +264,28 @@ class PresetVersions(Versioned[_Shown]):
         return [_Shown(row, row.config) for row in rows]
 
     async def roll_back(
-        self, state: State, session: AsyncSession, row_id: int, caller: Actor, version: int
+        self,
+        state: State,
+        session: AsyncSession,
+        row_id: int,
+        caller: Actor,
+        version: int,
+        *,
+        force: bool,
     ) -> _Shown:
         return await _shown(
             session, await presets.roll_back(session, row_id, version, actor=caller)
         )
 
     async def label(
-        self, state: State, session: AsyncSession, row_id: int, caller: Actor, body: LabelWrite
+        self,
+        state: State,
+        session: AsyncSession,
+        row_id: int,
+        caller: Actor,
+        body: LabelWrite,
+        *,
+        force: bool,
     ) -> _Shown:
         preset = await presets.label_version(
             session, row_id, body.label, body.version, actor=caller

@@ -13,13 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.access.audit import Actor
 from aieye.api.authored import CallableName, Force, LabelWrite, VersionNumber
 from aieye.api.deps import Changing, CurrentActor, Reading
+from aieye.api.named import PromptId, identify_prompt
 from aieye.api.paging import CurrentPaging, Page
 from aieye.api.resources import resource_router
 from aieye.api.schemas import (
     Deleted,
     Id,
     Label,
-    PathId,
     View,
     WriteModel,
     answers,
@@ -187,7 +187,7 @@ async def create_prompt(body: PromptCreate, caller: CurrentActor, session: Chang
     "/{id}", operation_id="prompts_get", summary="Get a prompt", responses=answers(EXAMPLE, 404)
 )
 async def get_prompt(
-    prompt_id: PathId,
+    prompt_id: PromptId,
     caller: CurrentActor,
     session: Reading,
     version: Annotated[VersionNumber | None, Query(description="The newest if left out.")] = None,
@@ -201,7 +201,7 @@ async def get_prompt(
     responses=answers(EXAMPLE, 404, 409),
 )  # fmt: skip
 async def update_prompt(
-    prompt_id: PathId, body: PromptUpdate, caller: CurrentActor, session: Changing,
+    prompt_id: PromptId, body: PromptUpdate, caller: CurrentActor, session: Changing,
     force: Force = False,
 ) -> PromptView:  # fmt: skip
     """What is left out stays. Another body, model or parameter makes a new version."""
@@ -218,7 +218,7 @@ async def update_prompt(
     responses=answers({"id": 1, "deleted": True}, 404, 409),
 )  # fmt: skip
 async def delete_prompt(
-    prompt_id: PathId, caller: CurrentActor, session: Changing, force: Force = False
+    prompt_id: PromptId, caller: CurrentActor, session: Changing, force: Force = False
 ) -> Deleted:
     """Pipelines that call it fail from then on, with an error that says why."""
     await prompts.delete_prompt(session, prompt_id, actor=caller, force=force)
@@ -262,6 +262,7 @@ class PromptVersions(Versioned[SavedPrompt]):
     """The versions of prompts."""
 
     kind = "prompt"
+    identify = staticmethod(identify_prompt)
     view = PromptView
     page = PromptPage
     example = EXAMPLE
@@ -277,14 +278,30 @@ class PromptVersions(Versioned[SavedPrompt]):
         return await prompts.list_versions(session, row_id, actor=caller, after=after, limit=limit)
 
     async def roll_back(
-        self, state: State, session: AsyncSession, row_id: int, caller: Actor, version: int
+        self,
+        state: State,
+        session: AsyncSession,
+        row_id: int,
+        caller: Actor,
+        version: int,
+        *,
+        force: bool,
     ) -> SavedPrompt:
-        return await prompts.roll_back(session, row_id, version, actor=caller)
+        return await prompts.roll_back(session, row_id, version, actor=caller, force=force)
 
     async def label(
-        self, state: State, session: AsyncSession, row_id: int, caller: Actor, body: LabelWrite
+        self,
+        state: State,
+        session: AsyncSession,
+        row_id: int,
+        caller: Actor,
+        body: LabelWrite,
+        *,
+        force: bool,
     ) -> SavedPrompt:
-        return await prompts.label_version(session, row_id, body.label, body.version, actor=caller)
+        return await prompts.label_version(
+            session, row_id, body.label, body.version, actor=caller, force=force
+        )
 
     def show(self, saved: SavedPrompt) -> PromptView:
         return _view(saved)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from aieye.api.original_views import usd
 from aieye.api.schemas import View
 from aieye.pipeline.explaining import Explanation
 from aieye.pipeline.forecasting import StepForecast
+from aieye.pipeline.ignored import ignored_arguments
 from aieye.pipeline.run_record import Finished
 from aieye.pipeline.steps import Plan
 from aieye.pipeline.trace import StepTrace
@@ -43,6 +47,7 @@ RESULT: dict[str, Any] = {
     "tokens_output": 7,
     "cost_usd": "0.00000585",
     "saved_usd": "0",
+    "warnings": ["not asked for: 'budy'; did you mean 'buddy'?"],
     "steps": [STEP],
 }
 EXPLAINED: dict[str, Any] = {
@@ -71,6 +76,7 @@ EXPLAINED: dict[str, Any] = {
     "tokens_output": 256,
     "cost_usd": "0.00015525",
     "saved_usd": "0",
+    "warnings": ["not asked for: 'budy'; did you mean 'buddy'?"],
 }
 
 
@@ -103,6 +109,11 @@ class StepView(View):
     saved_usd: str | None
 
 
+Warnings = Annotated[
+    list[str], Field(description="A sentence for each argument that nothing asks for.")
+]
+
+
 class PipelineResult(View):
     """The value of a run and what it used. Money is decimal text, null where it is not known."""
 
@@ -113,6 +124,7 @@ class PipelineResult(View):
     tokens_output: int
     cost_usd: str | None
     saved_usd: str | None
+    warnings: Warnings
     steps: list[StepView]
 
 
@@ -152,6 +164,7 @@ class ExplainedView(View):
     tokens_output: int | None
     cost_usd: str | None
     saved_usd: str | None
+    warnings: Warnings
 
 
 def result_view(finished: Finished) -> PipelineResult:
@@ -165,6 +178,7 @@ def result_view(finished: Finished) -> PipelineResult:
         tokens_output=totals.tokens_output,
         cost_usd=usd(totals.cost_nano),
         saved_usd=usd(totals.saved_nano),
+        warnings=list(finished.warnings),
         steps=[step_view(step) for step in finished.trace],
     )
 
@@ -200,8 +214,8 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def explained_view(plan: Plan, explained: Explanation) -> ExplainedView:
-    """What a plan would come to, as it is shown."""
+def explained_view(plan: Plan, explained: Explanation, given: Iterable[str]) -> ExplainedView:
+    """What a plan would come to with the arguments of the names `given`, as it is shown."""
     return ExplainedView(
         args=[parameter.name for parameter in plan.parameters],
         steps=[_forecast(step) for step in explained.steps],
@@ -209,6 +223,7 @@ def explained_view(plan: Plan, explained: Explanation) -> ExplainedView:
         tokens_output=explained.tokens_output,
         cost_usd=usd(explained.cost_nano),
         saved_usd=usd(explained.saved_nano),
+        warnings=list(ignored_arguments(plan.parameters, given)),
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
+from fastapi import Query
 from pydantic import ConfigDict, Field, SecretStr
 
-from aieye.access import users
+from aieye.access import invitations, users
 from aieye.access.audit import Actor
 from aieye.access.own_password import check_present_password
 from aieye.access.passwords import check_password, hash_password
@@ -23,6 +24,7 @@ from aieye.api.paging import CurrentPaging, Page
 from aieye.api.resources import resource_router
 from aieye.api.schemas import (
     Deleted,
+    Id,
     PathId,
     View,
     WriteModel,
@@ -48,6 +50,12 @@ EXAMPLE = {
     "is_builtin": False,
     "created_at": "2026-11-20T12:00:00Z",
     "updated_at": "2026-11-20T12:00:00Z",
+}
+
+INVITATION_EXAMPLE = {
+    "id": 1,
+    "url": "https://ai-eye.example.org/invitation?token=…",
+    "expires_at": "2026-11-23T12:00:00Z",
 }
 
 
@@ -98,6 +106,14 @@ class UserView(View):
     is_builtin: bool
     created_at: datetime
     updated_at: datetime
+
+
+class Invitation(View):
+    """A link that is shown this once."""
+
+    id: int
+    url: str
+    expires_at: datetime
 
 
 class UserPage(Page[UserView]):
@@ -178,10 +194,44 @@ async def update_user(
     "/{id}", operation_id="users_delete", summary="Delete a user",
     responses=answers({"id": 1, "deleted": True}, 404, 409),
 )  # fmt: skip
-async def delete_user(user_id: PathId, caller: CurrentAdministrator, session: Changing) -> Deleted:
-    """Their tokens and sessions end at once; their calls stay in the ledger."""
-    await users.delete_user(session, user_id, caller)
+async def delete_user(
+    user_id: PathId,
+    caller: CurrentAdministrator,
+    session: Changing,
+    heir_id: Annotated[
+        Id | None, Query(description="Who gets their prompts, presets and pipelines.")
+    ] = None,
+) -> Deleted:
+    """Their tokens and sessions end at once; their calls stay in the ledger, and what they wrote
+    stays without an owner unless there is an heir."""
+    await users.delete_user(session, user_id, caller, heir_id=heir_id)
     return Deleted(id=user_id)
+
+
+@router.post(
+    "/{id}/invite", operation_id="users_invite", summary="Invite a user",
+    responses=answers(INVITATION_EXAMPLE, 403, 404, 409),
+)  # fmt: skip
+async def invite_user(
+    user_id: PathId, caller: CurrentAdministrator, state: CurrentState, session: Changing
+) -> Invitation:
+    """A link with which they set their password, once; one that was made before ends now."""
+    secret, ends_at = await invitations.invite(
+        session, state.directory.digest, user_id, actor=caller
+    )
+    url = f"{state.settings.base_url}/invitation?token={secret}"
+    return Invitation.model_validate({"id": user_id, "url": url, "expires_at": ends_at})
+
+
+@router.post(
+    "/{id}/end-sessions", operation_id="users_end_sessions", summary="Sign a user out everywhere",
+    responses=answers(EXAMPLE, 404),
+)  # fmt: skip
+async def end_sessions(
+    user_id: PathId, caller: CurrentAdministrator, session: Changing
+) -> UserView:
+    """Their tokens go on working."""
+    return UserView.model_validate(await users.end_sessions(session, user_id, caller))
 
 
 async def _update(

@@ -18,6 +18,7 @@ from aieye.api.authored import (
     BaseVersion,
     Dependants,
     Difference,
+    Force,
     HeadVersion,
     LabelWrite,
     RollBack,
@@ -77,15 +78,29 @@ class Versioned(ABC, Generic[SavedT]):
 
     @abstractmethod
     async def roll_back(
-        self, state: State, session: AsyncSession, row_id: int, caller: Actor, version: int
+        self,
+        state: State,
+        session: AsyncSession,
+        row_id: int,
+        caller: Actor,
+        version: int,
+        *,
+        force: bool,
     ) -> SavedT:
-        """Make a new version that says what `version` does."""
+        """Make a new version that says what `version` does; with `force` although callers fail."""
 
     @abstractmethod
     async def label(
-        self, state: State, session: AsyncSession, row_id: int, caller: Actor, body: LabelWrite
+        self,
+        state: State,
+        session: AsyncSession,
+        row_id: int,
+        caller: Actor,
+        body: LabelWrite,
+        *,
+        force: bool,
     ) -> SavedT:
-        """Let a label name a version, or none."""
+        """Let a label name a version, or none; with `force` although callers fail."""
 
     @abstractmethod
     def show(self, saved: SavedT) -> View:
@@ -99,7 +114,7 @@ class Versioned(ABC, Generic[SavedT]):
 def add_version_routes(router: APIRouter, resource: Versioned[SavedT]) -> None:
     """Add `/{id}/versions`, `/diff`, `/rollback`, `/labels` and `/dependants` to a resource."""
     kind, example = resource.kind, resource.example
-    changed: Answers = {**answers(example, 404), **resource.refusals}
+    changed: Answers = {**answers(example, 404, 409), **resource.refusals}
     Identified = Annotated[int, Depends(resource.identify)]  # noqa: N806 # a type
 
     @router.get(
@@ -139,10 +154,12 @@ def add_version_routes(router: APIRouter, resource: Versioned[SavedT]) -> None:
     )  # fmt: skip
     async def roll_back(
         caller: CurrentActor, row_id: Identified, body: RollBack, state: CurrentState,
-        session: Changing,
+        session: Changing, force: Force = False,
     ) -> View:  # fmt: skip
         """Makes a new version that says, and means, what an older one does."""
-        return resource.show(await resource.roll_back(state, session, row_id, caller, body.version))
+        return resource.show(
+            await resource.roll_back(state, session, row_id, caller, body.version, force=force)
+        )
 
     @router.post(
         "/{id}/labels", operation_id=f"{kind}s_label", summary=f"Label a version of a {kind}",
@@ -150,10 +167,12 @@ def add_version_routes(router: APIRouter, resource: Versioned[SavedT]) -> None:
     )  # fmt: skip
     async def label(
         caller: CurrentActor, row_id: Identified, body: LabelWrite, state: CurrentState,
-        session: Changing,
+        session: Changing, force: Force = False,
     ) -> View:  # fmt: skip
         """A label names one version. The one that is called `production` is the one that runs."""
-        return resource.show(await resource.label(state, session, row_id, caller, body))
+        return resource.show(
+            await resource.label(state, session, row_id, caller, body, force=force)
+        )
 
     @router.get(
         "/{id}/dependants", operation_id=f"{kind}s_list_dependants", summary=f"Who calls a {kind}",

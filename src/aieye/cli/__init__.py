@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from aieye import __version__
-from aieye.cli import functions, people, pipelines, providers, serving, storage, tokens
+from aieye.cli import functions, people, pipelines, providers, saving, serving, storage, tokens
 from aieye.cli.terminal import complain
 from aieye.errors import AieyeError
 
@@ -40,6 +40,7 @@ app.command()(pipelines.check)
 app.command()(pipelines.fmt)
 app.command()(pipelines.explain)
 app.command()(pipelines.run)
+app.command()(saving.save)
 app.add_typer(people.admin, name="admin")
 app.add_typer(people.user, name="user")
 app.add_typer(providers.provider, name="provider")

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from urllib.parse import quote, unquote
 
 import typer
 
-from aieye.cli.remote import Refused, find_remote
+from aieye.cli.pipeline_texts import diagnostics_of, name_of, read_text, render_findings
+from aieye.cli.remote import find_remote
 from aieye.cli.terminal import AsJson, complain, show, tell
 from aieye.errors import AieyeError, InvalidRequest
 
@@ -47,7 +51,7 @@ def check(files: Files) -> None:
     """
     is_wrong = False
     for file, (source, found) in zip(files, _checked(files), strict=True):
-        _render(found, source, str(file))
+        render_findings(found, source, str(file))
         is_wrong = is_wrong or any(one.is_error for one in found)
     if is_wrong:
         raise typer.Exit(WRONG)
@@ -67,11 +71,11 @@ def fmt(
 
     is_wrong = is_changed = False
     for file in files:
-        text = _read(file)
+        text = read_text(file)
         try:
             written = format_pipeline(parse(text))
         except InvalidPipeline as error:
-            _render(error.diagnostics, text, str(file))
+            render_findings(error.diagnostics, text, str(file))
             is_wrong = True
             continue
         if written == text:
@@ -80,7 +84,7 @@ def fmt(
         if is_check:
             tell(f"{file} would be changed")
         else:
-            file.write_text(written, encoding="utf-8")
+            _write(file, written)
             tell(f"{file} was changed")
     if is_wrong:
         raise typer.Exit(WRONG)
@@ -97,9 +101,11 @@ def explain(
     """Show what running a pipeline would call, read from the cache, and cost. Nothing is run."""
     given = _arguments(args)
     file = Path(what)
-    body = {"source": _read(file)} if file.is_file() else {"name": what}
+    # `Path.is_file` raises for a name that is too long to be a file's.
+    body = {"source": read_text(file)} if os.path.isfile(what) else {"name": what}  # noqa: PTH113
     asked = {**body, "args": given, "cache": _mode(cache)}
     found = _post("/explain", asked, body.get("source"), what)
+    _refuse_unasked(found["warnings"])
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
@@ -120,9 +126,15 @@ def run(
     cache: Cache = "use",
     as_json: Annotated[bool, typer.Option("--json", help="Print value, usage and steps.")] = False,
 ) -> None:
-    """Run a saved pipeline and print its value: a text as it is, anything else as JSON."""
+    """Run a saved pipeline and print its value: a text as it is, anything else as JSON.
+
+    An argument that it does not ask for is refused before anything runs.
+    """
     body = {"args": _arguments(args), "cache": _mode(cache)}
-    found = _post(f"/{name}/call", body, None, name)
+    if body["args"] and find_remote() is not None:
+        # A server ignores it and runs, which may cost something.
+        _refuse_unasked(_post("/explain", {**body, "name": name}, None, name)["warnings"])
+    found = _post(f"/{quote(name, safe='', errors='surrogateescape')}/call", body, None, name)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:
@@ -139,8 +151,14 @@ def _arguments(given: Sequence[str] | None) -> dict[str, str]:
         name, equals, value = one.partition("=")
         if not equals or not name:
             raise InvalidRequest(f"--arg {one[:50]}: write it as NAME=VALUE or NAME=@FILE.")
-        found[name] = _read(Path(value[1:])) if value.startswith("@") else value
+        found[name] = read_text(Path(value[1:])) if value.startswith("@") else value
     return found
+
+
+def _refuse_unasked(warnings: Sequence[str]) -> None:
+    """Raise `InvalidRequest` for arguments that nothing asks for."""
+    if warnings:
+        raise InvalidRequest(f"--arg: {', '.join(warnings)}")
 
 
 def _mode(cache: str) -> str:
@@ -149,10 +167,10 @@ def _mode(cache: str) -> str:
     return cache
 
 
-def _read(file: Path) -> str:
+def _write(file: Path, text: str) -> None:
     try:
-        return file.read_bytes().decode("utf-8", "surrogateescape")
-    except (FileNotFoundError, IsADirectoryError) as error:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
         raise InvalidRequest(f"{file}: {error.strerror}.") from error
 
 
@@ -165,14 +183,14 @@ def _path(step: Mapping[str, Any]) -> str:
 
 def _checked(files: Sequence[Path]) -> list[tuple[str, Sequence[Diagnostic]]]:
     """Each text with what was found in it."""
-    texts = [_read(file) for file in files]
+    texts = [read_text(file) for file in files]
     remote = find_remote()
     if remote is None:
         return list(zip(texts, _check_here(files, texts), strict=True))
     from aieye.pipeline.language.errors import Diagnostic
 
     found = [
-        remote.post(f"{PIPELINES}/check", {"source": text, "name": _name(file)})
+        remote.post(f"{PIPELINES}/check", {"source": text, "name": name_of(file)})
         for file, text in zip(files, texts, strict=True)
     ]
     return [
@@ -190,7 +208,7 @@ def _check_here(files: Sequence[Path], texts: Sequence[str]) -> list[Sequence[Di
         tell("There is no database here: only the built-in functions are known.")
         catalogue = _builtins()
         return [
-            check_text(text, catalogue, _name(file)).diagnostics
+            check_text(text, catalogue, name_of(file)).diagnostics
             for file, text in zip(files, texts, strict=True)
         ]
     from aieye.cli.context import Context
@@ -206,7 +224,7 @@ def _check_here(files: Sequence[Path], texts: Sequence[str]) -> list[Sequence[Di
             return [
                 (
                     await check_source(
-                        session, functions, text, actor=COMMAND_LINE, name=_name(file)
+                        session, functions, text, actor=COMMAND_LINE, name=name_of(file)
                     )
                 ).diagnostics
                 for file, text in zip(files, texts, strict=True)
@@ -225,22 +243,6 @@ def _builtins() -> dict[str, Any]:
     return {function.name: function.definition for function in functions}
 
 
-def _name(file: Path) -> str | None:
-    """What the text is or will be saved under: its file's name, where that could be one."""
-    return file.stem if file.stem.isidentifier() and file.stem.isascii() else None
-
-
-def _render(found: Sequence[Diagnostic], text: str, name: str) -> None:
-    """Findings with the line and a caret, in colour on a terminal."""
-    from aieye.pipeline.language.errors import render
-    from aieye.pipeline.language.source import Source
-
-    source = Source(text)
-    for one in found:
-        colour = typer.colors.RED if one.is_error else typer.colors.YELLOW
-        typer.secho(render(one, source, name), err=True, fg=colour)
-
-
 # -- calling -----------------------------------------------------------------------------------
 
 
@@ -252,30 +254,16 @@ def _post(path: str, body: dict[str, Any], source: str | None, name: str) -> Any
             return remote.post(f"{PIPELINES}{path}", body)
         return _embedded(lambda state, grant: _answer_here(state, grant, path, body))
     except AieyeError as error:
-        diagnostics = _diagnostics(error)
+        diagnostics = diagnostics_of(error)
         if not diagnostics:
             raise
         _tell_diagnostics(diagnostics, source, name)
         raise typer.Exit(_exit_code(error, diagnostics)) from error
 
 
-def _diagnostics(error: AieyeError) -> Sequence[Diagnostic]:
-    from aieye.pipeline.failures import RunFailed
-    from aieye.pipeline.language.errors import Diagnostic, InvalidPipeline
-
-    match error:
-        case Refused():
-            return [Diagnostic(**one) for one in error.diagnostics]
-        case InvalidPipeline():
-            return error.diagnostics
-        case RunFailed():
-            return [error.diagnostic]
-    return ()
-
-
 def _tell_diagnostics(found: Sequence[Diagnostic], source: str | None, name: str) -> None:
     if source is not None:
-        _render(found, source, name)
+        render_findings(found, source, name)
         return
     for one in found:
         place = "" if one.line is None else f":{one.line}:{one.column}"
@@ -305,7 +293,8 @@ def _embedded(work: Callable[[State, Grant], Awaitable[ResultT]]) -> ResultT:
 
     settings = load_settings()
     require_database(settings)
-    configure_logs()
+    # What a server tells while it starts and stops is no news here.
+    configure_logs(level=logging.WARNING)
 
     async def within() -> ResultT:
         from aieye.access.owners import default_owner
@@ -330,7 +319,7 @@ def _embedded(work: Callable[[State, Grant], Awaitable[ResultT]]) -> ResultT:
 async def _answer_here(state: State, grant: Grant, path: str, body: Mapping[str, Any]) -> Any:
     from aieye.api.run_views import explained_view, result_view
     from aieye.api.runners import by_grant, failure_of
-    from aieye.pipeline.options import RunOptions
+    from aieye.pipeline.ignored import ignored_arguments
 
     actor, pipelines = by_grant(grant).actor, state.pipelines
     if path == "/explain":
@@ -343,9 +332,12 @@ async def _answer_here(state: State, grant: Grant, path: str, body: Mapping[str,
         explained = await pipelines.explain(
             plan, body["args"], grant, info=info, cache=body["cache"]
         )
-        return explained_view(plan, explained).model_dump(mode="json")
-    info = pipelines.get_named(path.strip("/").partition("/")[0], actor)
-    finished = await pipelines.run(info, body["args"], grant, RunOptions(cache=body["cache"]))
+        return explained_view(plan, explained, body["args"]).model_dump(mode="json")
+    info = pipelines.get_named(unquote(path.strip("/").partition("/")[0]), actor)
+    plan = await pipelines.plan(info)
+    _refuse_unasked(ignored_arguments(plan.parameters, body["args"]))
+    options = pipelines.options(cache=body["cache"])
+    finished = await pipelines.run(info, body["args"], grant, options)
     if finished.failure is not None:
         raise failure_of(finished)
     return result_view(finished).model_dump(mode="json")

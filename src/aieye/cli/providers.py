@@ -1,4 +1,4 @@
-"""`aieye provider add`, `list`, `default` and `aieye key add`, `list`, `rotate`, `encrypt`."""
+"""`aieye provider` and `aieye key`: add, list, remove, and what else there is to do with either."""
 
 # ruff: noqa: PLC0415 - each command imports what it needs when it runs
 from __future__ import annotations
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aieye.cli.terminal import AsJson, progress, read_secret, show, tell
+from aieye.cli.terminal import AsJson, confirm, progress, read_secret, show, tell
 from aieye.program import program
 
 if TYPE_CHECKING:
@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from aieye.cli.context import Context
     from aieye.db.tables import Provider
 
+NOTHING_RAN = 3
+
 provider = typer.Typer(no_args_is_help=True, help="Providers.", rich_markup_mode=None)
 key = typer.Typer(no_args_is_help=True, help="Providers' keys.", rich_markup_mode=None)
 
 ProviderName = Annotated[str, typer.Argument(metavar="PROVIDER", help="The provider's name.")]
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @provider.command("add")
@@ -52,6 +56,16 @@ def mark_default(name: ProviderName) -> None:
     tell(run(lambda context: _mark(context, name)))
 
 
+@provider.command("remove")
+def remove_provider(name: ProviderName, yes: Yes = False) -> None:
+    """Remove a provider and wipe its keys. Routes that send to it have to go first."""
+    from aieye.cli.context import run
+
+    _ask(f"Remove the provider {name} and its keys?", yes)
+    for line in run(lambda context: _remove(context, name)):
+        tell(line)
+
+
 @key.command("add")
 def add_key(
     provider_name: ProviderName,
@@ -75,6 +89,19 @@ def list_keys(as_json: AsJson = False) -> None:
 
     columns = ("id", "provider", "name", "ends_in", "active")
     show(run(_find_keys), columns, as_json=as_json)
+
+
+@key.command("remove")
+def remove_key(
+    key_id: Annotated[int, typer.Argument(metavar="ID", help="As `key list` shows it.")],
+    yes: Yes = False,
+) -> None:
+    """Remove a provider's key and wipe its secret. Tokens that are tied to it reach nothing then."""
+    from aieye.cli.context import run
+
+    _ask(f"Remove the key {key_id}?", yes)
+    for line in run(lambda context: _remove_key(context, key_id)):
+        tell(line)
 
 
 @key.command("rotate")
@@ -187,6 +214,43 @@ async def _store_key(context: Context, provider_name: str, name: str, secret: st
             f"{program()} provider default {provider_name} changes that."
         )
     return told
+
+
+def _ask(question: str, yes: bool) -> None:
+    """Ends the command where the answer is no."""
+    if not yes and not confirm(question):
+        tell("Nothing was changed.")
+        raise typer.Exit(NOTHING_RAN)
+
+
+async def _remove(context: Context, name: str) -> list[str]:
+    """What to say of it: that it is gone, and who serves by default from now on."""
+    from aieye.access import providers
+    from aieye.access.audit import COMMAND_LINE
+    from aieye.access.defaults import change_of_default, find_serving
+
+    async with context.database.write() as session:
+        found = await _get_provider(session, name)
+        before = await find_serving(session)
+        await providers.delete_provider(session, provider_id=found.id, actor=COMMAND_LINE)
+        change = change_of_default(before, await find_serving(session))
+    return [f"Removed the provider {name} and its keys.", *([] if change is None else [change])]
+
+
+async def _remove_key(context: Context, key_id: int) -> list[str]:
+    """What to say of it: whose it was, and who serves by default from now on."""
+    from aieye.access import providers
+    from aieye.access.audit import COMMAND_LINE
+    from aieye.access.defaults import change_of_default, find_serving
+
+    async with context.database.write() as session:
+        found = await providers.get_key(session, key_id)
+        owner = await providers.get_provider(session, found.provider_id)
+        before = await find_serving(session)
+        told = f"Removed the key {found.name} of {owner.name}."
+        await providers.delete_key(session, key_id=key_id, actor=COMMAND_LINE)
+        change = change_of_default(before, await find_serving(session))
+    return [told, *([] if change is None else [change])]
 
 
 async def _find_keys(context: Context) -> list[dict[str, Any]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from dotenv import dotenv_values
 
+from aieye.cli.terminal import tell
 from aieye.errors import AieyeError, InvalidRequest
 
 TIMEOUT_SECONDS = 960.0
@@ -45,6 +47,10 @@ class Remote:
 
     def post(self, path: str, body: Any) -> Any:
         """The JSON of the answer. Raises `Refused`, `NoServer`."""
+        return self.send("POST", path, body)
+
+    def send(self, method: str, path: str, body: Any) -> Any:
+        """The JSON of the answer. Raises `Refused`, `NoServer`."""
         # `serve`, which never calls another server this way, has this module loaded too.
         import urllib.error  # noqa: PLC0415
         import urllib.request  # noqa: PLC0415
@@ -53,6 +59,7 @@ class Remote:
             f"{self.url}{path}",
             json.dumps(body).encode(),
             {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"},
+            method=method,
         )
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - as above
@@ -69,14 +76,27 @@ def find_remote() -> Remote | None:
     """The server to ask, if AIEYE_URL names one. Raises `InvalidRequest` where the token is missing."""
     given = {**dotenv_values(".env"), **os.environ}
     url = (given.get("AIEYE_URL") or "").strip().rstrip("/")
+    token = (given.get("AIEYE_TOKEN") or "").strip()
     if not url:
+        if token:
+            _tell_of_unused_token()
         return None
+    if url.endswith("/v1"):
+        raise InvalidRequest("AIEYE_URL should be the server's bare address, without /v1.")
     if not url.startswith(("http://", "https://")):
         raise InvalidRequest("AIEYE_URL should begin with http:// or https://.")
-    token = (given.get("AIEYE_TOKEN") or "").strip()
     if not token:
         raise InvalidRequest("AIEYE_URL needs a token of the scope admin: set AIEYE_TOKEN.")
     return Remote(url, token)
+
+
+@cache
+def _tell_of_unused_token() -> None:
+    """Once a command, which may look for its server several times."""
+    tell(
+        "AIEYE_TOKEN is not used: AIEYE_URL names no server. This is the database here, "
+        "as its first administrator."
+    )
 
 
 def _json(body: bytes) -> Any:

@@ -7,7 +7,7 @@ the files and the database. A function in hand goes on being what it was when it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
@@ -41,6 +41,8 @@ from aieye.telemetry.loggers import get_logger
 log = get_logger()
 
 POLL_SECONDS: Final = 0.25
+SETTLE_SECONDS: Final = 5.0
+"""How long a start, and whoever needs functions, waits for files that changed while nothing ran."""
 
 
 class _File:
@@ -70,11 +72,18 @@ class Functions:
         # By the hash of their text, those of the present files only.
         self._files: dict[str, _File] = {}
         self._unreadable: Sequence[Failure] = ()
+        # Whether there are files that have changed since they were registered, not yet looked at.
+        self._is_behind = False
+        self._settled = asyncio.Event()
         # Why a registered function cannot be called, by name.
         self._faults: Mapping[str, str] = MappingProxyType({})
 
     async def start(self) -> None:
-        """Register the built-in functions that are not yet, and follow what changes from now on."""
+        """Register the built-in functions that are not yet, and follow what changes from now on.
+
+        A file that was edited while nothing ran is found out about at once; one that takes long, or
+        never ends, holds up the start no longer than `SETTLE_SECONDS`.
+        """
         async with self._lock:
             rows = await self._rows()
             await self._read_files(registered=rows)
@@ -83,6 +92,19 @@ class Functions:
                 await self._register(SYSTEM, only_builtins=True)
             await self._refresh()
         self._watching = asyncio.create_task(self._watch())
+        await self.settle()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that is registered has been looked for in the files as they are."""
+        return self._settled.is_set()
+
+    async def settle(self) -> None:
+        """Wait until it is settled, but not for ever."""
+        if not self.is_settled:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    await self._settled.wait()
 
     async def close(self) -> None:
         """Stop following, and end the worker processes."""
@@ -129,10 +151,12 @@ class Functions:
         arguments: Mapping[str, Json],
         context: Context | None,
         timeout: float,  # noqa: ASYNC109 - a limit of the function's own run, not of waiting for a worker
+        owner: Hashable = None,
     ) -> Json:
         """What the function returns, as JSON that is the caller's own.
 
-        `timeout` are seconds, of which its author may have given it fewer. Raises `FunctionFailed`,
+        `timeout` are seconds, of which its author may have given it fewer; `owner` is who shares
+        the worker processes with others. Raises `FunctionFailed`,
         `FunctionTimeout`.
         """
         seconds = timeout if function.timeout is None else min(timeout, function.timeout)
@@ -140,7 +164,7 @@ class Functions:
             case "inline":
                 return run_inline(function, arguments)
             case "process":
-                return await self._workers.call(function, arguments, seconds)
+                return await self._workers.call(function, arguments, seconds, owner)
             case "loop":
                 return await run_on_loop(function, arguments, context, seconds)
             case "thread":
@@ -190,10 +214,12 @@ class Functions:
         if registered is not None:
             recalled = [_recalled(source, registered) for source in unknown]
             inspected = await asyncio.gather(*(_in_server(one) for one in recalled if one))
-            if None in recalled:
+            self._is_behind = None in recalled
+            if self._is_behind:
                 self._woken.set()
         else:
             inspected = await asyncio.gather(*map(self._inspect, unknown))
+            self._is_behind = False
         files |= {one.source.hash: one for one in inspected}
         self._files = {one.hash: files[one.hash] for one in sources if one.hash in files}
         self._unreadable, self._state = unreadable, state
@@ -239,14 +265,17 @@ class Functions:
         faults: dict[str, str] = {}
         for row in rows:
             function = found.functions.get(row.name)
-            if function is None:
-                faults[row.name] = _why(row, found)
-            else:
+            if function is not None:
                 current[row.name] = replace(function, id=row.id)
-        for name, fault in faults.items():
-            if self._faults.get(name) != fault:
-                log.warning("function_unavailable", function=name, reason=fault)
+            elif self._is_behind:
+                faults[row.name] = f"{row.file} has changed and is being looked at"
+            else:
+                faults[row.name] = _why(row, found)
+                if self._faults.get(row.name) != faults[row.name]:
+                    log.warning("function_unavailable", function=row.name, reason=faults[row.name])
         self.current, self._faults = MappingProxyType(current), MappingProxyType(faults)
+        if not (self._is_behind and faults):
+            self._settled.set()
 
 
 def _recalled(source: Source, rows: Sequence[RegisteredFunction]) -> _File | None:

@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
-from aieye.functions.errors import FunctionFailed, FunctionTimeout
+from aieye.functions.errors import ArgumentRefused, FunctionFailed, FunctionTimeout
 from aieye.functions.model import Failure, Function, Source, read_description
+from aieye.functions.places import Places
 from aieye.functions.process import WorkerEnded, WorkerProcess
 from aieye.pipeline.language.values import Json
 
-MOST_WORKERS: Final = 4
+MOST_WORKERS: Final = 5
 IMPORT_SECONDS: Final = 10.0
 
 
 class Workers:
     """At most `size` processes, started when there is work for them.
 
-    A call waits until one is free; that time is not its function's. A process that failed in any
-    way is ended and another takes its place.
+    A call waits until one is free; that time is not its function's. No owner has all of them, so
+    that functions that hang are in nobody else's way. A process that failed in any way is ended and
+    another takes its place.
     """
 
     def __init__(self, size: int = MOST_WORKERS) -> None:
-        self._slots = asyncio.Semaphore(size)
+        self._places = Places(size)
         self._idle: list[WorkerProcess] = []
         self._all: set[WorkerProcess] = set()
         # Those that were started before this many replacements are not used again.
         self._generation = 0
         self._generations: dict[WorkerProcess, int] = {}
 
-    async def call(self, function: Function, arguments: Mapping[str, Json], seconds: float) -> Json:
+    async def call(
+        self,
+        function: Function,
+        arguments: Mapping[str, Json],
+        seconds: float,
+        owner: Hashable = None,
+    ) -> Json:
         """What the function returns. Raises `FunctionFailed`, `FunctionTimeout`."""
-        async with self._slots:
+        async with self._places.place(owner):
             answer: dict[str, Any] | None = None
             while answer is None:
                 worker = self._take(function.source_hash)
@@ -41,7 +49,8 @@ class Workers:
                 finally:
                     self._give_back(worker)
         if "error" in answer:
-            raise FunctionFailed(answer["error"], answer["detail"])
+            kind = ArgumentRefused if answer.get("refused") else FunctionFailed
+            raise kind(answer["error"], answer["detail"])
         value: Json = answer["value"]
         return value
 
@@ -78,7 +87,7 @@ class Workers:
 
         A file that as a whole cannot be used has no functions and one failure.
         """
-        async with self._slots:
+        async with self._places.place(None):
             worker = self._start()
             try:
                 answer = await _ask_to_load(worker, source)

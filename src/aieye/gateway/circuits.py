@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from aieye.access.snapshot import KeyInfo, Snapshot
 from aieye.gateway.retry import Circuit
@@ -16,6 +17,21 @@ from aieye.gateway.routing import Candidate
 
 # A provider's id, a key's id and its secret: what went wrong with a secret says nothing of the next.
 _Place = tuple[int, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a key is doing, as this process knows it. Times are seconds from now.
+
+    `failures` came one after another; `open_seconds` is None unless calls are kept away for so long;
+    `rests` are the models for which other keys are asked first (None is any).
+    """
+
+    failures: int
+    open_seconds: float | None
+    rests: Sequence[tuple[str | None, float]]
+
+
 # A candidate and one of its keys.
 Turn = tuple[Candidate, KeyInfo]
 # Models' names are clients' texts: no more than this are remembered.
@@ -56,6 +72,18 @@ class Circuits:
             return max(0.0, self._rests.get((_place(key), candidate.model), 0.0) - moment)
 
         return sorted(turns, key=rest_of)
+
+    def health(self, key: KeyInfo) -> Health:
+        """How the key is doing."""
+        moment, place = time.monotonic(), _place(key)
+        circuit = self._circuits.get(place, Circuit())
+        rests = [
+            (model, until - moment)
+            for (rested, model), until in self._rests.items()
+            if rested == place and until > moment
+        ]
+        left = circuit.open_until - moment if circuit.is_open(moment) else None
+        return Health(circuit.failures, left, rests)
 
     def follow(self, snapshot: Snapshot) -> None:
         """Forget the keys that are not in use any more."""

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.audit import Actor, record
-from aieye.access.providers import find_provider
+from aieye.access.providers import require_provider
 from aieye.access.texts import check_label, check_moment
 from aieye.db.engine import bump_revision
 from aieye.db.rows import get_living, keyset
@@ -124,8 +124,8 @@ async def _apply(session: AsyncSession, price: PriceOverride, changes: PriceChan
 
 
 async def _check_provider(session: AsyncSession, provider: str | None) -> None:
-    if provider is not None and await find_provider(session, provider) is None:
-        raise Unprocessable("There is no such provider.", param="provider")
+    if provider is not None:
+        await require_provider(session, provider, param="provider")
 
 
 def _checked_rates(rates: Mapping[str, str]) -> dict[str, str]:

@@ -43,4 +43,5 @@ def callee_of(definition: Definition, function: Function) -> Callee:
         is_memoised=function.cacheable,
         is_ordered=not (function.is_builtin or function.cacheable),
         timeout=function.timeout,
+        keeps_time=function.runs == "process",
     )

@@ -16,6 +16,8 @@ from aieye.pipeline.trace import StepTrace
 # Statuses below 500 that say nothing of the request itself.
 _PROVIDERS_OWN: Final = frozenset({408, 409, 429})
 
+_MODELS: Final = frozenset({"prompt", "preset"})
+
 _MOST_CAUSES: Final = 20
 
 
@@ -43,8 +45,7 @@ class RunFailed(Unprocessable):
         """
         if self.diagnostic.code == "E504":
             return 402
-        failed = next((one for one in self.trace if one.path == self.step), None)
-        if self.diagnostic.code == "E502" and failed is not None and failed.kind == "prompt":
+        if self.diagnostic.code == "E502" and self._waited_for_a_model:
             return 504
         error: BaseException | None = self.__cause__
         # What a function raised may have causes without end.
@@ -57,6 +58,16 @@ class RunFailed(Unprocessable):
         if error.status < 500 and error.status not in _PROVIDERS_OWN:
             return None
         return 504 if error.status == 504 else 502
+
+    @property
+    def _waited_for_a_model(self) -> bool:
+        """Whether the step asks a model, or is a pipeline in which such a call was broken off."""
+        within = f"{self.step}/"
+        return any(
+            one.path == self.step or (one.status == "cancelled" and one.path.startswith(within))
+            for one in self.trace
+            if one.kind in _MODELS
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that is over. `failure` says why it has no value."""
+    """A run that is over. `failure` says why it has no value; `warnings` what of it was ignored."""
 
     run_id: str
     execution_id: int
@@ -33,6 +33,7 @@ class Finished:
     failure: RunFailed | None
     trace: Sequence[StepTrace]
     totals: Totals
+    warnings: Sequence[str] = ()
 
     @property
     def steps(self) -> Sequence[StepTrace]:

@@ -12,7 +12,12 @@ from typing import cast
 
 from aieye.db.engine import Database
 from aieye.errors import AieyeError
-from aieye.functions.errors import FunctionFailed, FunctionTimeout, FunctionUnavailable
+from aieye.functions.errors import (
+    ArgumentRefused,
+    FunctionFailed,
+    FunctionTimeout,
+    FunctionUnavailable,
+)
 from aieye.functions.model import Function
 from aieye.functions.running import run_inline
 from aieye.functions.service import Functions
@@ -168,7 +173,9 @@ class Runner:
             self._cache_of(step, attempt), attempt.model,
         )  # fmt: skip
         try:
-            value = await means.functions.call(function, arguments, context, attempt.timeout)
+            value = await means.functions.call(
+                function, arguments, context, attempt.timeout, self._origin.grant.user_id
+            )
         except (FunctionFailed, FunctionTimeout) as error:
             if context.ended_by is None:
                 raise _failed(error, context.used) from error
@@ -179,9 +186,11 @@ class Runner:
 
 
 def _failed(error: FunctionFailed | FunctionTimeout, used: StepResult | None = None) -> StepFailed:
-    reason = error.message.rstrip(".")
     if isinstance(error, FunctionTimeout):
-        return StepFailed(reason, code="E502", used=used)
+        return StepFailed(f"took longer than {error.seconds:g} s", code="E502", used=used)
+    reason = error.message.rstrip(".")
+    if isinstance(error, ArgumentRefused):
+        return StepFailed(reason, code="E402", used=used)
     if isinstance(inner := error.__cause__, StepFailed):
         # The function passed on what a call of its own failed of.
         return StepFailed(

@@ -29,9 +29,11 @@ from aieye.pipeline.evaluator import evaluate
 from aieye.pipeline.executions import Past, Run, Status
 from aieye.pipeline.explaining import Explanation, explain
 from aieye.pipeline.failures import RunFailed
+from aieye.pipeline.ignored import ignored_arguments
 from aieye.pipeline.kept_results import KeptResults
 from aieye.pipeline.language.catalogue import Catalogue, Definition, Parameter
 from aieye.pipeline.language.errors import Diagnostic
+from aieye.pipeline.language.suggest import did_you_mean
 from aieye.pipeline.language.values import Json
 from aieye.pipeline.model_calls import ModelCalls, OnText, Origin
 from aieye.pipeline.open_runs import OpenRuns
@@ -76,7 +78,7 @@ class Pipelines:
         self._functions = functions
         self._means = Means(database, functions, models, presets, KeptResults())
         self._instance_id = instance_id
-        self._keeps_values = settings.ledger_bodies
+        self._settings = settings
         self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
         self._catalogue: Catalogue = {}
         self._functions_known: Mapping[str, Function] | None = None
@@ -111,7 +113,9 @@ class Pipelines:
         """The pipeline of that name. Raises `NotFound`, also when the actor may not call it."""
         found = self.find(name, actor)
         if found is None:
-            raise NotFound("There is no such pipeline.")
+            known = self._directory.current.pipelines.values()
+            meant = did_you_mean(name, [one.name for one in known if _may_call(actor, one)])
+            raise NotFound(f"There is no pipeline '{name[:100]}'{meant or '.'}")
         return found
 
     def get(self, pipeline_id: int, actor: Actor) -> PipelineInfo:
@@ -144,6 +148,7 @@ class Pipelines:
 
     async def plan(self, info: PipelineInfo) -> Plan:
         """The plan of a pipeline in the version that runs. Raises `InvalidPipeline`, `NotFound`."""
+        await self._functions.settle()
         functions = self.catalogue()
         place = (info.id, info.version)
         plan = self._plans.get(place)
@@ -166,6 +171,7 @@ class Pipelines:
 
     async def plan_of_text(self, source: str, actor: Actor) -> Plan:
         """The plan of a text that is not saved, with the actor's rights. Raises `InvalidPipeline`."""
+        await self._functions.settle()
         functions, current = self.catalogue(), self._functions.current
         async with self._database.read() as session:
             owner_id = await owner_of_new(session, actor)
@@ -192,6 +198,10 @@ class Pipelines:
         return await explain(plan, arguments, means.models, means.presets, grant, past, cache)
 
     # --- Runs
+
+    def options(self, *, cache: CacheMode = "use", timeout: float | None = None) -> RunOptions:
+        """How a run is made here: as the settings say, `timeout` seconds long if that is shorter."""
+        return RunOptions.of(self._settings, cache=cache, timeout=timeout)
 
     async def run(
         self,
@@ -231,7 +241,8 @@ class Pipelines:
         if on_text is not None:
             last = [plan.steps[index] for index in plan.finals]
             listener = Listener([one for one in last if isinstance(one, CallStep)], on_text)
-        return await self._run(run, plan, grant, options or RunOptions(), listener)
+        finished = await self._run(run, plan, grant, options or self.options(), listener)
+        return _warned(finished, ignored_arguments(plan.parameters, arguments))
 
     async def _run(
         self, run: Run, plan: Plan, grant: Grant, options: RunOptions, listener: Listener | None
@@ -257,7 +268,7 @@ class Pipelines:
                 told(step)
 
         runner = Runner(self._means, Origin(run.run_id, run.pipeline, grant), options, listener)
-        record = RunRecord(self._database, run, keeps_values=self._keeps_values)
+        record = RunRecord(self._database, run, keeps_values=self._settings.ledger_bodies)
         try:
             outcome = await evaluate(
                 plan, run.arguments, runner, replace(options, on_step=note), cancellation
@@ -278,6 +289,16 @@ class Pipelines:
             await record.end("failed", list(seen.values()), error=found)
             raise
         return await record.end("done", outcome.trace, value=outcome.value)
+
+
+def _warned(finished: Finished, ignored: Sequence[str]) -> Finished:
+    """The run with what was ignored of its arguments; one that is missing may be among that."""
+    if not ignored:
+        return finished
+    failure = finished.failure
+    if failure is not None and failure.diagnostic.code == "E507":
+        failure.diagnostic = replace(failure.diagnostic, hint=", ".join(ignored))
+    return replace(finished, warnings=ignored)
 
 
 def _definitions(functions: Mapping[str, Function]) -> dict[str, Definition]:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.access import authored
 from aieye.access.audit import Actor, record
 from aieye.access.texts import check_label
+from aieye.access.uses import Signature, refuse_breaking
 from aieye.db.engine import bump_revision
 from aieye.db.rows import keyset
 from aieye.db.tables import Pipeline, PipelineVersion
@@ -26,6 +27,7 @@ from aieye.pipeline.checking import Checked, check
 from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.models import SavedPipeline
 from aieye.pipeline.resolution import resolve
+from aieye.pipeline.stored import read_arguments
 from aieye.pipeline.versions import checked_version, refuse_cycles, said
 
 MAX_TAGS = 20
@@ -106,7 +108,7 @@ async def get_named(session: AsyncSession, name: str, *, actor: Actor) -> Pipeli
     """The row of the pipeline of this name. Raises `NotFound`, also when `actor` may not see it."""
     row = await _find_named(session, name)
     if row is None or not (row.is_shared or actor.may_see(row.user_id)):
-        raise NotFound("There is no such pipeline.")
+        raise NotFound(f"There is no pipeline '{name[:100]}'.")
     return row
 
 
@@ -168,10 +170,12 @@ async def update_pipeline(
     """Change what `changes` names; another text, or one that means something else, is a new version.
 
     Raises `Forbidden`, `InUse` unless `force` (another name while pipelines call it, shared no more
-    while pipelines of others do), `InvalidPipeline`, `NameTaken`, `NotFound`, `Unprocessable`.
+    while pipelines of others do, arguments with which they cannot call it any more),
+    `InvalidPipeline`, `NameTaken`, `NotFound`, `Unprocessable`.
     """
     await bump_revision(session)
     row = await authored.get_changeable(session, Pipeline, pipeline_id, actor=actor)
+    served = row.served_version
     version = await repository.get_version(session, row, row.version)
     if "name" in changes:
         await authored.rename(session, row, changes["name"], force=force, actor=actor)
@@ -183,6 +187,8 @@ async def update_pipeline(
         if said(changed) != said(version):
             await repository.add_version(session, row, changed, actor)
             version = changed
+    if not force:
+        await _refuse_breaking(session, row, served, actor)
     if "tags" in changes:
         await repository.replace_tags(session, row.id, _checked_tags(changes["tags"]))
     record(
@@ -193,14 +199,22 @@ async def update_pipeline(
 
 
 async def roll_back(
-    session: AsyncSession, functions: Catalogue, pipeline_id: int, number: int, *, actor: Actor
+    session: AsyncSession,
+    functions: Catalogue,
+    pipeline_id: int,
+    number: int,
+    *,
+    actor: Actor,
+    force: bool = False,
 ) -> SavedPipeline:
     """Make a new version that says and means what version `number` does.
 
-    Raises `Forbidden`, `InvalidPipeline` when that cannot run any more, `NotFound`.
+    Raises `Forbidden`, `InUse` unless `force` where other pipelines cannot call that,
+    `InvalidPipeline` when that cannot run any more, `NotFound`.
     """
     await bump_revision(session)
     row = await authored.get_changeable(session, Pipeline, pipeline_id, actor=actor)
+    served = row.served_version
     old = await repository.get_version(session, row, number)
     (await resolve(session, functions, row, old)).require_valid()
     version = PipelineVersion(
@@ -211,6 +225,8 @@ async def roll_back(
     )
     await repository.add_version(session, row, version, actor)
     await refuse_cycles(session, functions, row)
+    if not force:
+        await _refuse_breaking(session, row, served, actor)
     record(session, actor, "pipeline.roll_back", "pipeline", row.id, name=row.name, to=number)
     return await _saved(session, row, version)
 
@@ -223,11 +239,12 @@ async def label_version(
     number: int | None,
     *,
     actor: Actor,
+    force: bool = False,
 ) -> SavedPipeline:
     """Let `label` name a version, or none; `production` decides which one runs.
 
-    Raises `Forbidden`, `InvalidPipeline` when another one would run that cannot, `NotFound`,
-    `Unprocessable`.
+    Raises `Forbidden`, `InUse` unless `force` where other pipelines cannot call the one that would
+    run, `InvalidPipeline` when another one would run that cannot, `NotFound`, `Unprocessable`.
     """
     await bump_revision(session)
     row = await authored.get_changeable(session, Pipeline, pipeline_id, actor=actor)
@@ -238,6 +255,8 @@ async def label_version(
         served = await repository.get_version(session, row, row.served_version)
         (await resolve(session, functions, row, served)).require_valid()
         await refuse_cycles(session, functions, row)
+        if not force:
+            await _refuse_breaking(session, row, before, actor)
     record(
         session, actor, "pipeline.label", "pipeline", row.id,
         name=row.name, label=label, version=number,
@@ -253,6 +272,25 @@ async def delete_pipeline(
     row = await authored.get_changeable(session, Pipeline, pipeline_id, actor=actor)
     await authored.remove(session, row, force=force, actor=actor)
     record(session, actor, "pipeline.delete", "pipeline", row.id, name=row.name)
+
+
+async def _refuse_breaking(session: AsyncSession, row: Pipeline, served: int, actor: Actor) -> None:
+    """Raise `InUse` if others call the version `served` and cannot call what runs instead now."""
+    if row.served_version == served:
+        return
+    before, after = [
+        await _signature(session, row, number) for number in (served, row.served_version)
+    ]
+    await refuse_breaking(session, "pipeline", row.id, before, after, actor=actor)
+
+
+async def _signature(session: AsyncSession, row: Pipeline, number: int) -> Signature:
+    version = await repository.get_version(session, row, number)
+    arguments = read_arguments(version.arguments)
+    return Signature(
+        frozenset(one.name for one in arguments),
+        frozenset(one.name for one in arguments if one.is_required),
+    )
 
 
 async def _find_named(session: AsyncSession, name: str) -> Pipeline | None:

@@ -34,8 +34,8 @@ class StepResult(NamedTuple):
 class Attempt(NamedTuple):
     """One attempt of a call: the number of it, from 1, and how it is to be made.
 
-    `timeout` is in seconds; the evaluator cancels what takes longer. `path` names the call in the
-    run: the items and pipelines around it are in it.
+    `timeout` is in seconds; the evaluator cancels what takes longer, unless its callee `keeps_time`.
+    `path` names the call in the run: the items and pipelines around it are in it.
     """
 
     number: int

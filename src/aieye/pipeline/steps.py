@@ -27,7 +27,7 @@ class Callee:
     `is_inline`: called without a task, for it never waits. `is_memoised`: identical calls of a run
     are one (model calls and cacheable functions). `is_ordered`: such calls keep the order of the text
     among themselves (functions of custom files that are not cacheable). `timeout` is in seconds; None
-    leaves it to the run.
+    leaves it to the run. `keeps_time`: the step runner does, since a call may have to wait first.
     """
 
     definition: Definition
@@ -36,6 +36,7 @@ class Callee:
     is_memoised: bool = False
     is_ordered: bool = False
     timeout: float | None = None
+    keeps_time: bool = False
 
     @property
     def is_model(self) -> bool:

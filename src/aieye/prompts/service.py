@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.access import authored
 from aieye.access.audit import Actor, record
 from aieye.access.texts import check_label
+from aieye.access.uses import Signature, refuse_breaking
 from aieye.db.engine import bump_revision
 from aieye.db.rows import keyset
 from aieye.db.tables import Prompt, PromptVersion
@@ -117,10 +118,12 @@ async def update_prompt(
     """Change what `changes` names; another content is a new version.
 
     Raises `Forbidden`, `InUse` unless `force` (another name while pipelines call it, shared no more
-    while pipelines of others do), `NameTaken`, `NotFound`, `Unprocessable`.
+    while pipelines of others do, variables with which they cannot call it any more), `NameTaken`,
+    `NotFound`, `Unprocessable`.
     """
     await bump_revision(session)
     row = await authored.get_changeable(session, Prompt, prompt_id, actor=actor)
+    served = row.served_version
     version = await _get_version(session, row, row.version)
     if "name" in changes:
         await authored.rename(session, row, changes["name"], force=force, actor=actor)
@@ -134,6 +137,8 @@ async def update_prompt(
     if content != before:
         version = await _add_version(session, row, content, actor)
     await session.flush()
+    if not force:
+        await _refuse_breaking(session, row, served, actor)
     record(
         session, actor, "prompt.update", "prompt", row.id,
         name=row.name, shared=row.is_shared, version=row.version, changed=sorted(changes),
@@ -142,28 +147,44 @@ async def update_prompt(
 
 
 async def roll_back(
-    session: AsyncSession, prompt_id: int, number: int, *, actor: Actor
+    session: AsyncSession, prompt_id: int, number: int, *, actor: Actor, force: bool = False
 ) -> SavedPrompt:
-    """Make a new version that says what version `number` says. Raises `Forbidden`, `NotFound`."""
+    """Make a new version that says what version `number` says.
+
+    Raises `Forbidden`, `InUse` unless `force` where pipelines cannot call that, `NotFound`.
+    """
     await bump_revision(session)
     row = await authored.get_changeable(session, Prompt, prompt_id, actor=actor)
+    served = row.served_version
     content = content_of(await _get_version(session, row, number))
     version = await _add_version(session, row, content, actor)
+    if not force:
+        await _refuse_breaking(session, row, served, actor)
     record(session, actor, "prompt.roll_back", "prompt", row.id, name=row.name, to=number)
     return SavedPrompt.of(row, version)
 
 
 async def label_version(
-    session: AsyncSession, prompt_id: int, label: str, number: int | None, *, actor: Actor
+    session: AsyncSession,
+    prompt_id: int,
+    label: str,
+    number: int | None,
+    *,
+    actor: Actor,
+    force: bool = False,
 ) -> SavedPrompt:
     """Let `label` name a version, or none; `production` decides which one runs.
 
-    Raises `Forbidden`, `NotFound`, `Unprocessable`.
+    Raises `Forbidden`, `InUse` unless `force` where pipelines cannot call the one that would run,
+    `NotFound`, `Unprocessable`.
     """
     await bump_revision(session)
     row = await authored.get_changeable(session, Prompt, prompt_id, actor=actor)
+    served = row.served_version
     authored.set_label(row, label, number)
     await session.flush()
+    if not force:
+        await _refuse_breaking(session, row, served, actor)
     record(
         session, actor, "prompt.label", "prompt", row.id, name=row.name, label=label, version=number
     )
@@ -208,6 +229,19 @@ async def get_usable(session: AsyncSession, name: str, user_id: int) -> SavedPro
 
 def _is_usable(user_id: int) -> ColumnElement[bool]:
     return Prompt.deleted_at.is_(None) & or_(Prompt.is_shared, Prompt.user_id == user_id)
+
+
+async def _refuse_breaking(session: AsyncSession, row: Prompt, served: int, actor: Actor) -> None:
+    """Raise `InUse` if pipelines call the version `served` and cannot call what runs instead now."""
+    if row.served_version == served:
+        return
+    before, after = [
+        frozenset((await _get_version(session, row, number)).variables)
+        for number in (served, row.served_version)
+    ]
+    await refuse_breaking(
+        session, "prompt", row.id, Signature(before, before), Signature(after, after), actor=actor
+    )
 
 
 async def _add_version(

@@ -131,7 +131,7 @@ def _login_form(
         request, "login.html", status=status, headers=headers, error=error, csrf_token=csrf.mask(token),
         email=fields.get("email", ""), next=safe_next(fields.get("next")),
     )  # fmt: skip
-    return _with_form_cookie(request, response, token)
+    return with_form_cookie(request, response, token)
 
 
 def _setup_form(
@@ -143,7 +143,7 @@ def _setup_form(
         token=fields.get("token", ""), email=fields.get("email", ""),
         error=error.message if error else None, field=error.param if error else None,
     )  # fmt: skip
-    return _with_form_cookie(request, response, token)
+    return with_form_cookie(request, response, token)
 
 
 def _refuse_fields(request: Request, fields: Mapping[str, str], missing: list[str]) -> Response:
@@ -192,12 +192,13 @@ def with_cookies(request: Request, response: Response, begun: NewSession) -> Res
         SESSION_COOKIE, begun.cookie, max_age=seconds, path="/",
         secure=_is_https(request), httponly=True, samesite="lax",
     )  # fmt: skip
-    return _with_form_cookie(request, response, begun.csrf_token, seconds)
+    return with_form_cookie(request, response, begun.csrf_token, seconds)
 
 
-def _with_form_cookie(
+def with_form_cookie(
     request: Request, response: Response, token: str, seconds: int | None = None
 ) -> Response:
+    """Have the browser keep the token of a form that is shown before anybody signed in."""
     # Scripts read it to send it back as X-CSRFToken, so it is not HttpOnly; alone it is no secret.
     response.set_cookie(
         CSRF_COOKIE, token, max_age=seconds, path="/",

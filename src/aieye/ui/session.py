@@ -26,7 +26,7 @@ from aieye.ui.links import Here
 from aieye.ui.ranges import Range, find_zone, read_range
 
 # Forms for whoever has no session yet; their token is that of the form's cookie.
-SIGN_INS = frozenset({"/login", "/login/", "/setup"})
+SIGN_INS = frozenset({"/login", "/login/", "/setup", "/invitation"})
 ZONE_COOKIE = "tz"
 
 

@@ -19,11 +19,18 @@ from aieye.ui import (
     calls,
     components,
     home,
+    invitation,
     onboarding,
+    provider_keys,
+    providers,
+    route_form,
+    routes,
     settings,
     static,
     token_form,
     tokens,
+    user_form,
+    users,
 )
 from aieye.ui.pages import PageRoute
 from aieye.ui.session import anyone, require_administrator, require_user
@@ -41,6 +48,13 @@ MODULES = (
     call,
     token_form,
     tokens,
+    provider_keys,
+    providers,
+    route_form,
+    routes,
+    user_form,
+    users,
+    invitation,
 )
 
 

@@ -182,7 +182,7 @@ async def _form(
         status=error.status if error else 200,
         token=token,
         typed=dict.fromkeys(FIELDS, "") | dict(typed),
-        version=version_of(token) if token else "",
+        row_version=version_of(token) if token else "",
         errors=errors,
         scopes=SCOPES,
         zone_name=f"{visitor.now.astimezone(visitor.zone):%Z}",

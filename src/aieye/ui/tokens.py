@@ -103,7 +103,9 @@ async def show_token(token_id: int, visitor: RequireUser) -> Response:
         token = await tokens.get_token(session, token_id, actor=visitor.actor)
         owner = await session.get_one(User, token.user_id)
         (row,) = await shown_tokens(session, [(token, owner)], period)
-    return page(visitor.request, "token.html", period=period, row=row, version=version_of(token))
+    return page(
+        visitor.request, "token.html", period=period, row=row, row_version=version_of(token)
+    )
 
 
 @router.post("/tokens/{token_id}/switch")
@@ -221,7 +223,7 @@ async def _roll_page(visitor: Visitor, token_id: int, error: AieyeError | None =
     errors = errors_of(error, "grace_seconds") if error else no_errors("grace_seconds")
     return page(
         visitor.request, "token_roll.html", status=error.status if error else 200,
-        token=token, version=version_of(token), graces=GRACES, errors=errors,
+        token=token, row_version=version_of(token), graces=GRACES, errors=errors,
     )  # fmt: skip
 
 

@@ -115,6 +115,24 @@ def test_an_unknown_callee_is_refused_with_a_suggestion_wherever_it_stands(text:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "hint"),
+    [
+        ("a + b", "E001", "there are no operators"),
+        ("a - b", "E001", "there are no operators"),
+        ("param x: string;\nx", "E211", "types are str, int"),
+        ("upper(x) @(cache=off)", "E108", 'write "off"'),
+    ],
+)
+def test_what_newcomers_write_has_a_hint(text: str, code: str, hint: str) -> None:
+    try:
+        diagnostics = check(text).diagnostics
+    except InvalidPipeline as refused:
+        diagnostics = refused.diagnostics
+    (found,) = [one for one in diagnostics if one.is_error]
+    assert (found.code, hint in str(found.hint)) == (code, True), found
+
+
 def test_the_arguments_of_an_unknown_callee_are_looked_at_too() -> None:
     assert findings("nobody(knows(x), k=y)") == [("E201", "nobody"), ("E201", "knows")]
     assert arguments("nobody(x, k=y)") == ["x", "y"]
@@ -221,7 +239,7 @@ def test_pipelines_call_pipelines_eight_deep(depth: int, is_refused: bool) -> No
 
 @pytest.mark.parametrize(
     "options",
-    ["timeout=1", "timeout=0.5", "retries=0", "retries=5", 'model="gpt-5"']
+    ["timeout=1", "timeout=0.5", "timeout=86400", "retries=0", "retries=5", 'model="gpt-5"']
     + [f'cache="{mode}"' for mode in ("use", "refresh", "off", "only")],
 )
 def test_the_options_are_a_closed_set(options: str) -> None:
@@ -231,7 +249,10 @@ def test_the_options_are_a_closed_set(options: str) -> None:
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        *[("timeout", value) for value in ("0", "-1", "0.0", '"30"', "true", "null")],
+        *[
+            ("timeout", value)
+            for value in ("0", "-1", "0.0", "86400.1", "1e308", '"30"', "true", "null")
+        ],
         *[("retries", value) for value in ("-1", "6", "1.0", '"1"', "true", "null")],
         *[("cache", value) for value in ('"on"', '""', "1", "true", "null")],
         *[("model", value) for value in ('""', "1", "null")],

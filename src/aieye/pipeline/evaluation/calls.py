@@ -181,7 +181,9 @@ class Calls:
         work = self._runner.run(operation.step, operation.arguments, attempt)
         operation.task = self._loop.create_task(work)
         operation.task.add_done_callback(lambda _: self._arrive(operation))
-        operation.timer = self._loop.call_later(attempt.timeout, self._expire, operation)
+        operation.timer = None
+        if not operation.step.callee.keeps_time:
+            operation.timer = self._loop.call_later(attempt.timeout, self._expire, operation)
         self._in_flight.add(operation)
 
     def _arrive(self, operation: Operation) -> None:

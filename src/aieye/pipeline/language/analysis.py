@@ -136,7 +136,7 @@ class _Analyser:
     def _param(self, param: Param) -> None:
         type_ = param.type
         if type_ is not None and (wrong := misnamed_type(type_)) is not None:
-            self._report("E211", wrong, partial(_type_message, wrong))
+            self._report("E211", wrong, partial(_type_message, wrong), _TYPES)
             type_ = None
         parameter = Parameter(param.name, type_)
         if param.default is not None:
@@ -377,6 +377,9 @@ class _Analyser:
 
 def _value(argument: Expr | Keyword) -> Expr:
     return argument.value if isinstance(argument, Keyword) else argument
+
+
+_TYPES: Final = "types are str, int, float, bool, list[T], dict[str, T] and any; T? takes null too"
 
 
 def _type_message(type_: Type) -> str:

@@ -166,6 +166,10 @@ def _is_long_string(word: str, start: int) -> bool:
     return len(value.encode("utf-8")) > MAX_STRING_BYTES
 
 
+_OPERATORS: Final = "+-*/%<>!&^~"
+_NO_OPERATORS: Final = "there are no operators: call a function, f(a, b)"
+
+
 def _comment_fault(word: str, start: int) -> Fault | None:
     """Half of a surrogate pair and NUL, which no database stores, though nobody reads them."""
     found = _UNSTORABLE.search(word)
@@ -205,7 +209,8 @@ def _character_fault(word: str, start: int, end: int) -> Fault:
         message = f"character {code_point(word)} stands outside strings and comments"
         return Fault("E008", message, start, end)
     shown = f"'{word}'" if word.isprintable() else code_point(word)
-    return Fault("E001", f"unexpected character {shown}", start, end)
+    hint = _NO_OPERATORS if word in _OPERATORS else None
+    return Fault("E001", f"unexpected character {shown}", start, end, hint)
 
 
 def _cut(word: str) -> str:

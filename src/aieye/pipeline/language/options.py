@@ -11,6 +11,9 @@ from aieye.pipeline.language.suggest import did_you_mean
 
 CACHE_MODES: Final = ("use", "refresh", "off", "only")
 MAX_RETRIES: Final = 5
+MAX_TIMEOUT: Final = 24 * 3600
+"""Seconds; the clocks of processes hold no number however large."""
+
 _WITHOUT: Final = ("if", "try")
 
 
@@ -53,7 +56,7 @@ def _wrong(option: Option) -> Finding:
 
 
 def _is_timeout(option: Option) -> bool:
-    return isinstance(option.value, Int | Float) and option.value.value > 0
+    return isinstance(option.value, Int | Float) and 0 < option.value.value <= MAX_TIMEOUT
 
 
 def _is_retries(option: Option) -> bool:
@@ -69,7 +72,7 @@ def _is_model(option: Option) -> bool:
 
 
 _RULES: Final[dict[str, tuple[Callable[[Option], bool], str]]] = {
-    "timeout": (_is_timeout, "a positive number of seconds"),
+    "timeout": (_is_timeout, f"a positive number of seconds, {MAX_TIMEOUT:,} at most"),
     "retries": (_is_retries, f"an integer from 0 to {MAX_RETRIES}"),
     "cache": (_is_cache, "one of " + ", ".join(f'"{mode}"' for mode in CACHE_MODES)),
     "model": (_is_model, "the name of a model"),

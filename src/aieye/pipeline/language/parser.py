@@ -382,7 +382,9 @@ class Parser:
     def _not_constant(self, rule: str) -> NoReturn:
         start = self._starts[self._at]
         end = start + len(self._texts[self._at])
-        self._fail(Fault("E108", f"not a constant: {rule}", start, end))
+        word = self._texts[self._at]
+        hint = f'write "{word}", if that is meant' if word.isidentifier() else None
+        self._fail(Fault("E108", f"not a constant: {rule}", start, end, hint))
 
     def _trailing(self) -> NoReturn:
         self._fail_at_fault()

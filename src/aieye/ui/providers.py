@@ -1,0 +1,262 @@
+"""Providers: where calls go, how their keys are doing, and the acts that change either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye.access import providers
+from aieye.access.dependants import aliases_of_provider, dependants_of_keys
+from aieye.access.snapshot import DEMO_ID, ProviderInfo
+from aieye.db.tables import Provider, ProviderKey
+from aieye.errors import AieyeError
+from aieye.gateway.circuits import Health
+from aieye.ledger.queries.holders import NOTHING, KeyUse, Use, keys_lately, uses_of
+from aieye.ui import show
+from aieye.ui.forms import errors_of, no_errors
+from aieye.ui.pages import PageRoute, go, page
+from aieye.ui.saving import (
+    ChangedMeanwhile,
+    changing,
+    differences,
+    require_version,
+    version_of,
+)
+from aieye.ui.session import RequireAdministrator, Visitor
+from aieye.ui.tokens import spans_of
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+RANGE = "30d"
+NEW_FIELDS = ("name", "base_url", "key_name", "key")
+EDIT_FIELDS = ("base_url", "key")
+
+KeyState = Literal["good", "warn", "bad", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownKey:
+    """A key as the page shows it: never more of its secret than its end."""
+
+    key: ProviderKey
+    state: KeyState
+    word: str
+    why: str
+    use: KeyUse | None
+
+    @property
+    def masked(self) -> str:
+        return f"••••{self.key.last4}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownProvider:
+    """A provider with its keys; `row` is None for the simulated one."""
+
+    row: Provider | None
+    name: str
+    base_url: str
+    is_default: bool
+    use: Use
+    keys: Sequence[ShownKey]
+
+
+@router.get("/providers")
+async def show_providers(visitor: RequireAdministrator) -> Response:
+    """All providers with their keys, the oldest first."""
+    period, state = visitor.range(RANGE), visitor.state
+    snapshot = state.directory.current
+    async with state.database.read() as session:
+        rows = await providers.list_providers(session)
+        keys = await providers.list_keys(session)
+        ids = [*(row.id for row in rows), DEMO_ID]
+        uses = await uses_of(session, "provider", ids, spans_of(period))
+        lately = await keys_lately(session)
+    default_id = snapshot.default.id if snapshot.default else None
+    shown = [
+        ShownProvider(
+            row, row.name, row.base_url, row.id == default_id, uses.get(row.id, NOTHING),
+            [_shown_key(visitor, key, lately.get(key.id)) for key in keys if key.provider_id == row.id],
+        )
+        for row in rows
+    ]  # fmt: skip
+    demo: ProviderInfo | None = snapshot.providers_by_id.get(DEMO_ID)
+    if demo is not None:
+        use = uses.get(DEMO_ID, NOTHING)
+        is_default = default_id == DEMO_ID
+        shown.append(ShownProvider(None, demo.name, demo.base_url, is_default, use, ()))
+    return page(visitor.request, "providers.html", period=period, providers=shown)
+
+
+@router.get("/providers/new")
+async def show_new(visitor: RequireAdministrator) -> Response:
+    """An empty form."""
+    return _new(visitor, {"key_name": "default"})
+
+
+@router.post("/providers/new")
+async def create(visitor: RequireAdministrator) -> Response:
+    """Add a provider, with its first key if one was given."""
+    fields = await visitor.fields()
+    try:
+        async with changing(visitor.state) as session:
+            provider = await providers.create_provider(
+                session,
+                name=fields.text("name"),
+                base_url=fields.text("base_url"),
+                actor=visitor.actor,
+            )
+            if secret := fields.text("key"):
+                await providers.add_key(
+                    session, visitor.state.cipher, provider_id=provider.id,
+                    name=fields.text("key_name") or "default", secret=secret, actor=visitor.actor,
+                )  # fmt: skip
+    except AieyeError as error:
+        return _new(visitor, fields, error)
+    said = "Test its key now." if secret else "It needs a key before it can be called."
+    return go(visitor.request, "/providers", toast=f"{provider.name} was added. {said}")
+
+
+@router.get("/providers/{provider_id}/edit")
+async def show_edit(provider_id: int, visitor: RequireAdministrator) -> Response:
+    """The form as it is stored."""
+    return await _edit(visitor, provider_id)
+
+
+@router.post("/providers/{provider_id}/edit")
+async def save(provider_id: int, visitor: RequireAdministrator) -> Response:
+    """Send its calls elsewhere; the keys there are wiped."""
+    fields = await visitor.fields()
+    try:
+        async with changing(visitor.state) as session:
+            provider = await providers.get_provider(session, provider_id)
+            require_version(provider, fields)
+            await providers.change_base_url(
+                session, visitor.state.cipher, provider_id=provider_id,
+                base_url=fields.text("base_url"), secret=fields.text("key") or None,
+                actor=visitor.actor,
+            )  # fmt: skip
+    except AieyeError as error:
+        if error.status == 404:
+            raise
+        return await _edit(visitor, provider_id, fields, error)
+    return go(visitor.request, "/providers", toast=f"{provider.name} was saved.")
+
+
+@router.post("/providers/{provider_id}/default")
+async def mark_default(provider_id: int, visitor: RequireAdministrator) -> Response:
+    """Make it the one that models go to which name no provider."""
+    async with changing(visitor.state) as session:
+        provider = await providers.mark_default(
+            session, provider_id=provider_id, actor=visitor.actor
+        )
+    return go(visitor.request, "/providers", toast=f"{provider.name} is the default now.")
+
+
+@router.get("/providers/{provider_id}/delete")
+async def show_delete(provider_id: int, visitor: RequireAdministrator) -> Response:
+    """What stops working."""
+    return await _delete_page(visitor, provider_id)
+
+
+@router.post("/providers/{provider_id}/delete")
+async def delete(provider_id: int, visitor: RequireAdministrator) -> Response:
+    """Remove it and wipe its keys, once its name was typed."""
+    typed = (await visitor.fields()).text("confirm")
+    async with visitor.state.database.read() as session:
+        provider = await providers.get_provider(session, provider_id)
+    if typed != provider.name:
+        return await _delete_page(visitor, provider_id, "Type the name as it stands above.")
+    try:
+        async with changing(visitor.state) as session:
+            await providers.delete_provider(session, provider_id=provider_id, actor=visitor.actor)
+    except providers.ProviderInUse as error:
+        return await _delete_page(visitor, provider_id, error.message, error.status)
+    return go(visitor.request, "/providers", toast=f"{provider.name} is deleted.")
+
+
+def _shown_key(visitor: Visitor, key: ProviderKey, use: KeyUse | None) -> ShownKey:
+    state, word, why = _key_state(visitor, key)
+    return ShownKey(key, state, word, why, use)
+
+
+def _key_state(visitor: Visitor, key: ProviderKey) -> tuple[KeyState, str, str]:
+    """How a key is doing: a colour, a word, and what it means."""
+    if not key.is_active:
+        return "off", "disabled", "No call uses it."
+    info = visitor.state.directory.current.keys.get(key.id)
+    if info is None:
+        return "bad", "cannot be opened", "It was stored under another secret key: enter it again."
+    health: Health = visitor.state.gateway.circuits.health(info)
+    if health.open_seconds is not None:
+        left = _seconds(health.open_seconds)
+        return (
+            "bad",
+            "left alone",
+            f"It failed {health.failures} times in a row; tried again in {left}.",
+        )
+    if health.rests:
+        models = ", ".join(sorted(model or "all models" for model, _ in health.rests)[:3])
+        left = _seconds(max(seconds for _, seconds in health.rests))
+        return "warn", "resting", f"Others are asked first for {models}, for {left}."
+    return "good", "in use", ""
+
+
+def _seconds(left: float) -> str:
+    return show.plural(max(1, round(left)), "second")
+
+
+def _new(visitor: Visitor, typed: Mapping[str, str], error: AieyeError | None = None) -> Response:
+    return page(
+        visitor.request,
+        "provider_new.html",
+        status=error.status if error else 200,
+        typed=dict.fromkeys(NEW_FIELDS, "") | dict(typed),
+        errors=errors_of(error, *NEW_FIELDS) if error else no_errors(*NEW_FIELDS),
+    )
+
+
+async def _edit(
+    visitor: Visitor,
+    provider_id: int,
+    typed: Mapping[str, str] | None = None,
+    error: AieyeError | None = None,
+) -> Response:
+    async with visitor.state.database.read() as session:
+        provider = await providers.get_provider(session, provider_id)
+        keys = await providers.list_keys(session, provider_id=provider_id)
+    stored = {"base_url": provider.base_url}
+    errors: Mapping[str, str] = errors_of(error, *EDIT_FIELDS) if error else no_errors(*EDIT_FIELDS)
+    if isinstance(error, ChangedMeanwhile) and typed is not None:
+        errors = {**errors, **differences(stored, typed)}
+    default = visitor.state.directory.current.default
+    return page(
+        visitor.request, "provider_edit.html", status=error.status if error else 200,
+        provider=provider, key_count=len(keys), typed=stored | dict(typed or {}), errors=errors,
+        row_version=version_of(provider),
+        is_default=default is not None and default.id == provider.id,
+    )  # fmt: skip
+
+
+async def _delete_page(
+    visitor: Visitor, provider_id: int, error: str = "", status: int = 422
+) -> Response:
+    async with visitor.state.database.read() as session:
+        provider = await providers.get_provider(session, provider_id)
+        keys, dependants, aliases = await _lost(session, provider)
+    return page(
+        visitor.request, "provider_delete.html", status=status if error else 200,
+        provider=provider, keys=keys, tokens=dependants, aliases=aliases, error=error,
+    )  # fmt: skip
+
+
+async def _lost(
+    session: AsyncSession, provider: Provider
+) -> tuple[Sequence[ProviderKey], Sequence[str], Sequence[str]]:
+    keys = await providers.list_keys(session, provider_id=provider.id)
+    dependants = await dependants_of_keys(session, [key.id for key in keys])
+    return keys, dependants.tokens, await aliases_of_provider(session, provider.name)
