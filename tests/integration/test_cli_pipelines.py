@@ -142,7 +142,11 @@ def test_a_pipeline_runs_at_a_server_and_without_one(
     assert (busy.code, "AIEYE_URL" in busy.err) == (2, True)
     server.terminate()
     replay = aieye(tmp_path, "run", "greet", "--arg", "who=Ada", "--cache", "only", **here)
-    assert (replay.code, replay.out) == (0, first.out), replay.err
+    assert (replay.code, replay.out, replay.err) == (0, first.out, "")
+    unused = aieye(
+        tmp_path, "run", "pair", "--arg", "a=1", "--arg", "b=2", **here, AIEYE_TOKEN="aie_x"
+    )
+    assert "AIEYE_TOKEN is not used" in unused.err
     whole = json.loads(aieye(tmp_path, "run", "greet", "--arg", "who=Ada", "--json", **here).out)
     assert (whole["value"], whole["steps"][0]["cache"]) == (first.out.rstrip("\n"), "hit")
     unasked = aieye(tmp_path, "run", "greet", "--arg", "who=Ada", "--arg", "hwo=x", **here)

@@ -17,7 +17,12 @@ from structlog.testing import capture_logs
 from aieye.access.audit import COMMAND_LINE
 from aieye.db.engine import Database, bump_revision
 from aieye.db.tables import AuditEntry, CallableName, RegisteredFunction
-from aieye.functions.errors import FunctionFailed, FunctionTimeout, FunctionUnavailable
+from aieye.functions.errors import (
+    ArgumentRefused,
+    FunctionFailed,
+    FunctionTimeout,
+    FunctionUnavailable,
+)
 from aieye.functions.loader import packaged_builtins
 from aieye.functions.registry import SyncResult
 from aieye.functions.service import Functions
@@ -449,6 +454,31 @@ async def test_functions_run_where_they_say(installation: Installation) -> None:
             with pytest.raises(FunctionTimeout) as late:
                 await call(functions, name, seconds=seconds)
             assert late.value.seconds == min(seconds, 0.2)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+async def test_an_argument_that_does_not_fit_its_class_is_refused_wherever_it_runs(
+    installation: Installation,
+) -> None:
+    installation.write("custom_a.py", """
+        from dataclasses import dataclass
+        from aieye.functions import function
+
+        @dataclass
+        class P:
+            age: int
+
+        def process(p: P): return p.age
+        @function(inline=True)
+        def inline(p: P): return p.age
+        async def loop(p: P): return p.age
+    """)  # fmt: skip
+    async with installation.process() as functions:
+        assert failures(await functions.sync(COMMAND_LINE)) == []
+        for name in ("process", "inline", "loop"):
+            assert await call(functions, name, p={"age": 5}) == 5
+            with pytest.raises(ArgumentRefused, match="wrong value for 'p': age should be int"):
+                await call(functions, name, p={"age": "5"})
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -292,7 +293,8 @@ def _embedded(work: Callable[[State, Grant], Awaitable[ResultT]]) -> ResultT:
 
     settings = load_settings()
     require_database(settings)
-    configure_logs()
+    # What a server tells while it starts and stops is no news here.
+    configure_logs(level=logging.WARNING)
 
     async def within() -> ResultT:
         from aieye.access.owners import default_owner

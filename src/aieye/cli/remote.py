@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from dotenv import dotenv_values
 
+from aieye.cli.terminal import tell
 from aieye.errors import AieyeError, InvalidRequest
 
 TIMEOUT_SECONDS = 960.0
@@ -74,16 +76,27 @@ def find_remote() -> Remote | None:
     """The server to ask, if AIEYE_URL names one. Raises `InvalidRequest` where the token is missing."""
     given = {**dotenv_values(".env"), **os.environ}
     url = (given.get("AIEYE_URL") or "").strip().rstrip("/")
+    token = (given.get("AIEYE_TOKEN") or "").strip()
     if not url:
+        if token:
+            _tell_of_unused_token()
         return None
     if url.endswith("/v1"):
         raise InvalidRequest("AIEYE_URL should be the server's bare address, without /v1.")
     if not url.startswith(("http://", "https://")):
         raise InvalidRequest("AIEYE_URL should begin with http:// or https://.")
-    token = (given.get("AIEYE_TOKEN") or "").strip()
     if not token:
         raise InvalidRequest("AIEYE_URL needs a token of the scope admin: set AIEYE_TOKEN.")
     return Remote(url, token)
+
+
+@cache
+def _tell_of_unused_token() -> None:
+    """Once a command, which may look for its server several times."""
+    tell(
+        "AIEYE_TOKEN is not used: AIEYE_URL names no server. This is the database here, "
+        "as its first administrator."
+    )
 
 
 def _json(body: bytes) -> Any:

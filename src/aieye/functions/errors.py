@@ -36,3 +36,9 @@ class FunctionUnavailable(FunctionFailed):
     """The function is registered no more, or its file cannot be used as it is now."""
 
     code = "function_unavailable"
+
+
+class ArgumentRefused(FunctionFailed):
+    """An argument is not what the function's annotation asks for; it was not called."""
+
+    code = "argument_refused"

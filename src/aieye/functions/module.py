@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from aieye.functions.authoring import Context, Options, options_of
+from aieye.functions.building import WrongValue
 from aieye.functions.model import Failure, Function, Invoke, Runs, Source
 from aieye.functions.signature import Signature, Unfit, check_name, read_signature
 from aieye.functions.values import NotJson
@@ -31,6 +32,10 @@ class Unloadable(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
         self.failure = failure
+
+
+class WrongArgument(Exception):
+    """An argument is not what its parameter is annotated with: the function was not called."""
 
 
 def load(source: Source) -> ModuleType:
@@ -89,6 +94,8 @@ def message_of(error: BaseException) -> str:
 
 def explain(error: BaseException, source: Source) -> tuple[str, str]:
     """What a call failed of, and where in the file that was, such as `custom_a.py:7, in f`."""
+    if isinstance(error, WrongArgument):
+        return str(error)[:MOST_MESSAGE], ""
     if isinstance(error, NotJson):
         return f"what it returned is not JSON: {error}"[:MOST_MESSAGE], source.name
     frames = [
@@ -173,7 +180,10 @@ def _invoke(implementation: Callable[..., Any], signature: Signature) -> Invoke:
         values: dict[str, Any] = arguments
         for name, build in builds:
             if name in values:
-                values[name] = build(values[name])
+                try:
+                    values[name] = build(values[name])
+                except WrongValue as error:
+                    raise WrongArgument(f"wrong value for '{name}': {error}") from error
         if context_name is not None:
             values[context_name] = context
         if not positional:

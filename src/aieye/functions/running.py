@@ -13,9 +13,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 from aieye.functions.authoring import Context
-from aieye.functions.errors import FunctionFailed, FunctionTimeout
+from aieye.functions.errors import ArgumentRefused, FunctionFailed, FunctionTimeout
 from aieye.functions.model import Function, Invoke
-from aieye.functions.module import explain
+from aieye.functions.module import WrongArgument, explain
 from aieye.functions.values import copy_json, to_json
 from aieye.pipeline.language.values import Json
 
@@ -115,4 +115,5 @@ def _copied(arguments: Mapping[str, Json]) -> dict[str, Any]:
 
 
 def _failure(function: Function, error: BaseException) -> FunctionFailed:
-    return FunctionFailed(*explain(error, function.source))
+    kind = ArgumentRefused if isinstance(error, WrongArgument) else FunctionFailed
+    return kind(*explain(error, function.source))

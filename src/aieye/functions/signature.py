@@ -9,9 +9,10 @@ import types
 import typing
 from collections import abc
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 from aieye.functions.authoring import Context
+from aieye.functions.building import Build, builder
 from aieye.functions.values import NotJson, to_json
 from aieye.pipeline.language.catalogue import Parameter
 from aieye.pipeline.language.nodes import Type
@@ -22,9 +23,6 @@ _PLAIN: Final = {str: "str", int: "int", float: "float", bool: "bool"}
 _LISTS: Final = {list, abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable}
 _MAPPINGS: Final = {dict, abc.Mapping, abc.MutableMapping}
 _CONTEXT: Final = "context"
-
-Build: TypeAlias = Callable[[Any], Any]
-"""Makes what the function's annotation asks for of the JSON tree that arrived."""
 
 
 class Unfit(ValueError):
@@ -181,15 +179,4 @@ def _mapping(args: tuple[Any, ...]) -> Type:
 
 
 def _build(hint: Any) -> Build | None:
-    """How to make a value of a class of the file's own: a dataclass, or a model of pydantic's."""
-    others = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-    if typing.get_origin(hint) in {typing.Union, types.UnionType} and len(others) == 1:
-        inner = _build(others[0])
-        return None if inner is None else lambda value: None if value is None else inner(value)
-    if not isinstance(hint, type):
-        return None
-    if callable(validate := getattr(hint, "model_validate", None)):
-        return typing.cast("Build", validate)
-    if dataclasses.is_dataclass(hint):
-        return lambda value: hint(**value)
-    return None
+    return builder(hint, _type_of)

@@ -20,6 +20,7 @@ from typing import Any, Final
 from aieye.functions.model import Function, Source, describe
 from aieye.functions.module import (
     Unloadable,
+    WrongArgument,
     explain,
     find_functions,
     load,
@@ -115,7 +116,8 @@ def _call(request: dict[str, Any], files: dict[str, dict[str, Function]]) -> dic
         raise
     except BaseException as error:  # noqa: BLE001 - the function's own code: SystemExit too is its fault
         message, detail = explain(error, function.source)
-        return {"error": message, "detail": detail}
+        is_refused = isinstance(error, WrongArgument)
+        return {"error": message, "detail": detail, "refused": is_refused}
     return {"value": value}
 
 

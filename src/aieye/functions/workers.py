@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
-from aieye.functions.errors import FunctionFailed, FunctionTimeout
+from aieye.functions.errors import ArgumentRefused, FunctionFailed, FunctionTimeout
 from aieye.functions.model import Failure, Function, Source, read_description
 from aieye.functions.places import Places
 from aieye.functions.process import WorkerEnded, WorkerProcess
@@ -49,7 +49,8 @@ class Workers:
                 finally:
                     self._give_back(worker)
         if "error" in answer:
-            raise FunctionFailed(answer["error"], answer["detail"])
+            kind = ArgumentRefused if answer.get("refused") else FunctionFailed
+            raise kind(answer["error"], answer["detail"])
         value: Json = answer["value"]
         return value
 

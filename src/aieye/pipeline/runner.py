@@ -12,7 +12,12 @@ from typing import cast
 
 from aieye.db.engine import Database
 from aieye.errors import AieyeError
-from aieye.functions.errors import FunctionFailed, FunctionTimeout, FunctionUnavailable
+from aieye.functions.errors import (
+    ArgumentRefused,
+    FunctionFailed,
+    FunctionTimeout,
+    FunctionUnavailable,
+)
 from aieye.functions.model import Function
 from aieye.functions.running import run_inline
 from aieye.functions.service import Functions
@@ -185,6 +190,8 @@ def _failed(error: FunctionFailed | FunctionTimeout, used: StepResult | None = N
     if isinstance(error, FunctionTimeout):
         return StepFailed(f"took longer than {error.seconds:g} s", code="E502", used=used)
     reason = error.message.rstrip(".")
+    if isinstance(error, ArgumentRefused):
+        return StepFailed(reason, code="E402", used=used)
     if isinstance(inner := error.__cause__, StepFailed):
         # The function passed on what a call of its own failed of.
         return StepFailed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Final
 
 import orjson
@@ -24,6 +25,21 @@ _KEPT: Final = {
     "n": "is 1: a prompt has one answer",
     "cache": "is decided by who calls",
 }
+
+
+# Parameters of a chat. Others are passed on too, since providers have their own, but not one that is
+# almost one of these.
+_PARAMS: Final = (
+    *("audio", "frequency_penalty", "functions", "function_call", "logit_bias", "logprobs"),
+    *("max_completion_tokens", "max_tokens", "metadata", "min_tokens", "modalities"),
+    *("parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key", "reasoning"),
+    *("reasoning_effort", "repetition_penalty", "safety_identifier", "seed", "service_tier"),
+    *("stop", "store", "system", "temperature", "tool_choice", "tools", "top_logprobs", "top_p"),
+    *("user", "verbosity", "web_search_options"),
+)
+_ALIKE: Final = 0.85
+_SHORTEST_MISSPELT: Final = 5
+_TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +66,11 @@ def check_content(content: Content) -> Content:
     check_text(content.body, longest=MAX_BODY_CHARACTERS, param="body")
     if not content.body.strip():
         raise Unprocessable("body should not be empty.", param="body")
+    _check_model(content.model)
     _check_params(content.params)
     if content.schema is not None:
         _check_size(content.schema, "schema")
+        _check_type(content.schema)
     return content
 
 
@@ -65,10 +83,40 @@ def check_text(text: str, *, longest: int, param: str) -> str:
     return text
 
 
+def _check_model(model: str) -> None:
+    for kind in ("pipeline", "preset"):
+        if model.startswith(f"{kind}/"):
+            raise Unprocessable(
+                f"model: a prompt asks a model, and {model[:100]} is none. Call the {kind} as a step "
+                "of a pipeline.",
+                param="model",
+            )
+
+
+def _check_type(schema: Mapping[str, Any]) -> None:
+    """A schema's own type, which is all that can be told apart from a provider's extensions."""
+    # OpenAI takes a schema under a name, or bare.
+    inner = schema.get("schema")
+    type_ = (inner if isinstance(inner, dict) else schema).get("type")
+    types = type_ if isinstance(type_, list) else [type_]
+    if type_ is not None and not (types and all(one in _TYPES for one in types)):
+        raise Unprocessable(
+            f"schema: `type` should be one of {', '.join(_TYPES)}, or a list of them.",
+            param="schema",
+        )
+
+
 def _check_params(params: Mapping[str, Any]) -> None:
     for name, reason in _KEPT.items():
         if name in params:
             raise Unprocessable(f"params: `{name}` {reason}.", param="params")
+    for name in params:
+        close = get_close_matches(name, _PARAMS, 1, _ALIKE)
+        if close and name not in _PARAMS and len(name) >= _SHORTEST_MISSPELT:
+            raise Unprocessable(
+                f"params: `{name[:100]}` is no parameter of a chat; did you mean `{close[0]}`?",
+                param="params",
+            )
     system = params.get("system")
     if system is not None and not isinstance(system, str):
         raise Unprocessable("params: `system` should be text.", param="params")

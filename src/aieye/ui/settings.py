@@ -222,7 +222,7 @@ def _config(visitor: Visitor) -> tuple[str, str]:
     except SettingsError as error:
         return "bad", error.message
     if gpt3 is None:
-        return "off", "There is none, or it has no section gpt3."
+        return "off", "there is none, or it has no section gpt3."
     if gpt3.is_stale:
         return "warn", "Its key is sealed under an older secret key: seal it anew."
     return "good", f"It names a provider at {gpt3.base_url}."

@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, NewType, TypedDict
 
 import pytest
+from pydantic import BaseModel
 
 from aieye.functions import Context, infer
+from aieye.functions.building import WrongValue
 from aieye.functions.signature import Unfit, read_signature
 from aieye.pipeline.language.catalogue import Parameter
 from aieye.pipeline.language.nodes import Type
@@ -155,3 +157,61 @@ def test_a_function_that_no_pipeline_could_call_is_refused_with_the_reason(
     with pytest.raises(Unfit) as refused:
         read_signature(function)
     assert reason in str(refused.value)
+
+
+@dataclass
+class Team:
+    lead: Person
+    when: datetime | None = None
+    tags: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.lead.age < 0:
+            raise ValueError("too young")
+
+
+def test_a_dataclass_is_made_of_the_mapping_that_arrives() -> None:
+    def f(team: Team | None) -> None: ...
+
+    ((_, build),) = read_signature(f).builds
+    # What JSON does not have is left to the class.
+    value = {"lead": {"name": "Ada"}, "when": "2026-01-01", "tags": ["a"]}
+    assert build(value) == Team(Person("Ada"), "2026-01-01", ["a"])  # type: ignore[arg-type] # as it arrives
+    assert build(None) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({"lead": {"name": "A", "age": "5"}}, 'lead: age should be int, not "5"'),
+        (
+            {"lead": {"name": "A", "agee": 5}},
+            "lead: \"agee\" is no field of Person; did you mean 'age'?",
+        ),
+        ({"lead": {"name": "A"}, "tags": [1]}, "tags should be list[str]?, not [1]"),
+        ({"lead": {"name": "A", "age": -1}}, "too young"),
+        ({"lead": None}, "lead: it should be a mapping, not null"),
+        ({}, "the field 'lead' is missing"),
+        ([1], "it should be a mapping, not [1]"),
+    ],
+)
+def test_a_field_that_does_not_fit_is_named(value: Any, reason: str) -> None:
+    def f(team: Team) -> None: ...
+
+    ((_, build),) = read_signature(f).builds
+    with pytest.raises(WrongValue) as refused:
+        build(value)
+    assert str(refused.value) == reason
+
+
+def test_what_a_model_finds_is_told_in_a_line() -> None:
+    class Model(BaseModel):
+        count: int
+
+    def f(model: Any) -> None: ...
+
+    f.__annotations__["model"] = Model
+    ((_, build),) = read_signature(f).builds
+    assert build({"count": "7"}) == Model(count=7)
+    with pytest.raises(WrongValue, match=r"^count: Input should be a valid integer[^\n]*$"):
+        build({"count": "x"})
