@@ -148,13 +148,17 @@ def test_a_body_that_is_no_json_is_refused(
     target: Target, operations: tuple[Operation, ...], name: str
 ) -> None:
     wrong = []
+    refused = {400, 422}
+    if name == "empty":
+        # Nothing at all is no malformed text: that there is no such thing may be said first.
+        refused = {400, 404, 422}
     for operation in operations:
         if operation.body is None:
             continue
         try:
             path = operation.at("987654321")
             answer = _check(target, operation.method, path, corpus.MALFORMED[name])
-            assert answer.status in {400, 422}, f"{operation.id}: {answer}"
+            assert answer.status in refused, f"{operation.id}: {answer}"
         except AssertionError as error:
             wrong.append(str(error).splitlines()[0][:400])
     assert wrong == []
