@@ -408,6 +408,22 @@ async def test_open_calls_are_booked_to_a_token_that_nobody_can_send(
     assert new.token_id != grant.token_id
 
 
+async def test_open_calls_reach_nobodys_private_presets(
+    start_gateway: StartGateway, client_of: MakeClient
+) -> None:
+    gateway = await start_gateway(saga_open=True)
+    stranger, owner = client_of(gateway, None), client_of(gateway, gateway.token)
+    private = (await owner.post("create", COMPLETION))["_id"]
+    open_ = (await stranger.post("create", COMPLETION))["_id"]
+    assert [one["_id"] for one in await stranger.get("configs")] == [open_]
+    for name, body in (
+        ("update", {"_id": private, "body": orjson.loads(COMPLETION)}),
+        ("delete", {"_id": private}),
+        ("process", {"_id": private, "text": "x"}),
+    ):
+        message_of(await stranger.send(name, body), 404)
+
+
 async def test_no_other_sites_page_makes_a_browser_call_open_routes(
     start_gateway: StartGateway, client_of: MakeClient
 ) -> None:
