@@ -231,13 +231,13 @@ async def test_the_simulated_provider_answers_the_originals_sample(
     start_gateway: StartGateway,
 ) -> None:
     gateway = await start_gateway(OPENAI_API_KEY=None, OPENAI_BASE_URL=None, saga_open=True)
+    gateway.client.headers.pop("authorization")
     made = await gateway.client.post(
         "/_saga/gpt3/create",
         content=orjson.dumps({"name": "completition1", "type": "completion", "config": SAMPLE}),
     )
     assert made.status_code == 200, made.text
     uid = made.json()["_id"]
-    gateway.client.headers.pop("authorization")
     answer = await process(gateway, uid)
     assert answer.status_code == 200, answer.text
     body = answer.json()
