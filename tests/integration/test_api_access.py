@@ -59,7 +59,9 @@ async def test_each_route_lets_in_whom_it_says_and_nobody_else(api: AdminApi) ->
         if route.tags[0] in RESOURCES:
             refused = await call(api.ada.client, route) == 403
             assert refused == (name not in OPEN_TO_USERS), name
-            assert await call(api.administrator.client, route) not in {401, 403, 500}, name
+            # What goes out to a provider has none here: `test_pages_handing_out` asks one.
+            if name != "keys_test":
+                assert await call(api.administrator.client, route) not in {401, 403, 500}, name
 
 
 async def test_a_refusal_says_how_to_come_in(api: AdminApi) -> None:
@@ -138,19 +140,24 @@ def test_each_operation_has_a_stable_name_an_example_and_our_errors() -> None:
                 continue
             names.append(operation["operationId"])
             content = [
-                answer["content"]["application/json"]
+                part
                 for status, answer in operation["responses"].items()
                 if status.startswith("2")
+                for part in answer["content"].values()
             ]
             assert all("example" in part for part in content), path
             for part in operation.get("requestBody", {}).get("content", {}).values():
-                name = part["schema"]["$ref"].rpartition("/")[2]
+                if part["schema"].get("type") == "string":
+                    continue
+                # A body that may be left out is it or null.
+                schema = part["schema"].get("anyOf", [part["schema"]])[0]
+                name = schema["$ref"].rpartition("/")[2]
                 assert document["components"]["schemas"][name]["examples"], path
             for status in ("400", "401", "403", "422"):
                 schema = operation["responses"][status]["content"]["application/json"]["schema"]
                 # A pipeline that is refused says all that is wrong beside the error.
                 assert schema["$ref"].rpartition("/")[2] in {"ErrorBody", "InvalidPipelineBody"}
-    assert len(names) == len(set(names)) == 70
+    assert len(names) == len(set(names)) == 77
     assert {"tokens_create", "users_update_me", "prices_delete", "keys_update"} <= set(names)
     for name, schema in document["components"]["schemas"].items():
         assert not {"digest", "sealed", "password_hash"} & set(schema.get("properties", {})), name
