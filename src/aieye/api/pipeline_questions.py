@@ -1,4 +1,4 @@
-"""What a client that calls `pipeline/NAME` as a model says to it. Pure.
+"""What a client that calls `pipeline/NAME` as a model says to it. Without I/O.
 
 A pipeline takes text and gives one text: what it could only drop is refused before anything is paid.
 Fields that say how a model is sampled are a matter of its prompts, and ignored.
