@@ -1,4 +1,4 @@
-"""Rows as CSV, of which no spreadsheet computes anything. Pure."""
+"""Rows as CSV, of which no spreadsheet computes anything. Without I/O."""
 
 from __future__ import annotations
 

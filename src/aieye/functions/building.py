@@ -1,4 +1,4 @@
-"""From a JSON tree to what an annotation names: dataclasses, and models of pydantic's. Pure.
+"""From a JSON tree to what an annotation names: dataclasses, and models of pydantic's. Without I/O.
 
 The fields of a dataclass are validated as the items of a list are, and not converted. A model
 validates itself.

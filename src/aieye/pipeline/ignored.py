@@ -1,4 +1,4 @@
-"""Arguments that a run was given and nothing asks for: they are ignored, and that is said. Pure."""
+"""Arguments that a run was given and nothing asks for: they are ignored, and that is said. Without I/O."""
 
 from __future__ import annotations
 
