@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
@@ -162,7 +163,9 @@ async def running_admin_api(database_url: str, directory: Path) -> AsyncIterator
     parts["pipelines"] = Pipelines(
         settings, database, parts["directory"], parts["functions"], models, presets, "test"
     )
-    # The gateway and what it needs are not there: none of these resources calls a provider.
+    # The gateway and what it needs are not there: none of these resources calls a provider, but for
+    # the test of a key, which looks for the key before it sends anything.
+    parts["gateway"] = SimpleNamespace(client=None)
     state = State(**(_absent_parts() | parts))
     await state.directory.start()
     async with AsyncExitStack() as stack:

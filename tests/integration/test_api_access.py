@@ -59,9 +59,7 @@ async def test_each_route_lets_in_whom_it_says_and_nobody_else(api: AdminApi) ->
         if route.tags[0] in RESOURCES:
             refused = await call(api.ada.client, route) == 403
             assert refused == (name not in OPEN_TO_USERS), name
-            # What goes out to a provider has none here: `test_pages_handing_out` asks one.
-            if name != "keys_test":
-                assert await call(api.administrator.client, route) not in {401, 403, 500}, name
+            assert await call(api.administrator.client, route) not in {401, 403, 500}, name
 
 
 async def test_a_refusal_says_how_to_come_in(api: AdminApi) -> None:

@@ -100,6 +100,7 @@ def _post(server: LiveServer, token: str, resource: str, body: Mapping[str, Any]
 
 
 @pytest.mark.live
+@pytest.mark.timeout(240)  # It starts some twenty processes of the command line, one after another.
 def test_a_pipeline_runs_at_a_server_and_without_one(
     start_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -215,10 +215,10 @@ class Prompts:
     run_id = "run-1"
 
     async def prompt(self, name: str, /, **values: object) -> str:
-        raise NotImplementedError
+        raise AssertionError("a built-in function asked a model")
 
     async def complete(self, request: Any, /, *, model: str | None = None, **params: object) -> str:
-        raise NotImplementedError
+        raise AssertionError("a built-in function asked a model")
 
     async def prompts(self) -> Mapping[str, str]:
         return {"greeting": "Says hello."}
