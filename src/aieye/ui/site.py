@@ -21,6 +21,8 @@ from aieye.ui import (
     home,
     invitation,
     onboarding,
+    prompt_form,
+    prompts,
     provider_keys,
     providers,
     route_form,
@@ -55,6 +57,8 @@ MODULES = (
     user_form,
     users,
     invitation,
+    prompt_form,
+    prompts,
 )
 
 
