@@ -43,9 +43,13 @@ class Signature:
 
 
 class InUse(Conflict):
-    """Pipelines call it: to go on nevertheless has to be said."""
+    """Pipelines call it: to go on nevertheless has to be said. `reason` is why, without the how."""
 
     code = "in_use"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason} Add force=true to go on.")
+        self.reason = reason
 
 
 async def find_dependants(session: AsyncSession, kind: Kind, object_id: int) -> Sequence[Dependant]:
@@ -74,7 +78,7 @@ async def refuse_while_used(
     ]
     if not dependants:
         return
-    raise InUse(f"Pipelines call it: {_named(dependants, actor)}. Add force=true to go on.")
+    raise InUse(f"Pipelines call it: {_named(dependants, actor)}.")
 
 
 async def refuse_breaking(
@@ -110,7 +114,7 @@ async def refuse_breaking(
     if broken:
         raise InUse(
             f"Pipelines would fail, for {_difference(before, after)}: "
-            f"{_named(list(broken.values()), actor)}. Add force=true to go on."
+            f"{_named(list(broken.values()), actor)}."
         )
 
 
