@@ -18,6 +18,7 @@ from aieye.ui import (
     call,
     calls,
     components,
+    deleting,
     home,
     invitation,
     onboarding,
@@ -26,6 +27,7 @@ from aieye.ui import (
     route_form,
     routes,
     settings,
+    sharing,
     static,
     token_form,
     tokens,
@@ -55,6 +57,8 @@ MODULES = (
     user_form,
     users,
     invitation,
+    sharing,
+    deleting,
 )
 
 
