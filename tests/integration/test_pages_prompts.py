@@ -174,15 +174,6 @@ async def test_what_would_break_pipelines_names_them_and_is_done_only_when_it_wa
     assert back.status_code == 303
     moved = await send(house.user, "/prompts/1/labels", label="production", label_version="2")
     assert (moved.status_code, "welcome" in moved.text) == (409, True)
-    page = await see(house.user, "/prompts/1/delete")
-    assert "welcome" in page
-    kept = await send(house.user, "/prompts/1/delete", confirm="hello")
-    assert (kept.status_code, "welcome" in kept.text) == (409, True)
-    mistyped = await send(house.user, "/prompts/1/delete", confirm="hallo", force="on")
-    assert mistyped.status_code == 422
-    gone = await send(house.user, "/prompts/1/delete", confirm="hello", force="on")
-    assert gone.headers["location"] == "/prompts"
-    await see(house.user, "/prompts/1", 404)
 
 
 async def test_anothers_prompt_is_seen_only_where_it_is_shared_and_never_changed(
@@ -199,16 +190,14 @@ async def test_anothers_prompt_is_seen_only_where_it_is_shared_and_never_changed
     assert "root@example.org" in listed
     assert "secret_plan" not in listed
     assert "common" not in await see(house.user, "/prompts?whose=mine")
-    for path in ("", "/edit", "/versions", "/diff", "/delete"):
+    for path in ("", "/edit", "/versions", "/diff"):
         await see(house.user, f"/prompts/1{path}", 404)
     page = await see(house.user, "/prompts/2")
     assert "/prompts/2/edit" not in page
     assert "/prompts/2/delete" not in page
-    for path in ("/edit", "/delete"):
-        await see(house.user, f"/prompts/2{path}", 403)
+    await see(house.user, "/prompts/2/edit", 403)
     for path, fields in (
         ("edit", {**GREET, "version": "0"}),
-        ("delete", {"confirm": "common"}),
         ("rollback", {"version": "1"}),
         ("labels", {"label": "production", "label_version": "1"}),
     ):

@@ -7,6 +7,7 @@ administrators change it; what somebody may not see does not exist for them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Final, Literal, TypeVar
 
 from sqlalchemy import ColumnElement, func, or_, select, true
@@ -18,7 +19,7 @@ from aieye.access.names import Kind, check_callable_name, free_name, take_name
 from aieye.access.owners import default_owner
 from aieye.access.texts import check_name
 from aieye.access.uses import refuse_while_used
-from aieye.db.rows import get_living, keyset
+from aieye.db.rows import LARGEST_ID, get_living, keyset
 from aieye.db.tables import Authored, Base, Pipeline, Preset, Prompt, User
 from aieye.db.types import now
 from aieye.errors import Forbidden, NotFound, Unprocessable
@@ -27,6 +28,9 @@ PRODUCTION: Final = "production"
 """The label of the version that runs. Without it the newest runs."""
 
 MOST_LABELS: Final = 20
+
+UNDO_WITHIN: Final = timedelta(hours=1)
+"""How long after a deletion it can be taken back."""
 
 _KINDS: Final[Mapping[type[Base], Kind]] = {
     Prompt: "prompt",
@@ -182,6 +186,23 @@ async def remove(session: AsyncSession, row: AuthoredT, *, force: bool, actor: A
         await refuse_while_used(session, kind, row.id, actor=actor)
     await free_name(session, kind, row.id)
     row.deleted_at = now()
+
+
+async def get_deleted(
+    session: AsyncSession, table: type[AuthoredT], row_id: int, *, actor: Actor
+) -> AuthoredT:
+    """The row that was deleted a short while ago, to take that back. Raises `NotFound`."""
+    row = await session.get(table, row_id) if 0 < row_id <= LARGEST_ID else None
+    deleted_at = None if row is None or not actor.may_see(row.user_id) else row.deleted_at
+    if row is None or deleted_at is None or deleted_at < now() - UNDO_WITHIN:
+        raise NotFound(f"There is no {_kind(table)} {row_id} whose deletion can be undone.")
+    return row
+
+
+async def restore(session: AsyncSession, row: AuthoredT) -> None:
+    """Take its deletion back: it has its id, its versions and its name again. Raises `NameTaken`."""
+    await take_name(session, row.name, _kind(type(row)), row.id)
+    row.deleted_at = None
 
 
 # -- versions and labels -----------------------------------------------------------------------

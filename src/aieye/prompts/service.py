@@ -219,6 +219,15 @@ async def delete_prompt(
     record(session, actor, "prompt.delete", "prompt", row.id, name=row.name)
 
 
+async def restore_prompt(session: AsyncSession, prompt_id: int, *, actor: Actor) -> SavedPrompt:
+    """Take a deletion of the last hour back. Raises `NameTaken`, `NotFound`."""
+    await bump_revision(session)
+    row = await authored.get_deleted(session, Prompt, prompt_id, actor=actor)
+    await authored.restore(session, row)
+    record(session, actor, "prompt.restore", "prompt", row.id, name=row.name)
+    return SavedPrompt.of(row, await _get_version(session, row, row.version))
+
+
 async def served_prompts(
     session: AsyncSession, prompt_ids: Collection[int]
 ) -> Mapping[int, SavedPrompt]:

@@ -1,6 +1,6 @@
 """The form of a prompt: made or edited, its variables found as it is typed.
 
-An edit of what a prompt says makes a version; name, description and sharing are no part of it.
+An edit of what a prompt says makes a version; name and description are no part of it.
 """
 
 from __future__ import annotations
@@ -37,8 +37,16 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 # Of `params`, these have fields of their own.
 OWN_PARAMS: Final = ("system", "temperature", "max_tokens")
-FIELDS: Final = ("name", "description", "body", "model", *OWN_PARAMS, "json_mode", "schema", "params",
-                 "shared")  # fmt: skip
+FIELDS: Final = (
+    "name",
+    "description",
+    "body",
+    "model",
+    *OWN_PARAMS,
+    "json_mode",
+    "schema",
+    "params",
+)
 _PARAMS_FIELDS: Final = frozenset({*OWN_PARAMS, "params"})
 
 
@@ -59,7 +67,7 @@ async def create(visitor: RequireUser) -> Response:
         async with changing(visitor.state) as session:
             prompt = await prompts.create_prompt(
                 session, name=changes["name"], content=content,
-                description=changes["description"], shared=changes["shared"], actor=visitor.actor,
+                description=changes["description"], actor=visitor.actor,
             )  # fmt: skip
     except AieyeError as error:
         return await show_form(visitor, None, fields, error)
@@ -111,7 +119,7 @@ def read_changes(fields: Fields) -> PromptChanges:
     """What the form says, as the service takes it. Raises `Unprocessable`."""
     params = _object(fields, "params") or {}
     for name in OWN_PARAMS:
-        if name in params:
+        if params.get(name) is not None:
             raise Unprocessable(f"`{name}` has a field of its own above.", param="params")
     if fields.text("system"):
         params["system"] = fields["system"]
@@ -126,7 +134,6 @@ def read_changes(fields: Fields) -> PromptChanges:
         "params": params,
         "json_mode": fields.is_on("json_mode"),
         "schema": _object(fields, "schema"),
-        "shared": fields.is_on("shared"),
     }
 
 
@@ -136,7 +143,6 @@ def stored_values(prompt: SavedPrompt) -> dict[str, str]:
     return content_values(content) | {
         "name": prompt.name,
         "description": prompt.description,
-        "shared": "on" if prompt.shared else "",
     }
 
 
@@ -165,7 +171,7 @@ def _touched(changes: PromptChanges, fields: Fields, before: Mapping[str, str]) 
 
 
 def _plain(fields: Fields, name: str) -> str:
-    if name in {"json_mode", "shared"}:
+    if name == "json_mode":
         return "on" if fields.is_on(name) else ""
     return fields.get(name, "")
 

@@ -18,6 +18,7 @@ from aieye.ui import (
     call,
     calls,
     components,
+    deleting,
     home,
     invitation,
     onboarding,
@@ -28,6 +29,7 @@ from aieye.ui import (
     route_form,
     routes,
     settings,
+    sharing,
     static,
     token_form,
     tokens,
@@ -59,6 +61,8 @@ MODULES = (
     invitation,
     prompt_form,
     prompts,
+    sharing,
+    deleting,
 )
 
 
