@@ -24,22 +24,26 @@ from aieye.ui.versions import Row, VersionPages, shown_versions, version_values
 
 def add_version_pages(router: APIRouter, pages: VersionPages) -> None:
     """Add `/{id}/versions`, `/diff`, `/rollback` and `/labels` to a group of pages."""
-    place = pages.path + "/{row_id}"
+    place = pages.path + "/{key}"
 
     @router.get(f"{place}/versions")
-    async def show_versions(row_id: int, visitor: RequireUser, cursor: Cursor = None) -> Response:
+    async def show_versions(key: str, visitor: RequireUser, cursor: Cursor = None) -> Response:
+        row_id = await _identify(pages, visitor, key)
         return await _list_page(pages, visitor, row_id, before=number_after(cursor))
 
     @router.get(f"{place}/diff")
-    async def show_difference(row_id: int, visitor: RequireUser) -> Response:
+    async def show_difference(key: str, visitor: RequireUser) -> Response:
+        row_id = await _identify(pages, visitor, key)
         return await _difference_page(pages, visitor, row_id)
 
     @router.get(f"{place}/rollback")
-    async def show_roll_back(row_id: int, visitor: RequireUser) -> Response:
+    async def show_roll_back(key: str, visitor: RequireUser) -> Response:
+        row_id = await _identify(pages, visitor, key)
         return await _roll_back_page(pages, visitor, row_id, visitor.here.get("version"))
 
     @router.post(f"{place}/rollback")
-    async def roll_back(row_id: int, visitor: RequireUser) -> Response:
+    async def roll_back(key: str, visitor: RequireUser) -> Response:
+        row_id = await _identify(pages, visitor, key)
         fields = await visitor.fields()
         try:
             number = number_of(fields.get("version", ""))
@@ -54,10 +58,11 @@ def add_version_pages(router: APIRouter, pages: VersionPages) -> None:
         toast = f"Version {row.version} says what version {number} does."
         if row.served_version != row.version:
             toast += f" Version {row.served_version} still runs: a label holds it."
-        return go(visitor.request, f"{pages.path}/{row_id}", toast=toast)
+        return go(visitor.request, f"{pages.path}/{key}", toast=toast)
 
     @router.post(f"{place}/labels")
-    async def label(row_id: int, visitor: RequireUser) -> Response:
+    async def label(key: str, visitor: RequireUser) -> Response:
+        row_id = await _identify(pages, visitor, key)
         fields = await visitor.fields()
         name = fields.text("label")
         try:
@@ -72,7 +77,12 @@ def add_version_pages(router: APIRouter, pages: VersionPages) -> None:
                 raise
             return await _list_page(pages, visitor, row_id, error=error, typed=fields)
         said = f"“{name}” is taken away." if number is None else f"“{name}” names version {number}."
-        return go(visitor.request, f"{pages.path}/{row_id}/versions", toast=said)
+        return go(visitor.request, f"{pages.path}/{key}/versions", toast=said)
+
+
+async def _identify(pages: VersionPages, visitor: Visitor, key: str) -> int:
+    async with visitor.state.database.read() as session:
+        return await pages.identify(session, key)
 
 
 def number_of(text: str) -> int:
@@ -167,7 +177,7 @@ async def _roll_back_page(
         "version_rollback.html",
         status=error.status if error else 200,
         row=row,
-        place=f"{pages.path}/{row.id}",
+        place=pages.place(row),
         crumbs=crumbs_of(pages, row),
         number=number,
         reason=_reason(error),
@@ -176,7 +186,7 @@ async def _roll_back_page(
 
 def crumbs_of(pages: VersionPages, row: Row) -> Sequence[tuple[str, str]]:
     """The way to the thing, above its pages."""
-    return [(pages.path, pages.plural), (f"{pages.path}/{row.id}", row.name)]
+    return [(pages.path, pages.plural), (pages.place(row), row.name)]
 
 
 def _reason(error: AieyeError | None) -> str:

@@ -26,6 +26,7 @@ from aieye.db.tables import (
     PromptVersion,
     User,
 )
+from aieye.errors import NotFound
 from aieye.state import State
 from aieye.ui.session import Visitor
 
@@ -89,6 +90,16 @@ class VersionPages(ABC):
         """What stands in `columns`, by the version."""
         return {}
 
+    async def identify(self, session: AsyncSession, key: str) -> int:
+        """The number of the row that the address `key` names. Raises `NotFound`; checks no rights."""
+        if not (key.isascii() and key.isdigit() and len(key) < 11):
+            raise NotFound(f"There is no {self.path.strip('/').removesuffix('s')} {key[:60]!r}.")
+        return int(key)
+
+    def place(self, row: Row) -> str:
+        """The address of its page."""
+        return f"{self.path}/{row.id}"
+
     async def get(self, session: AsyncSession, row_id: int, actor: Actor) -> Row:
         """The thing itself. Raises `NotFound`."""
         table: Any = self.row
@@ -137,7 +148,7 @@ def version_values(
     """What `version_list.html` asks a page for, beside its errors."""
     return {
         "versions": versions,
-        "version_place": f"{pages.path}/{row.id}",
+        "version_place": pages.place(row),
         "version_columns": pages.columns,
         "may_change": visitor.actor.may_see(row.user_id),
         "newest": row.version,
