@@ -83,9 +83,7 @@ async def load_documents(database: Database, documents_id: str) -> Documents:
     return await asyncio.to_thread(lambda: Documents(unpacked(packed)))
 
 
-async def read_some(
-    database: Database, documents_id: str, start: int, count: int
-) -> Sequence[str]:
+async def read_some(database: Database, documents_id: str, start: int, count: int) -> Sequence[str]:
     """`count` of the documents from the number `start` on, without reading all. Raises `NotFound`."""
     statement = select(PresetDocuments.lines).where(PresetDocuments.id == documents_id)
     async with database.read() as session:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aieye.presets.models import Preset
 from aieye.ui.show import json
 
-_TOKEN = '-H "Authorization: Bearer $AIEYE_TOKEN"'
+_HEADER = '-H "Authorization: Bearer $AIEYE_TOKEN"'
 _JSON = '-H "Content-Type: application/json"'
 _PATHS = {
     "chat": "/v1/chat/completions",
@@ -41,7 +41,9 @@ def calls_of(preset: Preset, base_url: str) -> Sequence[Copied]:
 
 
 def _model_line(preset: Preset, base_url: str) -> str:
-    return _curl(base_url + _PATHS[preset.type], {"model": f"preset/{preset.name}", **_asked(preset)})
+    return _curl(
+        base_url + _PATHS[preset.type], {"model": f"preset/{preset.name}", **_asked(preset)}
+    )
 
 
 def _asked(preset: Preset) -> dict[str, object]:
@@ -63,7 +65,7 @@ def _process_line(preset: Preset, base_url: str) -> str:
 
 def _curl(url: str, body: dict[str, object]) -> str:
     said = json(body).replace("'", "'\\''")
-    return f"curl {url} \\\n  {_TOKEN} \\\n  {_JSON} \\\n  -d '{said}'"
+    return f"curl {url} \\\n  {_HEADER} \\\n  {_JSON} \\\n  -d '{said}'"
 
 
 def _model_code(preset: Preset, base_url: str) -> str:

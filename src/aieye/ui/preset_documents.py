@@ -1,4 +1,4 @@
-"""The documents of a search: looked through by their numbers, sent as a file, and how far they are embedded."""
+"""The documents of a search: looked through by number, sent as a file, and how far they are embedded."""
 
 from __future__ import annotations
 

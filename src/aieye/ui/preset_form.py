@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.access.uses import InUse
 from aieye.db.tables import Preset as PresetRow
 from aieye.errors import AieyeError, Forbidden, NotFound
+from aieye.presets import repository
 from aieye.presets import service as presets
 from aieye.presets.fields import MOST_DOCUMENTS, OVERRIDABLE, TYPES, PresetType
 from aieye.presets.models import Preset
@@ -177,7 +178,7 @@ async def _form(
 ) -> Response:
     async with visitor.state.database.read() as session:
         count = await _file_count(session, row)
-        errors = await _errors(session, visitor, type_, row, typed, error)
+        errors = await _errors(session, visitor, type_, row, typed, values.get("name", ""), error)
         models = await offered_models(session, visitor)
     chosen = {OVERRIDABLE: list(typed.overridable)}
     act = values.get("act", "") if isinstance(values, Fields) else ""
@@ -210,7 +211,7 @@ async def _file_count(session: AsyncSession, row: PresetRow | None) -> int:
     """How many documents came from a file, of which the form shows none."""
     if row is None:
         return 0
-    preset = Preset.of(row, await presets.repository.get_version(session, row, row.version))
+    preset = Preset.of(row, await repository.get_version(session, row, row.version))
     count = preset.document_count or 0
     return count if count > MOST_DOCUMENTS else 0
 
@@ -221,6 +222,7 @@ async def _errors(
     type_: PresetType,
     row: PresetRow | None,
     typed: Typed,
+    name: str,
     error: AieyeError | None,
 ) -> Mapping[str, str]:
     """The error under its field, and of what somebody changed meanwhile both values."""
@@ -238,8 +240,10 @@ async def _errors(
     if isinstance(error, ChangedMeanwhile) and row is not None:
         preset = await presets.get_preset(session, row.uid, actor=visitor.actor)
         now = shown(type_, await presets.shown_config(session, preset))
-        errors |= differences({"name": preset.name, **now.texts}, typed.texts)
-        for name in ("messages", "documents"):
-            if list(getattr(now, name)) != list(getattr(typed, name)):
-                errors[name] = "Stored now are others: look at the preset before you save these."
+        errors |= differences({"name": preset.name, **now.texts}, {**typed.texts, "name": name})
+        for rows_name in ("messages", "documents"):
+            if list(getattr(now, rows_name)) != list(getattr(typed, rows_name)):
+                errors[rows_name] = (
+                    "Stored now are others: look at the preset before you save these."
+                )
     return errors

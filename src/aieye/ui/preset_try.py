@@ -1,4 +1,4 @@
-"""A preset tried on its page: asked as a call of it asks, by whoever looks at it, in the version that runs."""
+"""A preset tried on its page: asked as a call asks, by whoever looks at it, in the version that runs."""
 
 from __future__ import annotations
 

@@ -110,10 +110,7 @@ def read(
     found: dict[str, Any] = {}
     for one in TYPES[type_].fields.values():
         is_kept = old is not None and _part(old, one.name) == _part(typed, one.name)
-        if is_kept and before is not None:
-            value = before.get(one.name)
-        else:
-            value = _value_of(one, typed)
+        value = (before or {}).get(one.name) if is_kept else _value_of(one, typed)
         if value is not None:
             found[one.name] = value
     if TYPES[type_].is_open and typed.texts.get(MORE, "").strip():

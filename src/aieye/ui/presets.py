@@ -13,14 +13,12 @@ from aieye.access import authored
 from aieye.access.audit import Actor
 from aieye.access.uses import count_dependants
 from aieye.db.cursors import number_after
-from aieye.db.tables import Preset as PresetRow
 from aieye.db.tables import PresetVersion
-from aieye.presets import repository
+from aieye.errors import NotFound
 from aieye.presets import service as presets
 from aieye.presets.comparing import said_by
 from aieye.presets.fields import TYPES, PresetType
 from aieye.presets.models import Preset
-from aieye.errors import NotFound
 from aieye.state import State
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.owned import OWNED, callers_of, owner_name
@@ -31,7 +29,7 @@ from aieye.ui.preset_try import Tried, try_out
 from aieye.ui.preset_values import shown
 from aieye.ui.session import RequireUser, Visitor
 from aieye.ui.version_pages import add_version_pages, number_of
-from aieye.ui.versions import Row, VersionPages, shown_versions, version_values
+from aieye.ui.versions import VersionPages, shown_versions, version_values
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -45,17 +43,9 @@ MOST_SHOWN_DOCUMENTS = 5
 class PresetPages(VersionPages):
     """The pages about the versions of presets."""
 
-    path = "/presets"
-    plural = "Presets"
-    row = PresetRow
+    kind = "preset"
     version = PresetVersion
     owner = "preset_id"
-
-    async def identify(self, session: AsyncSession, key: str) -> int:
-        return await repository.get_id(session, key)
-
-    def place(self, row: Row) -> str:
-        return f"{self.path}/{cast(PresetRow, row).uid}"
 
     async def compared(
         self, state: State, session: AsyncSession, row_id: int, number: int, *, actor: Actor
@@ -144,9 +134,7 @@ async def try_preset(uid: str, visitor: RequireUser) -> Response:
     typed = Tried(fields.get("text", ""), fields.get("prompt", ""), fields.get("documents", ""))
     tried = await try_out(visitor, served, typed)
     if is_fragment(visitor.request):
-        return page(
-            visitor.request, "preset_tried.html", block="tried", preset=served, tried=tried
-        )
+        return page(visitor.request, "preset_tried.html", block="tried", preset=served, tried=tried)
     return await preset_page(visitor, uid, tried=tried)
 
 
@@ -157,7 +145,7 @@ async def preset_page(
     state = visitor.state
     async with state.database.read() as session:
         preset = await presets.get_preset(session, uid, actor=visitor.actor, version=number)
-        row = await PAGES.get(session, preset.id, visitor.actor)
+        row = await PAGES.get(session, uid, visitor.actor)
         versions = await shown_versions(PAGES, visitor, session, row, limit=_MOST_VERSIONS)
         owner = await owner_name(session, preset.user_id)
         callers = await callers_of(session, "preset", preset.id, visitor.actor)

@@ -25,6 +25,8 @@ from aieye.ui import (
     preset_documents,
     preset_form,
     presets,
+    prompt_form,
+    prompts,
     provider_keys,
     providers,
     route_form,
@@ -63,6 +65,8 @@ MODULES = (
     preset_form,
     preset_documents,
     presets,
+    prompt_form,
+    prompts,
     sharing,
     deleting,
 )

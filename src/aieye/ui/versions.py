@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from aieye.access import authored
 from aieye.access.audit import Actor
+from aieye.access.names import Kind
 from aieye.db.tables import (
     Pipeline,
     PipelineVersion,
@@ -26,8 +26,8 @@ from aieye.db.tables import (
     PromptVersion,
     User,
 )
-from aieye.errors import NotFound
 from aieye.state import State
+from aieye.ui.owned import OWNED
 from aieye.ui.session import Visitor
 
 Row = Prompt | Pipeline | Preset
@@ -53,11 +53,7 @@ class VersionPages(ABC):
     Its methods raise what the service raises: `NotFound`, `Forbidden`, `InUse`, `Unprocessable`.
     """
 
-    path: ClassVar[str]
-    """Where its pages are: `/prompts`."""
-    plural: ClassVar[str]
-    """What the list is called: `Prompts`."""
-    row: ClassVar[type[Prompt] | type[Pipeline] | type[Preset]]
+    kind: ClassVar[Kind]
     version: ClassVar[type[Any]]
     owner: ClassVar[str]
     """The column of a version that says whose it is: `prompt_id`."""
@@ -90,21 +86,20 @@ class VersionPages(ABC):
         """What stands in `columns`, by the version."""
         return {}
 
-    async def identify(self, session: AsyncSession, key: str) -> int:
-        """The number of the row that the address `key` names. Raises `NotFound`; checks no rights."""
-        if not (key.isascii() and key.isdigit() and len(key) < 11):
-            raise NotFound(f"There is no {self.path.strip('/').removesuffix('s')} {key[:60]!r}.")
-        return int(key)
+    @property
+    def path(self) -> str:
+        """Where its pages are: `/prompts`."""
+        return OWNED[self.kind].path
+
+    async def get(self, session: AsyncSession, key: str, actor: Actor) -> Row:
+        """The thing itself, by what its address has. Raises `NotFound`."""
+        owned = OWNED[self.kind]
+        row: Row = await owned.get_row(session, (await owned.find(session, key, actor)).id)
+        return row
 
     def place(self, row: Row) -> str:
         """The address of its page."""
-        return f"{self.path}/{row.id}"
-
-    async def get(self, session: AsyncSession, row_id: int, actor: Actor) -> Row:
-        """The thing itself. Raises `NotFound`."""
-        table: Any = self.row
-        row: Row = await authored.get_visible(session, table, row_id, actor=actor)
-        return row
+        return OWNED[self.kind].thing(row).place
 
 
 async def shown_versions(
