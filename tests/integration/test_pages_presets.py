@@ -189,7 +189,7 @@ async def test_documents_are_rows_of_the_form_without_scripts(house: House) -> N
     assert all(f"Document ({n})" in listed for n in range(3))
     # What was not touched is as it was stored.
     form_page = await see(house.user, f"/presets/{uid}/edit")
-    sent = {"version": version(form_page), **SEARCH, "document": DOCUMENTS}
+    sent: dict[str, Any] = {"version": version(form_page), **SEARCH, "document": DOCUMENTS}
     await send(house.user, f"/presets/{uid}/edit", **sent)
     assert len(await rows_of_versions(house)) == 1
 
