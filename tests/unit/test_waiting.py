@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 from fastapi import Request
 
-from aieye.api import waiting
-from aieye.api.bodies import ClientGone
-from aieye.api.openai import ShuttingDown
-from aieye.api.waiting import unless_gone
+from aieye import waiting
+from aieye.waiting import ClientGone, ShuttingDown, unless_gone
 
 
 class Client:

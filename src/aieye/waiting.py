@@ -8,10 +8,28 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from aieye.api.bodies import ClientGone
-from aieye.api.openai import SLOW_SECONDS, STOPPING, ShuttingDown
+from aieye.errors import InvalidRequest, Unavailable
+from aieye.gateway.calls import LEFT
+
+# A call that still waits after this is watched for its client's leaving and noted as open in the
+# ledger; quicker ones, which are most, never pay for either.
+SLOW_SECONDS = 0.05
+STOPPING = "AI-Eye is being stopped; try again shortly."
+_GONE = "The client left before its answer was there."
 
 ResultT = TypeVar("ResultT")
+
+
+class ClientGone(InvalidRequest):
+    """The connection ended in the middle of the request."""
+
+    status, code = LEFT
+
+
+class ShuttingDown(Unavailable):
+    """The server was told to stop and does not wait any longer."""
+
+    code = "shutting_down"
 
 
 async def unless_gone(
@@ -40,9 +58,6 @@ async def unless_gone(
     if watch.has_left:
         raise ClientGone(_GONE)
     return result
-
-
-_GONE = "The client left before its answer was there."
 
 
 class _Watch:
