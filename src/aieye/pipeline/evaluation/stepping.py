@@ -20,7 +20,7 @@ from aieye.pipeline.evaluation.frames import READY, RUNNING, Flow, Frame
 from aieye.pipeline.evaluation.room import NoRoom
 from aieye.pipeline.failures import Failure
 from aieye.pipeline.language.values import Json, NoSuchItem, Unconvertible
-from aieye.pipeline.limits import MAX_VALUE_BYTES
+from aieye.pipeline.limits import LARGE_BYTES, MAX_VALUE_BYTES
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.sizes import Unmeasurable, is_too_deep, size_of
 from aieye.pipeline.steps import (
@@ -101,8 +101,10 @@ class Stepping:
             frame.parked.add(index)
             return
         arguments = {}
+        size = 0
         for edge in step.edges:
             value = frame.values[edge.operand]
+            size += frame.sizes[edge.operand]
             if edge.type is not None:
                 try:
                     value = self._conversions.convert(value, edge.type)
@@ -110,7 +112,7 @@ class Stepping:
                     self._fail_conversion(frame, index, edge, error)
                     return
             arguments[edge.parameter] = value
-        self._calls.begin(frame, index, step, arguments)
+        self._calls.begin(frame, index, step, arguments, is_large=size > LARGE_BYTES)
 
     def _convert(self, frame: Frame, index: int, step: Convert) -> None:
         try:
