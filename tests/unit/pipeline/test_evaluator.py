@@ -263,7 +263,7 @@ async def test_a_run_that_only_computes_has_a_time_and_lets_others_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Short turns: many of them fit into the time however busy the machine is.
-    monkeypatch.setattr(evaluator, "_SLICE_SECONDS", 0.0005)
+    monkeypatch.setattr(evaluator, "SLICE_SECONDS", 0.0005)
     steps = Steps()
     ticks = 0
 

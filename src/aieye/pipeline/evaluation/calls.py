@@ -58,8 +58,7 @@ class Calls:
         index: int,
         step: CallStep,
         arguments: dict[str, Json],
-        *,
-        is_large: bool = False,
+        is_large: bool,
     ) -> None:
         """Make a call, or wait for an identical one. `is_large` are its arguments."""
         self._count += 1

@@ -17,6 +17,7 @@ from aieye.pipeline.evaluation.applications import (
 from aieye.pipeline.evaluation.calls import Calls
 from aieye.pipeline.evaluation.conversions import Conversions
 from aieye.pipeline.evaluation.frames import READY, RUNNING, Flow, Frame
+from aieye.pipeline.evaluation.reading import NotRead
 from aieye.pipeline.evaluation.room import NoRoom
 from aieye.pipeline.failures import Failure
 from aieye.pipeline.language.values import Json, NoSuchItem, Unconvertible
@@ -70,7 +71,10 @@ class Stepping:
         elif state == READY and index in frame.failures:
             self._flow.meet_failure(frame, index)
         elif state == READY:
-            self._step(frame, index, frame.plan.steps[index])
+            try:
+                self._step(frame, index, frame.plan.steps[index])
+            except NotRead as not_read:
+                self._conversions.reading.begin(not_read.text, frame, index)
 
     def _step(self, frame: Frame, index: int, step: Step) -> None:
         match step:
@@ -102,9 +106,11 @@ class Stepping:
             return
         arguments = {}
         size = 0
+        values, sizes = frame.values, frame.sizes
         for edge in step.edges:
-            value = frame.values[edge.operand]
-            size += frame.sizes[edge.operand]
+            operand = edge.operand
+            value = values[operand]
+            size += sizes[operand]
             if edge.type is not None:
                 try:
                     value = self._conversions.convert(value, edge.type)
@@ -112,7 +118,7 @@ class Stepping:
                     self._fail_conversion(frame, index, edge, error)
                     return
             arguments[edge.parameter] = value
-        self._calls.begin(frame, index, step, arguments, is_large=size > LARGE_BYTES)
+        self._calls.begin(frame, index, step, arguments, size > LARGE_BYTES)
 
     def _convert(self, frame: Frame, index: int, step: Convert) -> None:
         try:
