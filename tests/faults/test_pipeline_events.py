@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from aieye.api import run_events
+from aieye import run_stream
 from tests.fakes.upstream import FakeUpstream, hang_before_headers
 from tests.faults.harness import PATIENCE_SECONDS, both_databases, eventually
 from tests.faults.house import House, as_session
@@ -124,7 +124,7 @@ async def test_what_goes_wrong_is_told_as_the_last_event_or_before_the_first(hou
 async def test_a_quiet_run_says_that_it_goes_on(
     house: House, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_events, "QUIET_SECONDS", 0.02)
+    monkeypatch.setattr(run_stream, "QUIET_SECONDS", 0.02)
     await hanging(house, upstream)
     async with following(house, "slow", x="a") as events:
         async with asyncio.timeout(PATIENCE_SECONDS):

@@ -19,7 +19,6 @@ from aieye.api.original_views import arguments_view, entries_view, execution_vie
 from aieye.api.originals import InvalidData, grant_of, said
 from aieye.api.rendering import diagnostics_of, note_denial
 from aieye.api.runners import Caller, by_grant, by_session, failure_of
-from aieye.api.waiting import unless_gone
 from aieye.cache.key import read_object
 from aieye.db.rows import LARGEST_ID
 from aieye.errors import AieyeError, InvalidRequest, NotFound
@@ -30,6 +29,7 @@ from aieye.pipeline.language.errors import InvalidPipeline
 from aieye.pipeline.language.values import Unconvertible, read_json, text_of
 from aieye.pipeline.run_record import Finished
 from aieye.state import State
+from aieye.waiting import unless_gone
 
 router = APIRouter(tags=["original"])
 

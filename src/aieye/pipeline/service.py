@@ -276,6 +276,20 @@ async def delete_pipeline(
     record(session, actor, "pipeline.delete", "pipeline", row.id, name=row.name)
 
 
+async def restore_pipeline(
+    session: AsyncSession, functions: Catalogue, pipeline_id: int, *, actor: Actor
+) -> SavedPipeline:
+    """Take a deletion of the last hour back. Raises `InvalidPipeline` where others lead back to it by
+    now, `NameTaken`, `NotFound`."""
+    await bump_revision(session)
+    row = await authored.get_deleted(session, Pipeline, pipeline_id, actor=actor)
+    await authored.restore(session, row)
+    await session.flush()
+    await refuse_cycles(session, functions, row)
+    record(session, actor, "pipeline.restore", "pipeline", row.id, name=row.name)
+    return await _saved(session, row, await repository.get_version(session, row, row.version))
+
+
 async def _refuse_breaking(session: AsyncSession, row: Pipeline, served: int, actor: Actor) -> None:
     """Raise `InUse` if others call the version `served` and cannot call what runs instead now."""
     if row.served_version == served:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypedDict, cast
 
-from sqlalchemy import ColumnElement, select, true, update
+from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import authored
@@ -19,7 +19,7 @@ from aieye.access.audit import Actor, record
 from aieye.access.names import RESERVED, check_callable_name, find_holder, free_name, take_name
 from aieye.access.uses import refuse_while_used
 from aieye.db.engine import bump_revision
-from aieye.db.rows import insert_unique, keyset
+from aieye.db.rows import flush_unique, insert_unique, keyset
 from aieye.db.tables import Preset as PresetRow
 from aieye.db.tables import PresetVersion
 from aieye.db.types import now
@@ -256,19 +256,29 @@ async def label_version(
 async def delete_preset(
     session: AsyncSession, uid: str, *, actor: Actor, force: bool = False
 ) -> None:
-    """Remove a preset, and documents that only it had. Raises `Forbidden`, `InUse` unless `force`,
-    `NotFound`."""
+    """Remove a preset; documents that only it had go when that cannot be undone any more.
+
+    Raises `Forbidden`, `InUse` unless `force`, `NotFound`.
+    """
     await bump_revision(session)
     row = await _get_changeable(session, uid, actor)
     await authored.remove(session, row, force=force, actor=actor)
     row.is_callable = False
-    mine = PresetVersion.preset_id == row.id
-    documents = select(PresetVersion.documents_id).where(mine)
-    ids = {one for one in await session.scalars(documents) if one is not None}
-    if ids:
-        await session.execute(update(PresetVersion).where(mine).values(documents_id=None))
-        await repository.forget_documents(session, ids)
     record(session, actor, "preset.delete", "preset", row.uid, name=row.name)
+
+
+async def restore_preset(session: AsyncSession, preset_id: int, *, actor: Actor) -> Preset:
+    """Take a deletion of the last hour back, by the number of the row. The preset has its name again
+    if nothing else has it by now. Raises `Conflict` (its id is another's), `NotFound`."""
+    await bump_revision(session)
+    row = await authored.get_deleted(session, PresetRow, preset_id, actor=actor)
+    row.deleted_at, row.is_callable = None, await _is_free(session, row.name)
+    clash = f"There is another preset with the _id {row.uid}."
+    await flush_unique(session, clash=clash, param="_id")
+    if row.is_callable:
+        await take_name(session, row.name, "preset", row.id)
+    record(session, actor, "preset.restore", "preset", row.uid, name=row.name)
+    return Preset.of(row, await repository.get_version(session, row, row.version))
 
 
 # -- rows --------------------------------------------------------------------------------------

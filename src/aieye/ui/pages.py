@@ -69,7 +69,7 @@ def page(
     """
     found = signed_in or known_signed_in(request)
     compiled = _templates().get_template(template)
-    values |= _common(request, found, [("good", toast)] if toast else [])
+    values |= _common(request, found, [toasts.Toast("good", toast)] if toast else [])
     wanted = block or _target(request)
     if wanted is not None and wanted in compiled.blocks and (block or is_fragment(request)):
         answer = _answer(request, _block(compiled, wanted, values), status, headers)
@@ -112,8 +112,10 @@ def go(
     *,
     toast: str | None = None,
     kind: Literal["good", "bad"] = "good",
+    undo: str = "",
 ) -> Response:
-    """Go to another page after something was done; `toast` says there what it was."""
+    """Go to another page after something was done; `toast` says there what it was, and `undo` is the
+    address of the form that takes it back."""
     if "hx-request" in request.headers:
         # A browser follows a redirect itself, and htmx would put the whole page into a part of it.
         answer = Response(
@@ -122,7 +124,7 @@ def go(
     else:
         answer = RedirectResponse(target, 303)
     if toast:
-        toasts.leave(request, answer, toast, kind)
+        toasts.leave(request, answer, toast, kind, undo)
     return answer
 
 

@@ -8,10 +8,24 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from aieye.api.bodies import ClientGone
-from aieye.api.openai import STOPPING, ShuttingDown
+from aieye.errors import InvalidRequest, Unavailable
+from aieye.gateway.calls import LEFT
+
+STOPPING = "AI-Eye is being stopped; try again shortly."
 
 ResultT = TypeVar("ResultT")
+
+
+class ClientGone(InvalidRequest):
+    """The connection ended in the middle of the request."""
+
+    status, code = LEFT
+
+
+class ShuttingDown(Unavailable):
+    """The server was told to stop and does not wait any longer."""
+
+    code = "shutting_down"
 
 
 async def unless_gone(
