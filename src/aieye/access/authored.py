@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
-from sqlalchemy import ColumnElement, or_, select, true
+from sqlalchemy import ColumnElement, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from aieye.access.audit import Actor
 from aieye.access.names import Kind, check_callable_name, free_name, take_name
@@ -19,7 +20,7 @@ from aieye.access.owners import default_owner
 from aieye.access.texts import check_name
 from aieye.access.uses import refuse_while_used
 from aieye.db.rows import LARGEST_ID, get_living, keyset
-from aieye.db.tables import Authored, Base, Pipeline, Preset, Prompt
+from aieye.db.tables import Authored, Base, Pipeline, Preset, Prompt, User
 from aieye.db.types import now
 from aieye.errors import Forbidden, NotFound, Unprocessable
 
@@ -38,6 +39,7 @@ _KINDS: Final[Mapping[type[Base], Kind]] = {
 }
 
 AuthoredT = TypeVar("AuthoredT", Prompt, Pipeline, Preset)
+Whose = Literal["mine", "shared"]
 
 
 async def list_visible(
@@ -60,6 +62,46 @@ async def list_visible(
     if where is not None:
         statement = statement.where(where)
     return (await session.scalars(keyset(statement, table.id, after=after, limit=limit))).all()
+
+
+async def list_newest(
+    session: AsyncSession,
+    table: type[AuthoredT],
+    *,
+    actor: Actor,
+    text: str = "",
+    also: Sequence[InstrumentedAttribute[str]] = (),
+    whose: Whose | None = None,
+    where: ColumnElement[bool] | None = None,
+    before: int | None = None,
+    limit: int,
+) -> Sequence[tuple[AuthoredT, User]]:
+    """What `actor` may see with its owners, the newest first, from before the id `before` back.
+
+    `text` is a part of the name or of the columns `also`, whatever its case. `whose` leaves the
+    actor's own ones alone, or those that are shared.
+    """
+    statement = (
+        select(table, User)
+        .join(User, User.id == table.user_id)
+        .where(table.deleted_at.is_(None), _may_see(table, actor))
+        .order_by(table.id.desc())
+        .limit(limit)
+    )
+    if whose == "mine":
+        statement = statement.where(table.user_id == actor.user_id)
+    elif whose == "shared":
+        statement = statement.where(table.is_shared)
+    if before is not None:
+        statement = statement.where(table.id < before)
+    if text:
+        found = (
+            func.lower(one).contains(text.lower(), autoescape=True) for one in (table.name, *also)
+        )
+        statement = statement.where(or_(*found))
+    if where is not None:
+        statement = statement.where(where)
+    return [(row, user) for row, user in await session.execute(statement)]
 
 
 async def get_visible(

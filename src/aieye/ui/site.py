@@ -22,6 +22,8 @@ from aieye.ui import (
     home,
     invitation,
     onboarding,
+    prompt_form,
+    prompts,
     provider_keys,
     providers,
     route_form,
@@ -57,6 +59,8 @@ MODULES = (
     user_form,
     users,
     invitation,
+    prompt_form,
+    prompts,
     sharing,
     deleting,
 )

@@ -24,55 +24,57 @@ from aieye.ui.versions import Row, VersionPages, shown_versions, version_values
 
 def add_version_pages(router: APIRouter, pages: VersionPages) -> None:
     """Add `/{id}/versions`, `/diff`, `/rollback` and `/labels` to a group of pages."""
-    place = pages.path + "/{row_id}"
+    place = pages.path + "/{key}"
 
     @router.get(f"{place}/versions")
-    async def show_versions(row_id: int, visitor: RequireUser, cursor: Cursor = None) -> Response:
-        return await _list_page(pages, visitor, row_id, before=number_after(cursor))
+    async def show_versions(key: str, visitor: RequireUser, cursor: Cursor = None) -> Response:
+        return await _list_page(pages, visitor, key, before=number_after(cursor))
 
     @router.get(f"{place}/diff")
-    async def show_difference(row_id: int, visitor: RequireUser) -> Response:
-        return await _difference_page(pages, visitor, row_id)
+    async def show_difference(key: str, visitor: RequireUser) -> Response:
+        return await _difference_page(pages, visitor, key)
 
     @router.get(f"{place}/rollback")
-    async def show_roll_back(row_id: int, visitor: RequireUser) -> Response:
-        return await _roll_back_page(pages, visitor, row_id, visitor.here.get("version"))
+    async def show_roll_back(key: str, visitor: RequireUser) -> Response:
+        return await _roll_back_page(pages, visitor, key, visitor.here.get("version"))
 
     @router.post(f"{place}/rollback")
-    async def roll_back(row_id: int, visitor: RequireUser) -> Response:
+    async def roll_back(key: str, visitor: RequireUser) -> Response:
         fields = await visitor.fields()
         try:
             number = number_of(fields.get("version", ""))
             async with changing(visitor.state) as session:
+                row = await pages.get(session, key, visitor.actor)
                 await pages.roll_back(
-                    visitor.state, session, row_id, number, actor=visitor.actor,
+                    visitor.state, session, row.id, number, actor=visitor.actor,
                     force=fields.is_on("force"),
                 )  # fmt: skip
-                row = await pages.get(session, row_id, visitor.actor)
+                await session.refresh(row)
         except InUse as error:
-            return await _roll_back_page(pages, visitor, row_id, fields["version"], error)
+            return await _roll_back_page(pages, visitor, key, fields["version"], error)
         toast = f"Version {row.version} says what version {number} does."
         if row.served_version != row.version:
             toast += f" Version {row.served_version} still runs: a label holds it."
-        return go(visitor.request, f"{pages.path}/{row_id}", toast=toast)
+        return go(visitor.request, pages.place(row), toast=toast)
 
     @router.post(f"{place}/labels")
-    async def label(row_id: int, visitor: RequireUser) -> Response:
+    async def label(key: str, visitor: RequireUser) -> Response:
         fields = await visitor.fields()
         name = fields.text("label")
         try:
             number = number_of(fields["label_version"]) if fields.text("label_version") else None
             async with changing(visitor.state) as session:
+                row = await pages.get(session, key, visitor.actor)
                 await pages.label(
-                    visitor.state, session, row_id, name, number, actor=visitor.actor,
+                    visitor.state, session, row.id, name, number, actor=visitor.actor,
                     force=fields.is_on("force"),
                 )  # fmt: skip
         except AieyeError as error:
             if isinstance(error, Forbidden) or (error.status == 404 and error.param is None):
                 raise
-            return await _list_page(pages, visitor, row_id, error=error, typed=fields)
+            return await _list_page(pages, visitor, key, error=error, typed=fields)
         said = f"“{name}” is taken away." if number is None else f"“{name}” names version {number}."
-        return go(visitor.request, f"{pages.path}/{row_id}/versions", toast=said)
+        return go(visitor.request, f"{pages.place(row)}/versions", toast=said)
 
 
 def number_of(text: str) -> int:
@@ -85,14 +87,14 @@ def number_of(text: str) -> int:
 async def _list_page(
     pages: VersionPages,
     visitor: Visitor,
-    row_id: int,
+    key: str,
     *,
     before: int | None = None,
     error: AieyeError | None = None,
     typed: Fields | None = None,
 ) -> Response:
     async with visitor.state.database.read() as session:
-        row = await pages.get(session, row_id, visitor.actor)
+        row = await pages.get(session, key, visitor.actor)
         found = await shown_versions(pages, visitor, session, row, before=before, limit=PAGE + 1)
     return page(
         visitor.request,
@@ -109,9 +111,9 @@ async def _list_page(
     )
 
 
-async def _difference_page(pages: VersionPages, visitor: Visitor, row_id: int) -> Response:
+async def _difference_page(pages: VersionPages, visitor: Visitor, key: str) -> Response:
     async with visitor.state.database.read() as session:
-        row = await pages.get(session, row_id, visitor.actor)
+        row = await pages.get(session, key, visitor.actor)
         base, head = _asked(visitor, row)
         one = await _said(pages, visitor, session, row, base)
         other = await _said(pages, visitor, session, row, head)
@@ -155,11 +157,11 @@ def _choices(versions: Sequence[Any], *shown: int) -> Sequence[tuple[str, str]]:
 
 
 async def _roll_back_page(
-    pages: VersionPages, visitor: Visitor, row_id: int, version: str, error: InUse | None = None
+    pages: VersionPages, visitor: Visitor, key: str, version: str, error: InUse | None = None
 ) -> Response:
     number = number_of(version)
     async with visitor.state.database.read() as session:
-        row = await pages.get(session, row_id, visitor.actor)
+        row = await pages.get(session, key, visitor.actor)
         if number > row.version:
             raise NotFound(f"There is no version {number}.", param="version")
     return page(
@@ -167,7 +169,7 @@ async def _roll_back_page(
         "version_rollback.html",
         status=error.status if error else 200,
         row=row,
-        place=f"{pages.path}/{row.id}",
+        place=pages.place(row),
         crumbs=crumbs_of(pages, row),
         number=number,
         reason=_reason(error),
@@ -176,7 +178,7 @@ async def _roll_back_page(
 
 def crumbs_of(pages: VersionPages, row: Row) -> Sequence[tuple[str, str]]:
     """The way to the thing, above its pages."""
-    return [(pages.path, pages.plural), (f"{pages.path}/{row.id}", row.name)]
+    return [(pages.path, f"{pages.kind}s".capitalize()), (pages.place(row), row.name)]
 
 
 def _reason(error: AieyeError | None) -> str:

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from aieye.access import authored
 from aieye.access.audit import Actor
+from aieye.access.names import Kind
 from aieye.db.tables import (
     Pipeline,
     PipelineVersion,
@@ -27,6 +27,7 @@ from aieye.db.tables import (
     User,
 )
 from aieye.state import State
+from aieye.ui.owned import OWNED
 from aieye.ui.session import Visitor
 
 Row = Prompt | Pipeline | Preset
@@ -52,11 +53,7 @@ class VersionPages(ABC):
     Its methods raise what the service raises: `NotFound`, `Forbidden`, `InUse`, `Unprocessable`.
     """
 
-    path: ClassVar[str]
-    """Where its pages are: `/prompts`."""
-    plural: ClassVar[str]
-    """What the list is called: `Prompts`."""
-    row: ClassVar[type[Prompt] | type[Pipeline] | type[Preset]]
+    kind: ClassVar[Kind]
     version: ClassVar[type[Any]]
     owner: ClassVar[str]
     """The column of a version that says whose it is: `prompt_id`."""
@@ -89,11 +86,20 @@ class VersionPages(ABC):
         """What stands in `columns`, by the version."""
         return {}
 
-    async def get(self, session: AsyncSession, row_id: int, actor: Actor) -> Row:
-        """The thing itself. Raises `NotFound`."""
-        table: Any = self.row
-        row: Row = await authored.get_visible(session, table, row_id, actor=actor)
+    @property
+    def path(self) -> str:
+        """Where its pages are: `/prompts`."""
+        return OWNED[self.kind].path
+
+    async def get(self, session: AsyncSession, key: str, actor: Actor) -> Row:
+        """The thing itself, by what its address has. Raises `NotFound`."""
+        owned = OWNED[self.kind]
+        row: Row = await owned.get_row(session, (await owned.find(session, key, actor)).id)
         return row
+
+    def place(self, row: Row) -> str:
+        """The address of its page."""
+        return OWNED[self.kind].thing(row).place
 
 
 async def shown_versions(
@@ -137,7 +143,7 @@ def version_values(
     """What `version_list.html` asks a page for, beside its errors."""
     return {
         "versions": versions,
-        "version_place": f"{pages.path}/{row.id}",
+        "version_place": pages.place(row),
         "version_columns": pages.columns,
         "may_change": visitor.actor.may_see(row.user_id),
         "newest": row.version,
