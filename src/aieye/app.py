@@ -23,6 +23,7 @@ from aieye.access.setup import FirstStart, first_start
 from aieye.access.snapshot import ProviderInfo, Snapshot
 from aieye.api import admin, health, original_pipelines, originals, saga
 from aieye.api.deps import assert_every_route_has_a_policy
+from aieye.api.front import Front
 from aieye.api.idempotency import Idempotency
 from aieye.api.openai import STOP_SECONDS, OpenAIEndpoint
 from aieye.api.openapi import install as install_openapi
@@ -30,7 +31,6 @@ from aieye.api.pipeline_models import PipelineModels
 from aieye.api.preset_models import PresetModels
 from aieye.api.rendering import add_error_handlers, is_saga, render_error
 from aieye.api.saga_callers import MOST_BYTES
-from aieye.api.saga_front import ProcessFront
 from aieye.background import Background
 from aieye.cache.service import Cache, CacheLimits
 from aieye.collector import rest_while_starting, watch_what_comes
@@ -122,9 +122,7 @@ class _Service:
         self._openai: OpenAIEndpoint | None = None
         self.fastapi = self._make_fastapi()
         self._rest = ClientAddress(
-            SecurityHeaders(
-                ProcessFront(self.fastapi), is_https=settings.base_url.startswith("https://")
-            ),
+            SecurityHeaders(Front(self.fastapi), is_https=settings.base_url.startswith("https://")),
             TrustedProxies(settings.trusted_proxies),
         )
 
