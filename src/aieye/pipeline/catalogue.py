@@ -7,7 +7,7 @@ administrator adds nothing. Of each the version counts that runs.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, or_, select
@@ -62,6 +62,27 @@ async def definitions_of(
         pipelines = _pipelines().where(_usable(Pipeline, owner_id), Pipeline.id.in_(ids))
         found += [_pipeline(row) for row in await session.execute(pipelines)]
     return {(one.kind, one.id): one for one in found if isinstance(one.id, int)}
+
+
+async def definitions_like(
+    session: AsyncSession, owner_id: int, text: str, *, is_whole: bool = False, limit: int
+) -> Sequence[Definition]:
+    """Prompts, presets and pipelines that the user may use and whose names begin with `text`, by name;
+    with `is_whole` the one that is called so."""
+    if not text.isprintable():
+        return []
+    found: list[Definition] = []
+    for table, select_, define in (
+        (Prompt, _prompts(), _prompt),
+        (Preset, _presets().where(Preset.is_callable), _preset),
+        (Pipeline, _pipelines(), _pipeline),
+    ):
+        named = table.name == text if is_whole else table.name.startswith(text, autoescape=True)
+        rows = await session.execute(
+            select_.where(_usable(table, owner_id), named).order_by(table.name).limit(limit)
+        )
+        found += [define(row) for row in rows]
+    return sorted(found, key=lambda one: one.name)[:limit]
 
 
 def _usable(table: type[Prompt | Preset | Pipeline], owner_id: int) -> ColumnElement[bool]:
