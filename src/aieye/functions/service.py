@@ -156,14 +156,14 @@ class Functions:
         """What the function returns, as JSON that is the caller's own.
 
         `timeout` are seconds, of which its author may have given it fewer; `owner` is who shares
-        the worker processes with others. Raises `FunctionFailed`,
-        `FunctionTimeout`.
+        the worker processes with others. A builtin that could run inline and comes here has much to
+        do, so that a worker process does it. Raises `FunctionFailed`, `FunctionTimeout`.
         """
         seconds = timeout if function.timeout is None else min(timeout, function.timeout)
         match function.runs:
-            case "inline":
+            case "inline" if not function.is_builtin:
                 return run_inline(function, arguments)
-            case "process":
+            case "inline" | "process":
                 return await self._workers.call(function, arguments, seconds, owner)
             case "loop":
                 return await run_on_loop(function, arguments, context, seconds)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.db.tables import Pipeline as PipelineRow
 from aieye.db.tables import PipelineVersion
+from aieye.pipeline.apart import apart, is_large
 from aieye.pipeline.catalogue import definitions_of
 from aieye.pipeline.language.analysis import Analysis, Binding
 from aieye.pipeline.language.catalogue import FORMS, Catalogue, Definition
@@ -54,7 +55,7 @@ async def resolve(
     """The version of the pipeline, resolved with its owner's rights."""
     bindings = read_bindings(version.bindings)
     found = await definitions_of(session, functions, row.user_id, references_of(bindings))
-    tree = parse(version.source)
+    tree = await apart(is_large(version.source), parse, version.source)
     faults = [fault for one in bindings for fault in _faults(one, _definition(one, found))]
     errors = [Diagnostic.at(fault, tree.source) for fault in faults]
     warnings = read_diagnostics(version.diagnostics)

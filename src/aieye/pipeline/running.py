@@ -21,6 +21,7 @@ from aieye.errors import AieyeError, NotFound
 from aieye.functions.model import Function
 from aieye.functions.service import Functions
 from aieye.pipeline import executions
+from aieye.pipeline.apart import apart, is_large
 from aieye.pipeline.catalogue import catalogue_of
 from aieye.pipeline.checking import check_valid
 from aieye.pipeline.compiling import compile_program
@@ -39,7 +40,7 @@ from aieye.pipeline.model_calls import ModelCalls, OnText, Origin
 from aieye.pipeline.open_runs import OpenRuns
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.preset_calls import PresetCalls
-from aieye.pipeline.program import complete, load_program
+from aieye.pipeline.program import Program, complete, load_program
 from aieye.pipeline.repository import versions_of
 from aieye.pipeline.resolution import Resolved
 from aieye.pipeline.run_record import Finished, RunRecord
@@ -161,7 +162,7 @@ class Pipelines:
             if row is None or row.deleted_at is not None:
                 raise NotFound(f"There is no pipeline {info.id}.")
             program = await load_program(session, functions, row)
-        plan = compile_program(program, current.values())
+        plan = await _compiled(program, current)
         is_current = snapshot is self._directory.current and current is self._functions_known
         if is_current and program.main.version == info.version:
             self._plans[place] = plan
@@ -175,10 +176,11 @@ class Pipelines:
         functions, current = self.catalogue(), self._functions.current
         async with self._database.read() as session:
             owner_id = await owner_of_new(session, actor)
-            tree, analysis = check_valid(source, await catalogue_of(session, functions, owner_id))
+            catalogue = await catalogue_of(session, functions, owner_id, source)
+            tree, analysis = await apart(is_large(source), check_valid, source, catalogue)
             main = Resolved(0, "", owner_id, 0, tree, analysis)
             program = await complete(session, functions, main)
-        return compile_program(program, current.values())
+        return await _compiled(program, current)
 
     async def explain(
         self,
@@ -305,6 +307,12 @@ class Pipelines:
             await record.end("failed", list(seen.values()), error=found)
             raise
         return await record.end("done", outcome.trace, value=outcome.value)
+
+
+async def _compiled(program: Program, functions: Mapping[str, Function]) -> Plan:
+    """The plan of a program. One that calls pipelines may come to much, however short its text."""
+    is_heavy = bool(program.pipelines) or is_large(program.main.tree.source.text)
+    return await apart(is_heavy, compile_program, program, list(functions.values()))
 
 
 def _warned(finished: Finished, ignored: Sequence[str]) -> Finished:

@@ -22,6 +22,7 @@ from aieye.db.rows import keyset
 from aieye.db.tables import Pipeline, PipelineVersion
 from aieye.errors import NotFound, Unprocessable
 from aieye.pipeline import repository
+from aieye.pipeline.apart import apart, is_large
 from aieye.pipeline.catalogue import catalogue_of
 from aieye.pipeline.checking import Checked, check
 from aieye.pipeline.language.catalogue import Catalogue
@@ -55,7 +56,8 @@ async def check_source(
     owner_id = await authored.owner_of_new(session, actor)
     if name is not None and (saved := await _find_named(session, name)) is not None:
         owner_id = saved.user_id if actor.may_see(saved.user_id) else owner_id
-    return check(source, await catalogue_of(session, functions, owner_id), name)
+    catalogue = await catalogue_of(session, functions, owner_id, source)
+    return await apart(is_large(source), check, source, catalogue, name)
 
 
 async def list_pipelines(
