@@ -34,13 +34,10 @@ from aieye.telemetry.denials import DENIED, denials
 from aieye.telemetry.loggers import get_logger
 from aieye.telemetry.logs import request_id
 from aieye.telemetry.metrics import Metrics
-from aieye.waiting import STOPPING, ShuttingDown
+from aieye.waiting import SLOW_SECONDS, STOPPING, ShuttingDown
 
 log = get_logger()
 
-# A call that still waits after this is watched for its client's leaving and noted as open in the
-# ledger; quicker ones, which are most, never pay for either.
-SLOW_SECONDS = 0.05
 # How long the end of a call that the server's stop cuts off may take.
 STOP_SECONDS = 2.0
 _BEARER = b"bearer "
