@@ -160,7 +160,10 @@ async def test_several_chats_say_of_the_cache_only_what_is_so_of_all(
 
     async def state_of(*prompts: str) -> str | None:
         asked = {"model": "preset/new", "prompt": list(prompts)}
-        return (await gateway.ask(asked, path=COMPLETIONS)).headers.get("x-aieye-cache")
+        found: str | None = (await gateway.ask(asked, path=COMPLETIONS)).headers.get(
+            "x-aieye-cache"
+        )
+        return found
 
     assert await state_of("a", "b") == "miss"
     assert await state_of("a", "b") == "hit"

@@ -22,7 +22,7 @@ from aieye.db.tables import Preset as PresetRow
 from aieye.db.tables import PresetDocuments
 from aieye.db.types import now
 from aieye.errors import Conflict, NotFound
-from aieye.presets import book, service
+from aieye.presets import book, repository, service
 from aieye.presets.book import PresetBook
 from aieye.presets.documents import check_documents
 from aieye.presets.models import Preset, PresetType
@@ -123,7 +123,7 @@ async def test_many_presets_are_read_in_parts_between_which_others_run(
     made = [await rig.make(f"p{number}") for number in range(5)]
     other = PresetBook()
     reads: list[int] = []
-    read = book.rows_of
+    read = repository.rows_of
 
     async def noted(session: AsyncSession, ids: Iterable[int]) -> Sequence[PresetRow]:
         reads.append(len(list(ids)))
