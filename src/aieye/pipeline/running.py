@@ -32,7 +32,8 @@ from aieye.pipeline.explaining import Explanation, explain
 from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.ignored import ignored_arguments
 from aieye.pipeline.kept_results import KeptResults
-from aieye.pipeline.language.catalogue import Catalogue, Definition, Parameter
+from aieye.pipeline.known_functions import KnownFunctions
+from aieye.pipeline.language.catalogue import Catalogue, Parameter
 from aieye.pipeline.language.errors import Diagnostic
 from aieye.pipeline.language.suggest import did_you_mean
 from aieye.pipeline.language.values import Json
@@ -101,7 +102,7 @@ class Pipelines:
         current = self._functions.current
         if current is not self._functions_known:
             self._plans.clear()
-            self._catalogue = _definitions(current)
+            self._catalogue = KnownFunctions(current, self._functions.faults)
             self._functions_known = current
         return self._catalogue
 
@@ -323,10 +324,6 @@ def _warned(finished: Finished, ignored: Sequence[str]) -> Finished:
     if failure is not None and failure.diagnostic.code == "E507":
         failure.diagnostic = replace(failure.diagnostic, hint=", ".join(ignored))
     return replace(finished, warnings=ignored)
-
-
-def _definitions(functions: Mapping[str, Function]) -> dict[str, Definition]:
-    return {name: function.definition for name, function in functions.items()}
 
 
 def _may_call(actor: Actor, pipeline: PipelineInfo) -> bool:
