@@ -162,6 +162,9 @@ class PageRoute(APIRoute):
                 return render_error(request, error)
             except RequestValidationError as error:
                 return render_invalid(request, error)
+            finally:
+                # Files of a form, if it had any.
+                await request.close()
 
         return answer
 
