@@ -68,6 +68,8 @@ from aieye.ui import failures, pages, site
 log = get_logger()
 
 MOST_FORM_BYTES = 2**20
+# The documents of a search as a file: 50,000, in JSON Lines with more than their texts.
+MOST_FILE_BYTES = 256 * 2**20
 LONGEST_LAG_SECONDS = 1.0
 _PARTS = (originals, original_pipelines, saga, admin, health)
 
@@ -186,8 +188,10 @@ def _longest_body(path: str) -> int | None:
         return None
     if path.startswith("/api/v1/presets/") and path.endswith("/documents"):
         return None
+    if path.startswith("/presets/") and path.endswith("/documents"):
+        return MOST_FILE_BYTES
     # With the documents of a search.
-    return MOST_BYTES if path.startswith("/api/v1/presets") else MOST_FORM_BYTES
+    return MOST_BYTES if path.startswith(("/api/v1/presets", "/presets/")) else MOST_FORM_BYTES
 
 
 async def _render_too_large(scope: Any, error: PayloadTooLarge) -> Any:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from aieye.pipeline.catalogue import catalogue_of
+from aieye.pipeline.known_functions import KnownFunctions
 from aieye.pipeline.language.catalogue import Definition, Parameter
 from aieye.pipeline.language.nodes import Type
 from tests.integration.admin_api import AdminApi, error_of, running_admin_api
@@ -417,6 +418,12 @@ async def test_a_pipeline_says_what_it_lacks_by_now(api: AdminApi) -> None:
         FUNCTIONS | {"length": Definition("length", "function", (Parameter("x"),), 9)}
     )
     assert (await messages())[1:] == ["the function 'length' is not registered any more"]
+    known = KnownFunctions({}, {"length": "its file custom_a.py is gone"})
+    known.update(upper=FUNCTIONS["upper"])
+    api.state.function_catalogue = lambda: known
+    assert (await messages())[1:] == [
+        "the function 'length' cannot be called: its file custom_a.py is gone"
+    ]
 
 
 async def test_an_edit_that_breaks_callers_is_refused_and_names_them(api: AdminApi) -> None:

@@ -83,6 +83,29 @@ async def load_documents(database: Database, documents_id: str) -> Documents:
     return await asyncio.to_thread(lambda: Documents(unpacked(packed)))
 
 
+async def read_some(database: Database, documents_id: str, start: int, count: int) -> Sequence[str]:
+    """`count` of the documents from the number `start` on, without reading all. Raises `NotFound`."""
+    statement = select(PresetDocuments.lines).where(PresetDocuments.id == documents_id)
+    async with database.read() as session:
+        packed = await session.scalar(statement)
+    if packed is None:
+        raise _gone()
+    return await asyncio.to_thread(_some, packed, start, count)
+
+
+def _some(packed: bytes, start: int, count: int) -> Sequence[str]:
+    found: list[bytes] = []
+    number = 0
+    for part in unpacked(packed):
+        size = part.count(b"\n") + 1
+        if number + size > start:
+            found += part.split(b"\n")[max(0, start - number) :]
+        number += size
+        if len(found) >= count:
+            break
+    return [orjson.loads(line) for line in found[:count]]
+
+
 def _gone() -> NotFound:
     return NotFound("The documents of this search are not there any more.")
 

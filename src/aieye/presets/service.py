@@ -21,7 +21,7 @@ from aieye.access.uses import refuse_while_used
 from aieye.db.engine import bump_revision
 from aieye.db.rows import flush_unique, insert_unique, keyset
 from aieye.db.tables import Preset as PresetRow
-from aieye.db.tables import PresetVersion
+from aieye.db.tables import PresetVersion, User
 from aieye.db.types import now
 from aieye.errors import Forbidden, NotFound, Unprocessable
 from aieye.presets import fields, repository
@@ -69,6 +69,27 @@ async def list_newest(session: AsyncSession, *, actor: Actor) -> Sequence[Preset
     """The rows of all presets that `actor` may see, what was changed last first."""
     rows = await authored.list_visible(session, PresetRow, actor=actor)
     return sorted(rows, key=lambda row: (row.updated_at, row.id), reverse=True)
+
+
+async def newest_presets(
+    session: AsyncSession,
+    *,
+    actor: Actor,
+    text: str = "",
+    whose: authored.Whose | None = None,
+    type_: PresetType | None = None,
+    before: int | None = None,
+    limit: int,
+) -> Sequence[tuple[Preset, User]]:
+    """The presets that `actor` may see, each with its newest version and its owner, the newest first,
+    from before the number `before` back; `text` is a part of the name or the id."""
+    where = None if type_ is None else PresetRow.type == type_
+    found = await authored.list_newest(
+        session, PresetRow, actor=actor, text=text, also=(PresetRow.uid,), whose=whose, where=where,
+        before=before, limit=limit,
+    )  # fmt: skip
+    versions = await repository.versions_of(session, ((row.id, row.version) for row, _ in found))
+    return [(Preset.of(row, versions[row.id]), owner) for row, owner in found]
 
 
 async def get_preset(

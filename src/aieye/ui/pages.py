@@ -162,6 +162,9 @@ class PageRoute(LateRoute):
                 return render_error(request, error)
             except RequestValidationError as error:
                 return render_invalid(request, error)
+            finally:
+                # Files of a form, if it had any.
+                await request.close()
 
         return answer
 
@@ -190,12 +193,14 @@ def render_failure(
     """What went wrong: a page, for htmx the place's own fragment or a toast, for programs JSON."""
     if wants_json(request):
         return JSONResponse({"detail": message}, status, dict(headers or {}))
-    if not is_fragment(request):
-        return page(request, "error.html", status=status, headers=headers, message=message,
-                    code=status, reference=request_id.get())  # fmt: skip
-    if request.method in csrf.SAFE_METHODS:
-        return page(request, "error.html", block="failure", status=status, headers=headers,
-                    message=message, code=status, reference=request_id.get())  # fmt: skip
+    is_reading = request.method in csrf.SAFE_METHODS
+    if is_reading or not is_fragment(request):
+        return page(
+            request, "error.html", block="failure" if is_fragment(request) else None, status=status,
+            headers=headers, message=message, code=status, reference=request_id.get(),
+            # What was sent is not sent again by a link.
+            again=here(request) if is_reading and status >= 500 else None,
+        )  # fmt: skip
     # What was typed stays where it is.
     answer = Response(None, status, dict(headers or {}) | {"HX-Reswap": "none"})
     toasts.add_to_fragment(answer, message, "bad")

@@ -44,7 +44,8 @@ class PromptPages(VersionPages):
         self, state: State, session: AsyncSession, row_id: int, number: int, *, actor: Actor
     ) -> tuple[str, Mapping[str, Any]]:
         prompt = await prompts.get_prompt(session, row_id, actor=actor, version=number)
-        return prompt.content.body, fields_of(prompt.content)
+        fields = fields_of(prompt.content)
+        return prompt.content.body, {**fields, **fields.pop("params")}
 
     async def roll_back(
         self, state: State, session: AsyncSession, row_id: int, number: int, *, actor: Actor,
