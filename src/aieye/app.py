@@ -303,6 +303,7 @@ async def running(
                     "directory": directory.watch,
                     "cache": cache.maintain,
                     "lag": state.lag.watch,
+                    "reading ahead": state.ahead.watch,
                     "pruning": partial(keep_pruning, database, settings),
                     "vectors": search.keep_pruning,
                     "heartbeat": partial(keep_beating, database, presence),

@@ -19,9 +19,9 @@ from aieye.db.tables import CallBody, Instance, PriceOverride, Provider, Provide
 from aieye.errors import AieyeError, Unprocessable
 from aieye.installation import database_bytes, find_faults, list_settings
 from aieye.ledger import overrides
-from aieye.ledger.periods import before, cut
+from aieye.ledger.periods import cut
 from aieye.ledger.queries import UsageFilters
-from aieye.ledger.queries.overview import Amounts, overview
+from aieye.ledger.queries.period_sums import Amounts, Question
 from aieye.settings import SettingsError
 from aieye.state import change
 from aieye.ui.forms import Fields, errors_of, no_errors
@@ -179,11 +179,9 @@ async def _unpriced(session: AsyncSession, visitor: Visitor) -> Sequence[tuple[s
     """Models called lately of whose calls some have no known cost, those with most first."""
     moment = int(visitor.now.timestamp())
     this = cut(moment - _DAYS * 86_400, moment, now=moment)
-    found = await overview(
-        session, visitor.state.periods, this=this, before=before(this, moment, now=moment),
-        stack_by="model", measure="requests", filters=UsageFilters(), owner_id=None, now=moment,
-    )  # fmt: skip
-    unpriced = [(str(name), sums) for name, sums in found.tops["model"] if sums.unpriced]
+    question = Question(session, visitor.state.periods, UsageFilters(), None, moment)
+    share = await question.share(this.spans)
+    unpriced = [(str(name), sums) for name, sums in share.tops["model"].items() if sums.unpriced]
     return sorted(unpriced, key=lambda one: -one[1].unpriced)[:MOST_UNPRICED]
 
 
