@@ -304,7 +304,7 @@ async def running(
                     "cache": cache.maintain,
                     "lag": state.lag.watch,
                     "reading ahead": state.ahead.watch,
-                    "pruning": partial(keep_pruning, database, settings),
+                    "pruning": partial(keep_pruning, database, settings, state.note_pruning),
                     "vectors": search.keep_pruning,
                     "heartbeat": partial(keep_beating, database, presence),
                     **beside_others,

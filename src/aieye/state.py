@@ -20,6 +20,7 @@ from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
 from aieye.ledger.queries.ahead import Ahead
 from aieye.ledger.queries.period_sums import Memory
+from aieye.ledger.retention import Pruned
 from aieye.ledger.tail import Tail
 from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.running import Pipelines
@@ -67,11 +68,17 @@ class State:
     # that begin and end while somebody watches.
     periods: Memory = field(default_factory=Memory)
     ahead: Ahead = field(init=False)
+    # The last removal of what is past its time, by this process.
+    pruned: Pruned | None = None
     tail: Tail = field(init=False)
 
     def __post_init__(self) -> None:
         self.ahead = Ahead(self.database, self.periods)
         self.tail = Tail(self.database)
+
+    def note_pruning(self, pruned: Pruned) -> None:
+        """Remember it for whoever asks how the installation does."""
+        self.pruned = pruned
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from aieye import __version__
 from aieye.access import csrf
+from aieye.access.secrets import make_secret
 from aieye.access.sessions import CSRF_COOKIE, SignedIn
 from aieye.db.types import now
 from aieye.errors import AieyeError
@@ -227,6 +228,10 @@ def _common(request: Request, signed_in: SignedIn | None, messages: list[Any]) -
         "pages": paths_of(request),
         "hx_headers": json.dumps({"X-CSRFToken": token}),
         "csrf_field": Markup('<input type="hidden" name="csrf_token" value="{}">').format(token),
+        # For forms that hand out a secret: see `saving.require_first`.
+        "once_field": Markup('<input type="hidden" name="form_id" value="{}">').format(
+            make_secret()
+        ),
         "now": moment,
         "zone": zone,
         "when": functools.partial(show.when, now=moment, zone=zone),

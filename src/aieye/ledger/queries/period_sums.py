@@ -233,10 +233,12 @@ async def _share(question: Question, span: Span) -> Share:
         holders[token, user].add(amounts)
         answered[model, provider].add(amounts)
         share.tops["pipeline"][pipeline].add(amounts)
-    for kinds, pairs in ((("token", "user"), holders), (("model", "provider"), answered)):
-        for pair, amounts in pairs.items():
-            for kind, value in zip(kinds, pair, strict=True):
-                share.tops[kind][value].add(amounts)
+    for (token, user), amounts in holders.items():
+        share.tops["token"][token].add(amounts)
+        share.tops["user"][user].add(amounts)
+    for (model, provider), amounts in answered.items():
+        share.tops["model"][model].add(amounts)
+        share.tops["provider"][provider].add(amounts)
     for amounts in share.tops["provider"].values():
         share.whole.add(amounts)
     return share

@@ -10,10 +10,7 @@ const packages = `${here}node_modules/`;
 const sha256 = (path) => createHash("sha256").update(readFileSync(path)).digest("hex");
 const about = (name) => JSON.parse(readFileSync(`${packages}${name}/package.json`, "utf8"));
 
-const copied = [
-  ["htmx.org", "dist/htmx.min.js", "htmx.min.js"],
-  ["htmx.org", "dist/ext/hx-sse.min.js", "hx-sse.min.js"],
-];
+const copied = [["htmx.org", "dist/htmx.min.js", "htmx.min.js"]];
 const vendored = copied.map(([name, from, file]) => {
   // Without the note that leads to a map which is not there.
   const text = readFileSync(`${packages}${name}/${from}`, "utf8").replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n");
