@@ -73,7 +73,7 @@ def test_a_price_of_ones_own_is_set_and_who_set_it_is_found(
 
     page.goto("/audit")
     visits.check_accessible(page)
-    page.get_by_label("Action").select_option("price.create")
+    page.get_by_label("Did").select_option("price.create")
     page.get_by_role("button", name="Filter").click()
     expect(page.locator(".chip")).to_contain_text("price.create")
     act = page.locator("main tbody tr")

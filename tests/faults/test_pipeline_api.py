@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 import httpx
@@ -302,6 +304,19 @@ async def test_a_text_is_refused_with_all_that_is_wrong(house: House) -> None:
         assert both.status_code == 422
     missing = await house.admin.post(f"{PIPELINES}/explain", json={"name": "none"})
     assert missing.status_code == 404
+
+
+async def test_others_are_served_while_a_large_pipeline_is_looked_through(house: House) -> None:
+    await house.prompt("prompt_buddy", "Hey {buddy}")
+    source = "[" + ", ".join(f"prompt_buddy('{number}')" for number in range(1_000)) + "]"
+    explaining = asyncio.ensure_future(explain(house, source=source))
+    longest, last = 0.0, time.thread_time()
+    while not explaining.done():
+        await asyncio.sleep(0)
+        longest, last = max(longest, time.thread_time() - last), time.thread_time()
+    assert len((await explaining)["steps"]) == 1_000
+    # Looked through at once it is most of a second.
+    assert longest < 0.1
 
 
 # -- the document ------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ administrator adds nothing. Of each the version counts that runs.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,21 +28,61 @@ from aieye.pipeline.preset_calls import INPUT
 from aieye.pipeline.stored import Reference, read_arguments
 
 _TEXT = Type("str")
+# All that may be a name, in strings and comments too.
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_IDS_AT_ONCE: Final = 5_000
 
 
 async def catalogue_of(
-    session: AsyncSession, functions: Catalogue, owner_id: int
+    session: AsyncSession, functions: Catalogue, owner_id: int, source: str
 ) -> dict[str, Definition]:
-    """What the user may use, by name."""
-    prompts = await session.execute(_prompts().where(_usable(Prompt, owner_id)))
-    pipelines = (await session.execute(_pipelines().where(_usable(Pipeline, owner_id)))).all()
-    names = {row.id: row.name for row in pipelines}
-    calls = await _calls(session)
+    """What the user may use, by name. Of what `source` does not name, the parameters are not read."""
+    named = frozenset(_NAME.findall(source))
     presets = _presets().where(_usable(Preset, owner_id), Preset.is_callable)
-    found = [_prompt(row) for row in prompts]
-    found += [_preset(row) for row in await session.execute(presets)]
-    found += [_pipeline(row, _seen_calls(row.id, calls, names)) for row in pipelines]
+    found = [
+        *await _prompts_of(session, owner_id, named),
+        *await _pipelines_of(session, owner_id, named),
+        *(_preset(row) for row in await session.execute(presets)),
+    ]
     return {definition.name: definition for definition in found} | dict(functions)
+
+
+async def _prompts_of(
+    session: AsyncSession, owner_id: int, named: Collection[str]
+) -> list[Definition]:
+    usable = _usable(Prompt, owner_id)
+    names = (await session.execute(select(Prompt.id, Prompt.name).where(usable))).all()
+    found = [Definition(name, "prompt", (), id_) for id_, name in names if name not in named]
+    for ids in _parts([id_ for id_, name in names if name in named]):
+        statement = _prompts().where(usable, Prompt.id.in_(ids))
+        found += [_prompt(row) for row in await session.execute(statement)]
+    return found
+
+
+async def _pipelines_of(
+    session: AsyncSession, owner_id: int, named: Collection[str]
+) -> list[Definition]:
+    # One that is being saved has no version yet.
+    usable = _usable(Pipeline, owner_id) & (Pipeline.served_version > 0)
+    rows = await session.execute(select(Pipeline.id, Pipeline.name).where(usable))
+    names: dict[int, str] = {row.id: row.name for row in rows}
+    calls = await _calls(session)
+    seen = {id_: _seen_calls(id_, calls, names) for id_ in names}
+    found = [
+        Definition(name, "pipeline", (), id_, seen[id_])
+        for id_, name in names.items()
+        if name not in named
+    ]
+    for ids in _parts([id_ for id_, name in names.items() if name in named]):
+        statement = _pipelines().where(usable, Pipeline.id.in_(ids))
+        found += [_pipeline(row, seen[row.id]) for row in await session.execute(statement)]
+    return found
+
+
+def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """As many at a time as fit into one question."""
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        yield ids[start : start + _IDS_AT_ONCE]
 
 
 async def definitions_of(
@@ -62,6 +103,27 @@ async def definitions_of(
         pipelines = _pipelines().where(_usable(Pipeline, owner_id), Pipeline.id.in_(ids))
         found += [_pipeline(row) for row in await session.execute(pipelines)]
     return {(one.kind, one.id): one for one in found if isinstance(one.id, int)}
+
+
+async def definitions_like(
+    session: AsyncSession, owner_id: int, text: str, *, is_whole: bool = False, limit: int
+) -> Sequence[Definition]:
+    """Prompts, presets and pipelines that the user may use and whose names begin with `text`, by name;
+    with `is_whole` the one that is called so."""
+    if not text.isprintable():
+        return []
+    found: list[Definition] = []
+    for table, select_, define in (
+        (Prompt, _prompts(), _prompt),
+        (Preset, _presets().where(Preset.is_callable), _preset),
+        (Pipeline, _pipelines(), _pipeline),
+    ):
+        named = table.name == text if is_whole else table.name.startswith(text, autoescape=True)
+        rows = await session.execute(
+            select_.where(_usable(table, owner_id), named).order_by(table.name).limit(limit)
+        )
+        found += [define(row) for row in rows]
+    return sorted(found, key=lambda one: one.name)[:limit]
 
 
 def _usable(table: type[Prompt | Preset | Pipeline], owner_id: int) -> ColumnElement[bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, cast
@@ -12,6 +14,7 @@ from aieye.functions.model import Function
 from aieye.pipeline.executions import Past
 from aieye.pipeline.identity import Bodies, Sign, Signs, times_in
 from aieye.pipeline.known_values import Known, Values, converted, follow, reach
+from aieye.pipeline.limits import SLICE_SECONDS
 from aieye.pipeline.model_calls import CHAT, Inference, ModelCalls
 from aieye.pipeline.model_requests import NoValue, request_of, text_of_answer, value_of_text
 from aieye.pipeline.options import RunOptions
@@ -86,6 +89,7 @@ class Forecaster:
         self._past = past
         self._options = options
         self._signs = Signs()
+        self._pause_at = 0.0
 
     async def look_through(self, plan: Plan, values: Values) -> list[StepForecast]:
         """The calls of a plan of which some values are known, identical ones once."""
@@ -110,6 +114,7 @@ class Forecaster:
             value: Known | None = None
             if index < len(given):
                 continue
+            await self._let_others_run()
             if isinstance(step, CallStep):
                 sign = self._signs.call(step, signs, values) if step.callee.is_memoised else None
                 forecast, value = await self._call(step, values, prefix)
@@ -130,6 +135,13 @@ class Forecaster:
             if index in possible
             for one in calls
         ]
+
+    async def _let_others_run(self) -> None:
+        """Leave the loop to others, if this has had it for a while."""
+        moment = time.monotonic()
+        if moment >= self._pause_at:
+            await asyncio.sleep(0)
+            self._pause_at = time.monotonic() + SLICE_SECONDS
 
     async def _body(
         self,

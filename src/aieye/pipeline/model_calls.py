@@ -29,7 +29,7 @@ from aieye.ledger.book import CLIENT_LEFT, CallRecord
 from aieye.pipeline.model_requests import NoValue, message_of_error, text_of_answer
 from aieye.pipeline.step_runner import CacheState, StepFailed, StepResult
 from aieye.pipeline.steps import CacheMode
-from aieye.pipeline.streamed_text import EndedBadly, StreamedText
+from aieye.pipeline.streamed_text import EndedBadly, SaidTooMuch, StreamedText
 from aieye.telemetry.metrics import Metrics
 
 CHAT: Final = INFERENCE["/v1/chat/completions"]
@@ -41,6 +41,14 @@ LONGEST_STEP: Final = 200
 OnText: TypeAlias = Callable[[str], None]
 ValueT = TypeVar("ValueT")
 CANCELLED: Final = (CLIENT_LEFT, "step_cancelled")
+
+
+class BrokenOffCall(asyncio.CancelledError):
+    """The call was cancelled; `used` is what it had used until then."""
+
+    def __init__(self, used: StepResult) -> None:
+        super().__init__()
+        self.used = used
 
 
 class ProviderFailed(UpstreamError):
@@ -168,6 +176,10 @@ class ModelCalls:
             raise self.failed(error, record) from error
         except NoValue as error:
             raise StepFailed(str(error), used=self.used(record)) from error
+        except SaidTooMuch as error:
+            raise StepFailed(str(error), code="E510", used=self.used(record)) from error
+        except asyncio.CancelledError as error:
+            raise BrokenOffCall(self.used(record)) from error
         finally:
             noting.cancel()
             self._metrics.ended(record)
@@ -251,7 +263,7 @@ class ModelCalls:
 
 
 async def _read_stream(reply: Reply, on_text: OnText) -> str:
-    """Tell what a streamed answer says, and give all of it. Raises `EndedBadly`, `NoValue`."""
+    """Tell what a streamed answer says, and give all of it. Raises `EndedBadly`, `NoValue`, `SaidTooMuch`."""
     reader = StreamedText()
     if reply.chunks is None:
         for said in reader.feed(reply.body or b""):

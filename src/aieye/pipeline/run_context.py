@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 from aieye.db.engine import Database
 from aieye.errors import InvalidRequest
 from aieye.pipeline.language.values import Unconvertible, text_of
-from aieye.pipeline.model_calls import ModelCalls, Origin
+from aieye.pipeline.model_calls import BrokenOffCall, ModelCalls, Origin
 from aieye.pipeline.model_requests import request_of
 from aieye.pipeline.step_runner import StepFailed, StepResult
 from aieye.pipeline.steps import CacheMode
@@ -24,7 +25,8 @@ _NOTHING: Final = StepResult(None)
 class RunContext:
     """The context of one call of a function. `used` is the sum of what its calls of models used.
 
-    `ended_by` is a failure that ends the run, whatever the function makes of it.
+    `ended_by` is a failure that ends the run, whatever the function makes of it. `was_waiting`: a
+    model had yet to answer when the function was told to end.
     """
 
     database: Database
@@ -35,6 +37,7 @@ class RunContext:
     model: str | None
     used: StepResult = _NOTHING
     ended_by: StepFailed | None = None
+    was_waiting: bool = False
 
     @property
     def run_id(self) -> str:
@@ -80,6 +83,10 @@ class RunContext:
             raise InvalidRequest("Within a pipeline nothing is streamed.", param="stream")
         try:
             answer = await self.models.ask(self.origin, self.step, request, self.cache)
+        except BrokenOffCall as error:
+            self._count(error.used)
+            self.was_waiting = True
+            raise asyncio.CancelledError from error
         except StepFailed as failed:
             self._count(failed.used)
             if failed.ends_run:

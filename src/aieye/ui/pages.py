@@ -70,7 +70,7 @@ def page(
     """
     found = signed_in or known_signed_in(request)
     compiled = _templates().get_template(template)
-    values |= _common(request, found, [("good", toast)] if toast else [])
+    values |= _common(request, found, [toasts.Toast("good", toast)] if toast else [])
     wanted = block or _target(request)
     if wanted is not None and wanted in compiled.blocks and (block or is_fragment(request)):
         answer = _answer(request, _block(compiled, wanted, values), status, headers)
@@ -113,8 +113,10 @@ def go(
     *,
     toast: str | None = None,
     kind: Literal["good", "bad"] = "good",
+    undo: str = "",
 ) -> Response:
-    """Go to another page after something was done; `toast` says there what it was."""
+    """Go to another page after something was done; `toast` says there what it was, and `undo` is the
+    address of the form that takes it back."""
     if "hx-request" in request.headers:
         # A browser follows a redirect itself, and htmx would put the whole page into a part of it.
         answer = Response(
@@ -123,7 +125,7 @@ def go(
     else:
         answer = RedirectResponse(target, 303)
     if toast:
-        toasts.leave(request, answer, toast, kind)
+        toasts.leave(request, answer, toast, kind, undo)
     return answer
 
 
@@ -161,6 +163,9 @@ class PageRoute(APIRoute):
                 return render_error(request, error)
             except RequestValidationError as error:
                 return render_invalid(request, error)
+            finally:
+                # Files of a form, if it had any.
+                await request.close()
 
         return answer
 
@@ -189,12 +194,14 @@ def render_failure(
     """What went wrong: a page, for htmx the place's own fragment or a toast, for programs JSON."""
     if wants_json(request):
         return JSONResponse({"detail": message}, status, dict(headers or {}))
-    if not is_fragment(request):
-        return page(request, "error.html", status=status, headers=headers, message=message,
-                    code=status, reference=request_id.get())  # fmt: skip
-    if request.method in csrf.SAFE_METHODS:
-        return page(request, "error.html", block="failure", status=status, headers=headers,
-                    message=message, code=status, reference=request_id.get())  # fmt: skip
+    is_reading = request.method in csrf.SAFE_METHODS
+    if is_reading or not is_fragment(request):
+        return page(
+            request, "error.html", block="failure" if is_fragment(request) else None, status=status,
+            headers=headers, message=message, code=status, reference=request_id.get(),
+            # What was sent is not sent again by a link.
+            again=here(request) if is_reading and status >= 500 else None,
+        )  # fmt: skip
     # What was typed stays where it is.
     answer = Response(None, status, dict(headers or {}) | {"HX-Reswap": "none"})
     toasts.add_to_fragment(answer, message, "bad")

@@ -27,7 +27,8 @@
     expire(note, kind);
   }
   const expire = (note, kind) => setTimeout(() => note.remove(), SHOWN_MS[kind] ?? SHOWN_MS.good);
-  $$("#toasts .toast").forEach((note) => expire(note, note.classList.contains("toast-bad") ? "bad" : "good"));
+  // What can be undone stays until it is clicked away.
+  $$("#toasts .toast").forEach((note) => $("form", note) || expire(note, note.classList.contains("toast-bad") ? "bad" : "good"));
   document.addEventListener("toast", (event) => toast(event.detail.text, event.detail.kind));
   document.addEventListener("htmx:error", (event) => {
     if (event.detail.error?.name === "TypeError") toast("The server cannot be reached. Try again in a moment.", "bad");
@@ -66,7 +67,7 @@
   document.addEventListener("click", (event) => {
     const at = (selector) => event.target.closest(selector);
     closeMenus(at("details.menu"));
-    if (at(".toast")) return at(".toast").remove();
+    if (at(".toast") && !at("button")) return at(".toast").remove();
     if (at("[data-copy]")) return copy(at("[data-copy]"));
     if (at("[data-keys]")) { closeMenus(); return $("#keys").showModal(); }
     if (at("[data-rail-toggle]")) {
