@@ -171,9 +171,11 @@ def fill(base_url: str) -> None:
         for i, text in enumerate(bundles()):
             label = " ".join(text.split())
             body = text.replace("{", "{{").replace("}", "}}")
-            make(
+            prompt = make(
                 "prompts", name=f"prompt_{i}", body=body, model=label[:100], description=label[:500]
             )
+            changed = {"body": f"{body}\n{{x}}", "params": {"system": text}}
+            client.patch(f"/api/v1/prompts/{prompt['id']}", json=changed)
             chat = {"model": "gpt-4o-mini", "messages": [{"role": "system", "content": text}]}
             make("presets", name=f"preset_{i}", type="chat", config=chat)
             source = f"uppercase({json.dumps(text, ensure_ascii=False)})"

@@ -116,6 +116,25 @@ def test_no_text_of_a_person_or_a_model_is_more_than_text_on_any_page(visits: Vi
     print("kinds of pages without one to open:", without)
 
 
+def test_no_text_of_a_prompt_a_call_or_an_answer_is_more_than_text_in_the_playground(
+    visits: Visits,
+) -> None:
+    page = visits()
+    page.goto("/calls")
+    # Every call is of a bundle, asked of a model that answers and of one that refuses.
+    rows = page.locator("#calls tbody tr:not(#more) a[data-row-link]")
+    calls = rows.evaluate_all("all => all.slice(0, 4).map(one => one.pathname.split('/')[2])")
+    prompts = [f"prompt={number}" for number in range(1, len(list(bundles())) + 1)]
+    for query in [*prompts, *(f"call={one}" for one in calls)]:
+        page.goto(f"/playground?{query}")
+        if query in prompts:
+            page.get_by_label("x", exact=True).fill("\n".join(PAYLOADS[:10]))
+        page.locator("[data-run]").click()
+        page.locator("[data-outcome] :is(dl, [role=alert])").first.wait_for()
+        assert page.evaluate(FOREIGN) == [], query
+        assert MARK in page.evaluate(SEEN)
+
+
 def _load_all(page: Page) -> None:
     """Follow `Load more` to the end of the list, as far as a hundred and more rows are."""
     for _ in range(4):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from html import unescape
 from typing import Any
 
@@ -116,6 +117,28 @@ async def test_what_was_typed_wrongly_stays_and_is_named(house: House) -> None:
         "/tokens/new", data=form, headers={"origin": "https://elsewhere.example"}
     )
     assert foreign.status_code == 403
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12", "UTC"])
+async def test_no_end_of_a_token_keeps_a_page_from_being_read(house: House, zone: str) -> None:
+    for person in (house.user, house.administrator):
+        person.client.cookies.set("tz", zone)
+    for end, status in (
+        ("9999-12-31T23:59", 422),
+        ("1969-12-30T00:00", 422),
+        ("9998-12-30T23:59", 200),
+    ):
+        made = await send(
+            house.user, "/tokens/new", name="bot", scope="proxy", expires_at=end, cache_enabled="on"
+        )
+        assert made.status_code == status, end
+        assert ('id="expires_at-error"' in made.text) == (status == 422)
+    token = (await rows(house, Token))[-1]
+    async with house.state.database.write() as session:
+        # As one was stored before such an end was refused.
+        (await session.get_one(Token, token.id)).expires_at = datetime.max.replace(tzinfo=UTC)
+    for path in ("/tokens", f"/tokens/{token.id}", f"/tokens/{token.id}/edit"):
+        assert "9999-12-31" in await see(house.administrator, path)
 
 
 async def test_users_see_and_change_their_own_tokens_only(house: House) -> None:

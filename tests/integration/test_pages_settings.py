@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -70,6 +71,26 @@ async def test_what_has_no_price_is_named_and_gets_one(site: Site, ledger: Ledge
     assert (price.rates, price.effective_from.hour) == ({"input": "1", "output": "2.5"}, 12)
 
 
+async def test_a_price_at_the_end_of_the_calendar_keeps_nobody_out(
+    site: Site, ledger: Ledger
+) -> None:
+    site.client.cookies.set("tz", "Pacific/Kiritimati")
+    form = await site.client.get("/settings/prices/new")
+    fields = {"model": "m", "input": "1"}
+    late = await site.submit(
+        form, to="/settings/prices/new", effective_from="9999-12-31T23:59Z", **fields
+    )
+    assert (late.status_code, 'id="effective_from-error"' in late.text) == (422, True)
+    await site.submit(form, to="/settings/prices/new", **fields)
+    async with site.state.database.write() as session:
+        # As one was stored before such a moment was refused.
+        price = await session.get_one(PriceOverride, 1)
+        price.effective_from = datetime.max.replace(tzinfo=UTC)
+    for path in ("/settings", "/settings/prices/1"):
+        page = await site.client.get(path)
+        assert (page.status_code, "9999-12-31" in page.text) == (200, True)
+
+
 async def test_a_price_changed_meanwhile_is_not_overwritten_unseen(
     site: Site, ledger: Ledger
 ) -> None:
@@ -85,6 +106,8 @@ async def test_a_price_changed_meanwhile_is_not_overwritten_unseen(
     late = await site.submit(other, to="/settings/prices/1", input="3", **fields)
     assert late.status_code == 409
     assert 'value="3"' in late.text
+    assert "Stored now: 2<" in late.text
+    assert late.text.count("Stored now:") == 2, "the provider was taken away too"
     again = await site.submit(late, to="/settings/prices/1", input="3", **fields)
     assert again.status_code == 303
     confirm = await site.client.get("/settings/prices/1/delete")

@@ -139,6 +139,27 @@ async def definitions_of(
     return {(one.kind, one.id): one for one in found if isinstance(one.id, int)}
 
 
+async def definitions_like(
+    session: AsyncSession, owner_id: int, text: str, *, is_whole: bool = False, limit: int
+) -> Sequence[Definition]:
+    """Prompts, presets and pipelines that the user may use and whose names begin with `text`, by name;
+    with `is_whole` the one that is called so."""
+    if not text.isprintable():
+        return []
+    found: list[Definition] = []
+    for table, select_, define in (
+        (Prompt, _prompts(), _prompt),
+        (Preset, _presets().where(Preset.is_callable), _preset),
+        (Pipeline, _pipelines(), _pipeline),
+    ):
+        named = table.name == text if is_whole else table.name.startswith(text, autoescape=True)
+        rows = await session.execute(
+            select_.where(_usable(table, owner_id), named).order_by(table.name).limit(limit)
+        )
+        found += [define(row) for row in rows]
+    return sorted(found, key=lambda one: one.name)[:limit]
+
+
 def _usable(table: type[Prompt | Preset | Pipeline], owner_id: int) -> ColumnElement[bool]:
     return table.deleted_at.is_(None) & or_(table.is_shared, table.user_id == owner_id)
 

@@ -225,12 +225,28 @@ class Pipelines:
         and what keeps the record from being written.
         """
         plan = await self.plan(info)
+        return await self.run_plan(
+            plan, arguments, grant, options, run_id=run_id, on_text=on_text, info=info
+        )
+
+    async def run_plan(
+        self,
+        plan: Plan,
+        arguments: Mapping[str, Json],
+        grant: Grant,
+        options: RunOptions | None = None,
+        *,
+        run_id: str | None = None,
+        on_text: OnText | None = None,
+        info: PipelineInfo | None = None,
+    ) -> Finished:
+        """Run a plan, as `run` does: that of a saved pipeline (`info`), or of a text that is not saved."""
         run = Run(
             run_id=run_id or new_run_id(),
             instance_id=self._instance_id,
-            pipeline_id=info.id,
-            pipeline_version=info.version,
-            pipeline=info.name,
+            pipeline_id=None if info is None else info.id,
+            pipeline_version=None if info is None else info.version,
+            pipeline=None if info is None else info.name,
             user_id=grant.user_id,
             token_id=grant.token_id,
             key_id=grant.key_id,

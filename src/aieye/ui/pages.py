@@ -12,7 +12,6 @@ from urllib.parse import quote
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
-from fastapi.routing import APIRoute
 from markupsafe import Markup
 
 from aieye import __version__
@@ -20,6 +19,7 @@ from aieye.access import csrf
 from aieye.access.sessions import CSRF_COOKIE, SignedIn
 from aieye.db.types import now
 from aieye.errors import AieyeError
+from aieye.late_route import LateRoute
 from aieye.program import program
 from aieye.telemetry import denials, request_id
 from aieye.ui import charts, icons, show, static, toasts
@@ -141,7 +141,7 @@ def wants_json(request: Request) -> bool:
     return sent == "application/json" or takes_json
 
 
-class PageRoute(APIRoute):
+class PageRoute(LateRoute):
     """A route whose errors are pages, for programs `{"detail": …}`.
 
     Here stands the one check against requests that other sites had the browser send.
@@ -193,12 +193,14 @@ def render_failure(
     """What went wrong: a page, for htmx the place's own fragment or a toast, for programs JSON."""
     if wants_json(request):
         return JSONResponse({"detail": message}, status, dict(headers or {}))
-    if not is_fragment(request):
-        return page(request, "error.html", status=status, headers=headers, message=message,
-                    code=status, reference=request_id.get())  # fmt: skip
-    if request.method in csrf.SAFE_METHODS:
-        return page(request, "error.html", block="failure", status=status, headers=headers,
-                    message=message, code=status, reference=request_id.get())  # fmt: skip
+    is_reading = request.method in csrf.SAFE_METHODS
+    if is_reading or not is_fragment(request):
+        return page(
+            request, "error.html", block="failure" if is_fragment(request) else None, status=status,
+            headers=headers, message=message, code=status, reference=request_id.get(),
+            # What was sent is not sent again by a link.
+            again=here(request) if is_reading and status >= 500 else None,
+        )  # fmt: skip
     # What was typed stays where it is.
     answer = Response(None, status, dict(headers or {}) | {"HX-Reswap": "none"})
     toasts.add_to_fragment(answer, message, "bad")

@@ -26,8 +26,15 @@ from aieye.settings import SettingsError
 from aieye.state import change
 from aieye.ui.forms import Fields, errors_of, no_errors
 from aieye.ui.pages import PageRoute, go, page
-from aieye.ui.saving import changing, require_version, version_of
+from aieye.ui.saving import (
+    ChangedMeanwhile,
+    changing,
+    differences,
+    require_version,
+    version_of,
+)
 from aieye.ui.session import RequireAdministrator, Visitor
+from aieye.ui.show import in_zone
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -85,7 +92,7 @@ async def show_price(visitor: RequireAdministrator, price_id: PriceId) -> Respon
     """A price, to change it."""
     async with visitor.state.database.read() as session:
         price = await overrides.get_override(session, price_id)
-    return await _form(visitor, _typed(visitor, price), price=price)
+    return await _form(visitor, _stored(visitor, price), price=price)
 
 
 @router.post("/settings/prices/{id}")
@@ -146,13 +153,22 @@ def _read(visitor: Visitor, fields: Fields) -> dict[str, Any]:
     }
 
 
-def _typed(visitor: Visitor, price: PriceOverride) -> Mapping[str, str]:
-    moment = price.effective_from.astimezone(visitor.zone)
+def _stored(visitor: Visitor, price: PriceOverride) -> Mapping[str, str]:
+    """The price as its form shows it."""
+    moment = in_zone(price.effective_from, visitor.zone)
     return {
         "model": price.model, "provider": price.provider or "",
-        "effective_from": f"{moment:%Y-%m-%dT%H:%M:%S}", **price.rates,
-        "version": version_of(price),
+        "effective_from": f"{moment:%Y-%m-%dT%H:%M:%S}",
+        **dict.fromkeys(overrides.RATES, ""), **price.rates,
     }  # fmt: skip
+
+
+def _by_field(error: AieyeError) -> AieyeError:
+    """The error at the form's own field: a rate is one field there, and a part of one in the API."""
+    place = error.param or ""
+    if not place.startswith("rates."):
+        return error
+    return Unprocessable(error.message, param=place.removeprefix("rates."))
 
 
 async def _form(
@@ -162,15 +178,17 @@ async def _form(
     price: PriceOverride | None = None,
     error: AieyeError | None = None,
 ) -> Response:
+    errors: Mapping[str, str] = (
+        errors_of(_by_field(error), *_FIELDS) if error else no_errors(*_FIELDS)
+    )
+    if isinstance(error, ChangedMeanwhile) and price is not None:
+        errors = {**errors, **differences(_stored(visitor, price), typed)}
     async with visitor.state.database.read() as session:
         names = select(Provider.name).where(Provider.deleted_at.is_(None)).order_by(Provider.name)
         providers = (await session.scalars(names)).all()
-    if error is not None and (error.param or "").startswith("rates."):
-        error = Unprocessable(error.message, param=(error.param or "").removeprefix("rates."))
     return page(
         visitor.request, "price_form.html", status=error.status if error else 200,
-        price=price, typed=typed, providers=providers, rates=overrides.RATES,
-        errors=errors_of(error, *_FIELDS) if error else no_errors(*_FIELDS),
+        price=price, typed=typed, providers=providers, rates=overrides.RATES, errors=errors,
         row_version=version_of(price) if price else "",
     )  # fmt: skip
 

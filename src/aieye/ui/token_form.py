@@ -26,6 +26,7 @@ from aieye.ui.saving import (
     version_of,
 )
 from aieye.ui.session import RequireUser, Visitor
+from aieye.ui.show import in_zone
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -133,7 +134,7 @@ def stored_values(token: Token, zone: tzinfo) -> dict[str, str]:
         "name": token.name,
         "scope": token.scope,
         "models": "\n".join(token.models or ()),
-        "expires_at": "" if expires_at is None else expires_at.astimezone(zone).strftime(_MOMENT),
+        "expires_at": "" if expires_at is None else in_zone(expires_at, zone).strftime(_MOMENT),
         "cache_enabled": "on" if token.cache_enabled else "",
         "cache_namespace": token.cache_namespace,
         "provider_key_id": "" if token.provider_key_id is None else str(token.provider_key_id),
