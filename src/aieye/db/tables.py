@@ -693,6 +693,21 @@ class LatencyRollup(Base):
     calls: Mapped[int] = mapped_column(BigInteger)
 
 
+class PromptUse(Base):
+    """Sums of the calls of one day (`bucket`, in UTC) that asked a version of a prompt for a pipeline."""
+
+    __tablename__ = "prompt_uses"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own form
+
+    prompt_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    bucket: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    calls: Mapped[int] = mapped_column(BigInteger)
+    unpriced: Mapped[int] = mapped_column(BigInteger)
+    cost_nano: Mapped[int] = mapped_column(NanoDollars)
+    saved_nano: Mapped[int] = mapped_column(NanoDollars)
+
+
 class InstallationSecret(Base):
     """A secret of the installation, sealed: the pepper of the tokens' hashes (`pepper`)."""
 

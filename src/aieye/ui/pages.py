@@ -12,7 +12,6 @@ from urllib.parse import quote
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
-from fastapi.routing import APIRoute
 from markupsafe import Markup
 
 from aieye import __version__
@@ -21,6 +20,7 @@ from aieye.access.secrets import make_secret
 from aieye.access.sessions import CSRF_COOKIE, SignedIn
 from aieye.db.types import now
 from aieye.errors import AieyeError
+from aieye.late_route import LateRoute
 from aieye.program import program
 from aieye.telemetry import denials, request_id
 from aieye.ui import charts, icons, show, static, toasts
@@ -142,7 +142,7 @@ def wants_json(request: Request) -> bool:
     return sent == "application/json" or takes_json
 
 
-class PageRoute(APIRoute):
+class PageRoute(LateRoute):
     """A route whose errors are pages, for programs `{"detail": …}`.
 
     Here stands the one check against requests that other sites had the browser send.
