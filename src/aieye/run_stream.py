@@ -62,7 +62,7 @@ class RunStream(Response, ABC):
         """A step that has ended, the `number`th, from 1."""
 
     @abstractmethod
-    def ended(self, finished: Finished) -> bytes:
+    async def ended(self, finished: Finished) -> bytes:
         """That the run is over, with its value or its failure."""
 
     @abstractmethod
@@ -102,7 +102,7 @@ class RunStream(Response, ABC):
         except AieyeError as error:
             yield self.broken_off(error)
         else:
-            yield self.ended(finished)
+            yield await self.ended(finished)
 
 
 async def _next(told: Told, run: asyncio.Future[Finished]) -> StepTrace | Quiet | None:

@@ -395,6 +395,23 @@ async def test_a_file_that_has_become_bad_holds_no_start_up_and_is_told_about(
                 functions.get(name)
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+async def test_a_file_that_is_gone_is_named_and_so_is_one_that_defines_it_no_longer(
+    installation: Installation,
+) -> None:
+    for name in ("a", "b"):
+        installation.write(f"custom_{name}.py", f"def of_{name}(): return 1\n")
+    async with installation.process() as functions:
+        await functions.sync(COMMAND_LINE)
+        (installation.directory / "custom_a.py").unlink()
+        installation.write("custom_b.py", "def other(): return 1\n")
+        await until(lambda: len(functions.faults) == 2)
+        assert functions.faults == {
+            "of_a": "its file custom_a.py is gone",
+            "of_b": "custom_b.py no longer defines it",
+        }
+
+
 # -- running ------------------------------------------------------------------------------------
 
 HERE = """

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import users
 from aieye.access.audit import SYSTEM, Actor
@@ -21,7 +22,7 @@ from aieye.db.tables import Preset as PresetRow
 from aieye.db.tables import PresetDocuments
 from aieye.db.types import now
 from aieye.errors import Conflict, NotFound
-from aieye.presets import service
+from aieye.presets import book, repository, service
 from aieye.presets.book import PresetBook
 from aieye.presets.documents import check_documents
 from aieye.presets.models import Preset, PresetType
@@ -112,6 +113,32 @@ async def test_a_change_of_another_process_is_in_the_book_within_a_second(rig: R
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_many_presets_are_read_in_parts_between_which_others_run(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book, "_STAMPS_AT_ONCE", 2)
+    monkeypatch.setattr(book, "_ROWS_AT_ONCE", 2)
+    made = [await rig.make(f"p{number}") for number in range(5)]
+    other = PresetBook()
+    reads: list[int] = []
+    read = repository.rows_of
+
+    async def noted(session: AsyncSession, ids: Iterable[int]) -> Sequence[PresetRow]:
+        reads.append(len(list(ids)))
+        return await read(session, ids)
+
+    monkeypatch.setattr(book, "rows_of", noted)
+    async with rig.database.read() as session:
+        await other.read(session)
+    assert reads == [2, 2, 1]
+    assert [other.find(one.uid) for one in made] == made
+    await rig.delete(made[3].uid)
+    async with rig.database.read() as session:
+        await other.read(session)
+    assert other.find(made[3].uid) is None
+    assert reads[3:] == []
 
 
 async def test_any_name_may_be_repeated_and_only_a_free_name_is_held(rig: Rig) -> None:

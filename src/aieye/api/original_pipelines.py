@@ -124,8 +124,7 @@ async def _call(asked: _Asked) -> object:
         raise FieldFault("Expected a dictionary of items.", param="args")
     caller = asked.caller
     if caller.is_session:
-        key_id = _whole(_required(body, "openaikey_id"), "openaikey_id")
-        caller = caller.with_key(asked.state, key_id)
+        caller = caller.with_key(asked.state, _key_id(asked.state, body))
     finished = await unless_gone(
         asked.request, asked.state.pipelines.run(info, arguments, caller.grant)
     )
@@ -211,6 +210,14 @@ async def _body(asked: _Asked) -> Mapping[str, Any]:
     except Unconvertible as error:
         raise InvalidRequest(f"The body cannot be read: {error}.") from error
     return cast(Mapping[str, Any], body)
+
+
+def _key_id(state: State, body: Mapping[str, Any]) -> int | None:
+    """The key that a session chose; None where no key is kept that it could choose, and what serves
+    by default serves it too. Raises `FieldFault`."""
+    if body.get("openaikey_id") is None and not state.directory.current.keys:
+        return None
+    return _whole(_required(body, "openaikey_id"), "openaikey_id")
 
 
 def _get(asked: _Asked, pipeline_id: int) -> PipelineInfo:

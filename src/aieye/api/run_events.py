@@ -26,7 +26,7 @@ class RunEvents(RunStream):
     def step_ended(self, step: StepTrace, number: int) -> bytes:
         return _event("step", step_view(step).model_dump_json().encode(), number)
 
-    def ended(self, finished: Finished) -> bytes:
+    async def ended(self, finished: Finished) -> bytes:
         if finished.failure is not None:
             return self.broken_off(failure_of(finished))
         return _event("result", result_view(finished).model_dump_json().encode())

@@ -118,6 +118,11 @@ class Functions:
         """Something has changed in the database: look at once."""
         self._woken.set()
 
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """Why registered functions cannot be called at present, by name."""
+        return self._faults
+
     def fault(self, name: str) -> str | None:
         """Why a registered function cannot be called at present."""
         return self._faults.get(name)
@@ -242,6 +247,7 @@ class Functions:
         )
         found.failures += self._unreadable
         found.broken |= {failure.file for failure in self._unreadable}
+        found.files = {one.source.name for one in self._files.values()} | found.broken
         return found
 
     async def _register(self, actor: Actor, *, only_builtins: bool) -> SyncResult:
@@ -313,4 +319,6 @@ def _why(row: RegisteredFunction, found: Found) -> str:
     ]
     if row.file in found.broken or named:
         return str((named or failures)[0])
+    if row.file not in found.files:
+        return f"its file {row.file} is gone"
     return f"{row.file} no longer defines it"

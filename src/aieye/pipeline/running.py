@@ -32,7 +32,8 @@ from aieye.pipeline.explaining import Explanation, explain
 from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.ignored import ignored_arguments
 from aieye.pipeline.kept_results import KeptResults
-from aieye.pipeline.language.catalogue import Catalogue, Definition, Parameter
+from aieye.pipeline.known_functions import KnownFunctions
+from aieye.pipeline.language.catalogue import Catalogue, Parameter
 from aieye.pipeline.language.errors import Diagnostic
 from aieye.pipeline.language.suggest import did_you_mean
 from aieye.pipeline.language.values import Json
@@ -101,7 +102,7 @@ class Pipelines:
         current = self._functions.current
         if current is not self._functions_known:
             self._plans.clear()
-            self._catalogue = _definitions(current)
+            self._catalogue = KnownFunctions(current, self._functions.faults)
             self._functions_known = current
         return self._catalogue
 
@@ -177,7 +178,8 @@ class Pipelines:
         async with self._database.read() as session:
             owner_id = await owner_of_new(session, actor)
             catalogue = await catalogue_of(session, functions, owner_id, source)
-            tree, analysis = await apart(is_large(source), check_valid, source, catalogue)
+            is_heavy = is_large(source, catalogue)
+            tree, analysis = await apart(is_heavy, check_valid, source, catalogue)
             main = Resolved(0, "", owner_id, 0, tree, analysis)
             program = await complete(session, functions, main)
         return await _compiled(program, current)
@@ -223,12 +225,28 @@ class Pipelines:
         and what keeps the record from being written.
         """
         plan = await self.plan(info)
+        return await self.run_plan(
+            plan, arguments, grant, options, run_id=run_id, on_text=on_text, info=info
+        )
+
+    async def run_plan(
+        self,
+        plan: Plan,
+        arguments: Mapping[str, Json],
+        grant: Grant,
+        options: RunOptions | None = None,
+        *,
+        run_id: str | None = None,
+        on_text: OnText | None = None,
+        info: PipelineInfo | None = None,
+    ) -> Finished:
+        """Run a plan, as `run` does: that of a saved pipeline (`info`), or of a text that is not saved."""
         run = Run(
             run_id=run_id or new_run_id(),
             instance_id=self._instance_id,
-            pipeline_id=info.id,
-            pipeline_version=info.version,
-            pipeline=info.name,
+            pipeline_id=None if info is None else info.id,
+            pipeline_version=None if info is None else info.version,
+            pipeline=None if info is None else info.name,
             user_id=grant.user_id,
             token_id=grant.token_id,
             key_id=grant.key_id,
@@ -307,10 +325,6 @@ def _warned(finished: Finished, ignored: Sequence[str]) -> Finished:
     if failure is not None and failure.diagnostic.code == "E507":
         failure.diagnostic = replace(failure.diagnostic, hint=", ".join(ignored))
     return replace(finished, warnings=ignored)
-
-
-def _definitions(functions: Mapping[str, Function]) -> dict[str, Definition]:
-    return {name: function.definition for name, function in functions.items()}
 
 
 def _may_call(actor: Actor, pipeline: PipelineInfo) -> bool:

@@ -28,6 +28,17 @@ async function format(view, address) {
   }
 }
 
+// Where a browser itself types over several lines, it leaves styles in elements that the policy refuses.
+const typesOver = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    const { from, to } = view.state.selection.main;
+    if (event.inputType !== "insertText" || event.data === null || view.state.doc.lineAt(from).to >= to) return false;
+    event.preventDefault();
+    view.dispatch(view.state.replaceSelection(event.data), { userEvent: "input.type", scrollIntoView: true });
+    return true;
+  },
+});
+
 const onClick = (selector, act) =>
   document.querySelectorAll(selector).forEach((button) => {
     button.onclick = (event) => {
@@ -66,7 +77,7 @@ function mount(area) {
       doc: area.value,
       extensions: [
         lineNumbers(), highlightActiveLine(), history(), bracketMatching(), closeBrackets(), colours, theme,
-        autocompletion({ override: [completer(names)], icons: false }), checking.extension, EditorView.lineWrapping,
+        autocompletion({ override: [completer(names)], icons: false }), checking.extension, EditorView.lineWrapping, typesOver,
         keymap.of([
           { key: FORMAT_KEY, run: (at) => (format(at, formatted), true) },
           { key: FIX_KEY, run: checking.fix },
