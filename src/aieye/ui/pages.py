@@ -23,7 +23,7 @@ from aieye.errors import AieyeError
 from aieye.late_route import LateRoute
 from aieye.program import program
 from aieye.telemetry import denials, request_id
-from aieye.ui import charts, icons, show, static, toasts
+from aieye.ui import charts, icons, recent, show, static, toasts
 from aieye.ui.links import Here
 from aieye.ui.ranges import RANGES, find_zone
 from aieye.ui.session import (
@@ -76,11 +76,15 @@ def page(
         answer = _answer(request, _block(compiled, wanted, values), status, headers)
         if toast:
             toasts.add_to_fragment(answer, toast)
+        if found and wanted == "drawer":
+            recent.note(request, answer, found)
     else:
         # A page shows what a redirect left for it, once.
         values["toasts"] = [*toasts.take(request), *values["toasts"]]
         answer = _answer(request, compiled.render(values), status, headers)
         toasts.clear(request, answer)
+        if found:
+            recent.note(request, answer, found)
     return answer
 
 
