@@ -12,17 +12,18 @@ from urllib.parse import quote
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
-from fastapi.routing import APIRoute
 from markupsafe import Markup
 
 from aieye import __version__
 from aieye.access import csrf
+from aieye.access.secrets import make_secret
 from aieye.access.sessions import CSRF_COOKIE, SignedIn
 from aieye.db.types import now
 from aieye.errors import AieyeError
+from aieye.late_route import LateRoute
 from aieye.program import program
 from aieye.telemetry import denials, request_id
-from aieye.ui import charts, icons, show, static, toasts
+from aieye.ui import charts, icons, recent, show, static, toasts
 from aieye.ui.links import Here
 from aieye.ui.ranges import RANGES, find_zone
 from aieye.ui.session import (
@@ -75,11 +76,15 @@ def page(
         answer = _answer(request, _block(compiled, wanted, values), status, headers)
         if toast:
             toasts.add_to_fragment(answer, toast)
+        if found and wanted == "drawer":
+            recent.note(request, answer, found)
     else:
         # A page shows what a redirect left for it, once.
         values["toasts"] = [*toasts.take(request), *values["toasts"]]
         answer = _answer(request, compiled.render(values), status, headers)
         toasts.clear(request, answer)
+        if found:
+            recent.note(request, answer, found)
     return answer
 
 
@@ -141,7 +146,7 @@ def wants_json(request: Request) -> bool:
     return sent == "application/json" or takes_json
 
 
-class PageRoute(APIRoute):
+class PageRoute(LateRoute):
     """A route whose errors are pages, for programs `{"detail": …}`.
 
     Here stands the one check against requests that other sites had the browser send.
@@ -193,12 +198,14 @@ def render_failure(
     """What went wrong: a page, for htmx the place's own fragment or a toast, for programs JSON."""
     if wants_json(request):
         return JSONResponse({"detail": message}, status, dict(headers or {}))
-    if not is_fragment(request):
-        return page(request, "error.html", status=status, headers=headers, message=message,
-                    code=status, reference=request_id.get())  # fmt: skip
-    if request.method in csrf.SAFE_METHODS:
-        return page(request, "error.html", block="failure", status=status, headers=headers,
-                    message=message, code=status, reference=request_id.get())  # fmt: skip
+    is_reading = request.method in csrf.SAFE_METHODS
+    if is_reading or not is_fragment(request):
+        return page(
+            request, "error.html", block="failure" if is_fragment(request) else None, status=status,
+            headers=headers, message=message, code=status, reference=request_id.get(),
+            # What was sent is not sent again by a link.
+            again=here(request) if is_reading and status >= 500 else None,
+        )  # fmt: skip
     # What was typed stays where it is.
     answer = Response(None, status, dict(headers or {}) | {"HX-Reswap": "none"})
     toasts.add_to_fragment(answer, message, "bad")
@@ -232,6 +239,10 @@ def _common(request: Request, signed_in: SignedIn | None, messages: list[Any]) -
         "pages": paths_of(request),
         "hx_headers": json.dumps({"X-CSRFToken": token}),
         "csrf_field": Markup('<input type="hidden" name="csrf_token" value="{}">').format(token),
+        # For forms that hand out a secret: see `saving.require_first`.
+        "once_field": Markup('<input type="hidden" name="form_id" value="{}">').format(
+            make_secret()
+        ),
         "now": moment,
         "zone": zone,
         "when": functools.partial(show.when, now=moment, zone=zone),

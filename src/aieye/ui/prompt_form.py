@@ -5,11 +5,9 @@ An edit of what a prompt says makes a version; name and description are no part 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Final, cast
 
-import orjson
 from fastapi import APIRouter, Response
 
 from aieye.access import authored
@@ -24,6 +22,8 @@ from aieye.prompts.substitution import variables
 from aieye.ui.forms import Fields, no_errors
 from aieye.ui.model_choices import offered_models
 from aieye.ui.pages import PageRoute, go, page
+from aieye.ui.parameters import FIELDS as PARAMETERS
+from aieye.ui.parameters import laid_out, read_object, read_parameters, shown_parameters
 from aieye.ui.saving import (
     ChangedMeanwhile,
     changing,
@@ -35,19 +35,9 @@ from aieye.ui.session import RequireUser, Visitor
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-# Of `params`, these have fields of their own.
-OWN_PARAMS: Final = ("system", "temperature", "max_tokens")
-FIELDS: Final = (
-    "name",
-    "description",
-    "body",
-    "model",
-    *OWN_PARAMS,
-    "json_mode",
-    "schema",
-    "params",
-)
-_PARAMS_FIELDS: Final = frozenset({*OWN_PARAMS, "params"})
+# What `params` are made of.
+_PARAMS_FIELDS: Final = frozenset({"system", *PARAMETERS})
+FIELDS: Final = ("name", "description", "body", "model", "json_mode", "schema", *_PARAMS_FIELDS)
 
 
 @router.get("/prompts/new")
@@ -117,15 +107,11 @@ async def save(prompt_id: int, visitor: RequireUser) -> Response:
 
 def read_changes(fields: Fields) -> PromptChanges:
     """What the form says, as the service takes it. Raises `Unprocessable`."""
-    params = _object(fields, "params") or {}
-    for name in OWN_PARAMS:
-        if params.get(name) is not None:
-            raise Unprocessable(f"`{name}` has a field of its own above.", param="params")
+    params = read_parameters(fields)
     if fields.text("system"):
+        if params.get("system") is not None:
+            raise Unprocessable("`system` has a field of its own.", param="params")
         params["system"] = fields["system"]
-    for name in ("temperature", "max_tokens"):
-        if fields.text(name):
-            params[name] = _number(fields, name)
     return {
         "name": fields.text("name"),
         "description": fields.text("description"),
@@ -133,7 +119,7 @@ def read_changes(fields: Fields) -> PromptChanges:
         "model": fields.text("model"),
         "params": params,
         "json_mode": fields.is_on("json_mode"),
-        "schema": _object(fields, "schema"),
+        "schema": read_object(fields, "schema"),
     }
 
 
@@ -149,17 +135,14 @@ def stored_values(prompt: SavedPrompt) -> dict[str, str]:
 def content_values(content: Content) -> dict[str, str]:
     """What a version says, as the form shows it."""
     params = dict(content.params)
-    # A null is something else than nothing said: it stays where it can be seen.
-    own = {name: params.pop(name) for name in OWN_PARAMS if params.get(name) is not None}
+    system = params.pop("system") if params.get("system") is not None else ""
     return {
         "body": content.body.replace("\r\n", "\n"),
         "model": content.model,
-        "system": str(own.get("system", "")).replace("\r\n", "\n"),
-        "temperature": json.dumps(own["temperature"]) if "temperature" in own else "",
-        "max_tokens": json.dumps(own["max_tokens"]) if "max_tokens" in own else "",
+        "system": str(system).replace("\r\n", "\n"),
         "json_mode": "on" if content.json_mode else "",
-        "schema": "" if content.schema is None else _laid_out(content.schema),
-        "params": _laid_out(params) if params else "",
+        "schema": "" if content.schema is None else laid_out(content.schema),
+        **shown_parameters(params),
     }
 
 
@@ -174,33 +157,6 @@ def _plain(fields: Fields, name: str) -> str:
     if name == "json_mode":
         return "on" if fields.is_on(name) else ""
     return fields.get(name, "")
-
-
-def _object(fields: Fields, name: str) -> dict[str, Any] | None:
-    text = fields.text(name)
-    if not text:
-        return None
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise Unprocessable(f"This is not JSON: {error}.", param=name) from error
-    if not isinstance(value, dict):
-        raise Unprocessable("This should be a JSON object: {…}.", param=name)
-    return value
-
-
-def _number(fields: Fields, name: str) -> int | float:
-    try:
-        value = orjson.loads(fields.text(name))
-    except orjson.JSONDecodeError:
-        value = None
-    if type(value) not in {int, float}:
-        raise Unprocessable("This should be a number, such as 0.2 or 400.", param=name)
-    return cast("int | float", value)
-
-
-def _laid_out(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _said(before: SavedPrompt, after: SavedPrompt) -> str:
@@ -225,9 +181,10 @@ async def show_form(
     typed: Mapping[str, str],
     error: AieyeError | None = None,
     *,
-    block: str | None = None,
+    row_version: str | None = None,
 ) -> Response:
-    """The form with what was typed; `row` is the prompt that is edited."""
+    """The form with what was typed; `row` is the prompt that is edited, and `row_version` which state
+    of it was seen, the present one if left out."""
     errors: Mapping[str, str] = no_errors(*FIELDS)
     if error is not None:
         param = (error.param or "").removeprefix("params.")
@@ -244,11 +201,10 @@ async def show_form(
     return page(
         visitor.request,
         "prompt_form.html",
-        block=block,
         status=error.status if error else 200,
         row=row,
         typed=dict.fromkeys(FIELDS, "") | dict(typed),
-        row_version=version_of(row) if row else "",
+        row_version=row_version or (version_of(row) if row else ""),
         errors=errors,
         is_in_use=isinstance(error, InUse),
         models=models,

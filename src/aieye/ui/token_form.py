@@ -22,10 +22,12 @@ from aieye.ui.saving import (
     ChangedMeanwhile,
     changing,
     differences,
+    require_first,
     require_version,
     version_of,
 )
 from aieye.ui.session import RequireUser, Visitor
+from aieye.ui.show import in_zone
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -64,6 +66,7 @@ async def create(visitor: RequireUser) -> Response:
         changes = read_changes(fields, visitor)
         owner_id = _number(fields, "user_id") if visitor.is_administrator else None
         async with changing(visitor.state) as session:
+            await require_first(session, visitor.user_id, fields, "token")
             token, secret = await tokens.create_token(
                 session,
                 visitor.state.directory.digest,
@@ -133,7 +136,7 @@ def stored_values(token: Token, zone: tzinfo) -> dict[str, str]:
         "name": token.name,
         "scope": token.scope,
         "models": "\n".join(token.models or ()),
-        "expires_at": "" if expires_at is None else expires_at.astimezone(zone).strftime(_MOMENT),
+        "expires_at": "" if expires_at is None else in_zone(expires_at, zone).strftime(_MOMENT),
         "cache_enabled": "on" if token.cache_enabled else "",
         "cache_namespace": token.cache_namespace,
         "provider_key_id": "" if token.provider_key_id is None else str(token.provider_key_id),
