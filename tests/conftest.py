@@ -13,6 +13,7 @@ import pytest
 
 from tests.live import LiveServers
 from tests.servers import DATABASE_KINDS, DatabaseKind, Databases
+from tests.shared import share_certificates, share_statements
 from tests.tools import not_run, report_not_run
 
 NODE_DIRECTORY = Path(__file__).parent / "node"
@@ -28,6 +29,15 @@ def pytest_configure() -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     report_not_run(terminalreporter)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def made_once() -> Iterator[None]:
+    """What every client and every engine would make anew (`tests.shared`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        share_certificates(patch)
+        share_statements(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
