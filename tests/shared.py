@@ -1,7 +1,7 @@
-"""What a process of the tests makes once, although thousands of clients and engines want one each.
+"""What makes thousands of clients, engines and sign-ins cheap in a process of the tests.
 
-None of it is under test: to read the certificates of a browser takes longer than most tests do, and every
-new engine would translate into SQL again what the one before it did.
+None of it is under test: to read the certificates of a browser takes longer than most tests do, every
+new engine would translate into SQL again what the one before it did, and passwords are slow on purpose.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ from typing import Any
 
 import pytest
 from httpx._config import create_ssl_context
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.util import LRUCache
+
+from aieye.access import passwords
 
 # As many statements as an engine keeps by itself.
 MOST_STATEMENTS = 500
@@ -43,3 +47,17 @@ def share_statements(patch: pytest.MonkeyPatch) -> None:
 
 def _is_alike(dialect: DefaultDialect, other: object) -> bool:
     return type(dialect) is type(other)
+
+
+def hash_quickly(patch: pytest.MonkeyPatch) -> None:
+    """Passwords are hashed as always, but with as little work as argon2id allows.
+
+    `unit/test_passwords.py` and every `aieye serve` of its own do it as it is done for people.
+    """
+    hasher = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)
+    patch.setattr(passwords, "_hasher", lambda: PasswordHash((hasher,)))
+
+
+def quick_hash(password: str) -> str:
+    """The hash of a password as `hash_quickly` makes it."""
+    return passwords._hasher().hash(password)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from pwdlib import PasswordHash
 from sqlalchemy import event, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,6 +17,7 @@ from aieye.access.sessions import IDLE, SEEN_EVERY, NewSession, SignInFailed
 from aieye.db.engine import Database
 from aieye.db.tables import LoginAttempt, Session, User
 from aieye.db.types import now
+from tests.shared import quick_hash
 
 EMAIL = "ada@example.org"
 PASSWORD = "a quiet river at dawn"
@@ -26,10 +25,9 @@ WRONG = "a loud river at noon"
 SECOND = timedelta(seconds=1)
 
 
-@functools.cache
 def password_hash() -> str:
-    """The hash of `PASSWORD`, made once: it is slow on purpose."""
-    return PasswordHash.recommended().hash(PASSWORD)
+    """The hash of `PASSWORD`."""
+    return quick_hash(PASSWORD)
 
 
 @pytest.fixture
