@@ -124,7 +124,7 @@ _OTHERS = [
 ]  # fmt: skip
 
 PAYLOADS: Sequence[str] = [*_SCRIPTS, *_HANDLERS, *_BREAKS, *_HTMX, *_LINKS, *_OTHERS]
-BUNDLE = 10
+BUNDLE = 20
 
 
 def bundles() -> Iterable[str]:
@@ -172,7 +172,11 @@ def fill(base_url: str) -> None:
             label = " ".join(text.split())
             body = text.replace("{", "{{").replace("}", "}}")
             prompt = make(
-                "prompts", name=f"prompt_{i}", body=body, model=label[:100], description=label[:500]
+                "prompts",
+                name=f"prompt_{i}",
+                body=body,
+                model=label[:100],
+                description=label[:1000],
             )
             changed = {"body": f"{body}\n{{x}}", "params": {"system": text}}
             client.patch(f"/api/v1/prompts/{prompt['id']}", json=changed)

@@ -42,6 +42,12 @@ FOREIGN = r"""
   return found.slice(0, 5);
 }
 """
+LOAD_MORE = """
+() => new Promise((loaded) => {
+  document.addEventListener("htmx:finally:request", loaded, { once: true });
+  document.querySelector("#more a").click();
+})
+"""
 # The texts as a person sees them, in fields too.
 SEEN = """
 () => [...document.querySelectorAll("input, textarea")].reduce(
@@ -136,14 +142,15 @@ def test_no_text_of_a_prompt_a_call_or_an_answer_is_more_than_text_in_the_playgr
 
 
 def _load_all(page: Page) -> None:
-    """Follow `Load more` to the end of the list, as far as a hundred and more rows are."""
+    """Follow `Load more`, as far as a hundred and more rows are.
+
+    The rows come into the place of the link, so that no number of rows tells of them: only the request
+    does, which is over when they have been swapped in and the next link has been made to work.
+    """
     for _ in range(4):
-        more = page.locator("#more a")
-        if not more.count():
+        if not page.locator("#more a").count():
             return
-        rows = page.locator("main tbody tr").count()
-        more.first.click()
-        page.locator("main tbody tr").nth(rows).wait_for(state="attached")
+        page.evaluate(LOAD_MORE)
 
 
 def _links(page: Page) -> list[str]:

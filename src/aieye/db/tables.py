@@ -245,7 +245,10 @@ class OwnedObject(Base):
 
 
 class IdempotentCall(Base):
-    """What an `Idempotency-Key` stands for: a call in flight (`status` null) or its answer."""
+    """What an `Idempotency-Key` stands for: a call in flight (`status` null) or its answer.
+
+    Under the negative id of a user: a form of theirs that was sent (`aieye.ui.saving`), without one.
+    """
 
     __tablename__ = "idempotent_calls"
 

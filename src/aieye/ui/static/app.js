@@ -171,7 +171,7 @@
       return event.target.blur();
     }
     if (event.ctrlKey || event.metaKey || event.altKey) {
-      if (event.key.toLowerCase() === "k" && $("#search")) { event.preventDefault(); $("#search").focus(); }
+      if (event.key.toLowerCase() === "k" && window.aieye.search) { event.preventDefault(); window.aieye.search(); }
       return;
     }
     if (isTyping(event.target) || $("dialog[open]")) return;
@@ -184,7 +184,7 @@
     else if (event.key === "k") step(-1);
     else if (event.key === "Enter" && event.target === document.body) $("tr[data-focused] [data-row-link]")?.click();
     else if (event.key === "?") $("#keys")?.showModal();
-    else if (event.key === "/" && $("#search")) { event.preventDefault(); $("#search").focus(); }
+    else if (event.key === "/" && window.aieye.search) { event.preventDefault(); window.aieye.search(); }
   });
 
   // -- charts: a cross-hair with all values at that moment ----------------------------------------
