@@ -28,8 +28,53 @@ from bench.fill import BulkRows, call_id, in_bulk
 
 _SECOND = 1_000_000
 _HOUR = 3_600
-_PROVIDERS = {"openai": "https://api.openai.com/v1", "together": "https://api.together.xyz/v1"}
-_TEAMS = ("search", "support", "billing", "research", "growth", "mobile")
+_PROVIDERS = {
+    "openai": "https://api.openai.com/v1",
+    "together": "https://api.together.xyz/v1",
+    "groq": "https://api.groq.com/openai/v1",
+    "mistral": "https://api.mistral.ai/v1",
+    "deepseek": "https://api.deepseek.com/v1",
+    "fireworks": "https://api.fireworks.ai/inference/v1",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "perplexity": "https://api.perplexity.ai",
+    "x-ai": "https://api.x.ai/v1",
+    "vllm-frankfurt": "https://vllm.fra.example.org/v1",
+    "vllm-oregon": "https://vllm.pdx.example.org/v1",
+    "ollama-lab": "https://ollama.lab.example.org/v1",
+}
+_PROVIDER_IDS = {name: 301 + number for number, name in enumerate(_PROVIDERS)}
+_TEAMS = (
+    *("search", "support", "billing", "research", "growth", "mobile", "checkout", "catalogue"),
+    *("fraud", "legal", "finance", "marketing", "sales", "documentation", "localisation"),
+    *("design", "security", "payments", "logistics", "warehouse", "pricing", "reviews"),
+    *(
+        "notifications",
+        "advertising",
+        "partners",
+        "compliance",
+        "platform",
+        "data",
+        "people",
+        "labs",
+    ),
+)
+# How steeply the share of a token falls from the busiest to the next.
+_STEEPNESS = 0.12
+# By alias, the providers and models that it stands for, in turn.
+_ROUTES: dict[str, tuple[tuple[str, str], ...]] = {
+    "fast": (("groq", "llama-3.3-70b-versatile"), ("openai", "gpt-4o-mini")),
+    "smart": (("openai", "gpt-4.1"), ("openai", "gpt-4o")),
+    "cheap": (("deepseek", "deepseek-chat"), ("openai", "gpt-4o-mini")),
+    "reasoning": (("openai", "o4-mini"),),
+    "embed": (("openai", "text-embedding-3-small"),),
+    "gpt-3.5-turbo": (("openai", "gpt-4o-mini"),),
+    "house-model": (("vllm-frankfurt", "house-model"), ("vllm-oregon", "house-model")),
+    "translate": (("mistral", "mistral-small-latest"), ("openai", "gpt-4o-mini")),
+    "summarise": (("openai", "gpt-4.1-mini"), ("mistral", "mistral-small-latest")),
+    "code-review": (("openai", "gpt-4.1"), ("deepseek", "deepseek-chat")),
+    "moderate": (("ollama-lab", "llama-guard3"),),
+    "tiny": (("ollama-lab", "qwen2.5-0.5b-instruct"), ("openai", "gpt-4o-mini")),
+}
 _PIPELINES = ("triage", "translate", "weekly_summary")
 # Of a token's calls those that a pipeline makes, and the models of a token: few, others have others.
 _FROM_PIPELINES, _MODELS_A_TOKEN = 0.3, 3
@@ -65,7 +110,10 @@ _MODELS = (
     _Model("gpt-4.1-mini", "gpt-4.1-mini-2025-04-14", "openai", 12, words_a_second=80),
     _Model("o4-mini", "o4-mini-2025-04-16", "openai", 4, "responses", 30),
     _Model("text-embedding-3-small", "text-embedding-3-small", "openai", 18, "embeddings"),
-    _Model("house-model", "house-model", "together", 3),
+    _Model("house-model", "house-model", "vllm-frankfurt", 3),
+    _Model("llama-3.3-70b-versatile", "llama-3.3-70b-versatile", "groq", 8, words_a_second=250),
+    _Model("deepseek-chat", "deepseek-chat", "deepseek", 6, words_a_second=35),
+    _Model("mistral-small-latest", "mistral-small-latest", "mistral", 5, words_a_second=90),
     _Model(
         "mistralai/Mixtral-8x7B-Instruct-v0.1",
         "mistralai/Mixtral-8x7B-Instruct-v0.1",
@@ -100,7 +148,7 @@ def write_history(database: Path, *, calls: int, days: int = 30, seed: int = 1) 
 
 
 def _people(connection: sqlite3.Connection) -> None:
-    """Users 101…, tokens 201…, providers 301… and their keys 401…."""
+    """Users 101…, tokens 201…, providers 301… and their keys 401…; routes."""
     moment = time.time_ns() // 1_000
     stamps = (moment, moment)
     for number, team in enumerate(_TEAMS):
@@ -130,6 +178,16 @@ def _people(connection: sqlite3.Connection) -> None:
                 "created_at, updated_at) SELECT ?, id, ?, ?, 0, ?, ? FROM providers WHERE name = ?",
                 (401 + 2 * number + key, ("main", "spare")[key], f"{key}aZ9", *stamps, name),
             )
+    for alias, targets in _ROUTES.items():
+        written = [
+            {"model": model, "provider": provider, "key_id": None, "weight": 1}
+            for provider, model in targets
+        ]
+        connection.execute(
+            "INSERT OR IGNORE INTO routes (alias, strategy, targets, created_at, updated_at) "
+            "VALUES (?, 'ordered', ?, ?, ?)",
+            (alias, orjson.dumps(written).decode(), *stamps),
+        )
 
 
 def _write(rows: BulkRows, calls: int, days: int, dice: random.Random) -> None:
@@ -143,7 +201,7 @@ def _write(rows: BulkRows, calls: int, days: int, dice: random.Random) -> None:
     of_tokens = [_models_of(token) for token in range(2 * len(_TEAMS))]
     last_body: dict[str, str] = {}
     for number, moment in enumerate(_moments(calls, days)):
-        token = min(len(of_tokens) - 1, int(dice.expovariate(0.35)))
+        token = min(len(of_tokens) - 1, int(dice.expovariate(_STEEPNESS)))
         models, shares = of_tokens[token]
         model = dice.choices(models, cum_weights=shares)[0]
         record = _call(dice, model, token, moment, call_id(moment, number))
@@ -174,9 +232,11 @@ def _call(dice: random.Random, model: _Model, token: int, moment: int, id_: str)
     first_us = 900 if is_hit else int(dice.lognormvariate(-0.9, 0.5) * _SECOND)
     last_us = first_us + (0 if is_hit else said * _SECOND // model.words_a_second)
     is_stream = model.endpoint != "embeddings" and dice.random() < 0.4
+    provider_id = _PROVIDER_IDS[model.provider]
+    key_id = 401 + 2 * (provider_id - 301)
     attempts = None
     if not is_hit:
-        provider = {"provider": model.provider, "key_id": 401 + 2 * (model.provider != "openai")}
+        provider = {"provider": model.provider, "key_id": key_id}
         told_us = first_us if is_stream and is_answered else last_us
         attempts = [{**provider, "status": status, "ms": (told_us - 400) // 1_000}]
         if dice.random() < 0.03:
@@ -188,8 +248,8 @@ def _call(dice: random.Random, model: _Model, token: int, moment: int, id_: str)
         model.endpoint,
         token_id=201 + token,
         user_id=101 + token // 2,
-        provider_id=301 + (model.provider != "openai"),
-        key_id=401 + 2 * (model.provider != "openai"),
+        provider_id=provider_id,
+        key_id=key_id,
         model_asked=model.name,
         model=model.answered,
         is_stream=is_stream,

@@ -23,6 +23,7 @@ from aieye.access.setup import FirstStart, first_start
 from aieye.access.snapshot import ProviderInfo, Snapshot
 from aieye.api import admin, health, original_pipelines, originals, saga
 from aieye.api.deps import assert_every_route_has_a_policy
+from aieye.api.front import Front
 from aieye.api.idempotency import Idempotency
 from aieye.api.openai import STOP_SECONDS, OpenAIEndpoint
 from aieye.api.openapi import install as install_openapi
@@ -30,7 +31,6 @@ from aieye.api.pipeline_models import PipelineModels
 from aieye.api.preset_models import PresetModels
 from aieye.api.rendering import add_error_handlers, is_saga, render_error
 from aieye.api.saga_callers import MOST_BYTES
-from aieye.api.saga_front import ProcessFront
 from aieye.background import Background
 from aieye.cache.service import Cache, CacheLimits
 from aieye.collector import rest_while_starting, watch_what_comes
@@ -68,6 +68,8 @@ from aieye.ui import failures, pages, site
 log = get_logger()
 
 MOST_FORM_BYTES = 2**20
+# The documents of a search as a file: 50,000, in JSON Lines with more than their texts.
+MOST_FILE_BYTES = 256 * 2**20
 LONGEST_LAG_SECONDS = 1.0
 _PARTS = (originals, original_pipelines, saga, admin, health)
 
@@ -120,9 +122,7 @@ class _Service:
         self._openai: OpenAIEndpoint | None = None
         self.fastapi = self._make_fastapi()
         self._rest = ClientAddress(
-            SecurityHeaders(
-                ProcessFront(self.fastapi), is_https=settings.base_url.startswith("https://")
-            ),
+            SecurityHeaders(Front(self.fastapi), is_https=settings.base_url.startswith("https://")),
             TrustedProxies(settings.trusted_proxies),
         )
 
@@ -188,8 +188,10 @@ def _longest_body(path: str) -> int | None:
         return None
     if path.startswith("/api/v1/presets/") and path.endswith("/documents"):
         return None
+    if path.startswith("/presets/") and path.endswith("/documents"):
+        return MOST_FILE_BYTES
     # With the documents of a search.
-    return MOST_BYTES if path.startswith("/api/v1/presets") else MOST_FORM_BYTES
+    return MOST_BYTES if path.startswith(("/api/v1/presets", "/presets/")) else MOST_FORM_BYTES
 
 
 async def _render_too_large(scope: Any, error: PayloadTooLarge) -> Any:
@@ -303,7 +305,8 @@ async def running(
                     "directory": directory.watch,
                     "cache": cache.maintain,
                     "lag": state.lag.watch,
-                    "pruning": partial(keep_pruning, database, settings),
+                    "reading ahead": state.ahead.watch,
+                    "pruning": partial(keep_pruning, database, settings, state.note_pruning),
                     "vectors": search.keep_pruning,
                     "heartbeat": partial(keep_beating, database, presence),
                     **beside_others,

@@ -124,7 +124,7 @@ _OTHERS = [
 ]  # fmt: skip
 
 PAYLOADS: Sequence[str] = [*_SCRIPTS, *_HANDLERS, *_BREAKS, *_HTMX, *_LINKS, *_OTHERS]
-BUNDLE = 10
+BUNDLE = 20
 
 
 def bundles() -> Iterable[str]:
@@ -171,9 +171,15 @@ def fill(base_url: str) -> None:
         for i, text in enumerate(bundles()):
             label = " ".join(text.split())
             body = text.replace("{", "{{").replace("}", "}}")
-            make(
-                "prompts", name=f"prompt_{i}", body=body, model=label[:100], description=label[:500]
+            prompt = make(
+                "prompts",
+                name=f"prompt_{i}",
+                body=body,
+                model=label[:100],
+                description=label[:1000],
             )
+            changed = {"body": f"{body}\n{{x}}", "params": {"system": text}}
+            client.patch(f"/api/v1/prompts/{prompt['id']}", json=changed)
             chat = {"model": "gpt-4o-mini", "messages": [{"role": "system", "content": text}]}
             make("presets", name=f"preset_{i}", type="chat", config=chat)
             source = f"uppercase({json.dumps(text, ensure_ascii=False)})"

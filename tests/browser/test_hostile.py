@@ -42,6 +42,12 @@ FOREIGN = r"""
   return found.slice(0, 5);
 }
 """
+LOAD_MORE = """
+() => new Promise((loaded) => {
+  document.addEventListener("htmx:finally:request", loaded, { once: true });
+  document.querySelector("#more a").click();
+})
+"""
 # The texts as a person sees them, in fields too.
 SEEN = """
 () => [...document.querySelectorAll("input, textarea")].reduce(
@@ -116,15 +122,35 @@ def test_no_text_of_a_person_or_a_model_is_more_than_text_on_any_page(visits: Vi
     print("kinds of pages without one to open:", without)
 
 
+def test_no_text_of_a_prompt_a_call_or_an_answer_is_more_than_text_in_the_playground(
+    visits: Visits,
+) -> None:
+    page = visits()
+    page.goto("/calls")
+    # Every call is of a bundle, asked of a model that answers and of one that refuses.
+    rows = page.locator("#calls tbody tr:not(#more) a[data-row-link]")
+    calls = rows.evaluate_all("all => all.slice(0, 4).map(one => one.pathname.split('/')[2])")
+    prompts = [f"prompt={number}" for number in range(1, len(list(bundles())) + 1)]
+    for query in [*prompts, *(f"call={one}" for one in calls)]:
+        page.goto(f"/playground?{query}")
+        if query in prompts:
+            page.get_by_label("x", exact=True).fill("\n".join(PAYLOADS[:10]))
+        page.locator("[data-run]").click()
+        page.locator("[data-outcome] :is(dl, [role=alert])").first.wait_for()
+        assert page.evaluate(FOREIGN) == [], query
+        assert MARK in page.evaluate(SEEN)
+
+
 def _load_all(page: Page) -> None:
-    """Follow `Load more` to the end of the list, as far as a hundred and more rows are."""
+    """Follow `Load more`, as far as a hundred and more rows are.
+
+    The rows come into the place of the link, so that no number of rows tells of them: only the request
+    does, which is over when they have been swapped in and the next link has been made to work.
+    """
     for _ in range(4):
-        more = page.locator("#more a")
-        if not more.count():
+        if not page.locator("#more a").count():
             return
-        rows = page.locator("main tbody tr").count()
-        more.first.click()
-        page.locator("main tbody tr").nth(rows).wait_for(state="attached")
+        page.evaluate(LOAD_MORE)
 
 
 def _links(page: Page) -> list[str]:

@@ -197,6 +197,18 @@ def test_reading_and_forms_work_without_scripts(visits: Visits) -> None:
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_dialog_that_is_opened_as_a_page_can_be_seen(visits: Visits, scripts: bool) -> None:
+    page = visits(scripts=scripts)
+    for path in ("/components/confirm", "/calls/filter", "/calls/columns", "/cache/purge"):
+        page.goto(path)
+        # Neither the browser's driver nor axe counts what is wholly transparent as hidden.
+        seen = page.locator("main > .modal-box").evaluate(
+            "box => [getComputedStyle(box).opacity, getComputedStyle(box).scale]"
+        )
+        assert seen == ["1", "1"], path
+
+
 def test_times_are_those_of_the_browser_and_name_their_zone(visits: Visits) -> None:
     page = visits()
     page.goto("/components")

@@ -120,6 +120,20 @@ async def test_json_in_a_text_that_could_not_be_answered_fails_its_step(
 # -- by session --------------------------------------------------------------------------------
 
 
+async def test_a_session_where_no_key_is_kept_is_served_by_what_serves_by_default(
+    house: House,
+) -> None:
+    id_ = await house.pipeline("p", "upper(s)")
+    user_id = await house.gateway.add_user("root@example.org", role="administrator")
+    headers = as_session(await house.sign_in(user_id))
+    for key_id in house.gateway.state.directory.current.keys:
+        assert (await house.admin.delete(f"/api/v1/keys/{key_id}")).status_code == 200
+    body = {"pipeline_id": id_, "args": {"s": "abc"}}
+    async with httpx.AsyncClient(base_url=house.gateway.url, trust_env=False) as curl:
+        answer = await curl.post(CALL, json=body, headers=headers)
+    assert (answer.status_code, answer.json()) == (200, {"success": True, "response": "ABC"})
+
+
 async def key_of(gateway: Gateway) -> int:
     return min(gateway.state.directory.current.keys)
 

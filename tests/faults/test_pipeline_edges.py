@@ -14,18 +14,31 @@ from aieye.pipeline import executions, run_record
 from aieye.pipeline.run_record import RunRecord
 from aieye.pipeline.runner import Runner
 from tests.fakes import chat
-from tests.fakes.upstream import FakeUpstream, held, json_answer
+from tests.fakes.upstream import (
+    Connection,
+    FakeUpstream,
+    Received,
+    hang_before_headers,
+    held,
+    json_answer,
+)
 from tests.faults.harness import Budget, both_databases
 from tests.faults.house import CALL, House, echo
 
 pytestmark = pytest.mark.live
 
 FUNCTIONS = """
+import asyncio
+
 async def swallow(text: str, context):
     try:
         return await context.complete(text, model="gpt-4o-mini")
     except Exception:
         return "swallowed"
+
+async def dawdle(text: str, context):
+    await context.complete(text, model="gpt-4o-mini")
+    await asyncio.sleep(60)
 
 async def stream(text: str, context):
     return await context.complete(text, model="gpt-4o-mini", stream=True)
@@ -93,6 +106,50 @@ async def test_what_cannot_be_asked_is_said_and_asks_nobody(
         (found,) = answer.json()["diagnostics"]
         assert (found["code"], reason in found["message"]) == (code, True), found["message"]
     assert upstream.calls() == []
+
+
+@pytest.mark.parametrize("source", ["prompt_buddy(x) @(timeout=0.3)", "ask(x) @(timeout=0.3)"])
+async def test_what_waited_for_a_model_too_long_is_504_and_what_it_used_is_on_its_step(
+    house: House, upstream: FakeUpstream, source: str
+) -> None:
+    upstream.default = hang_before_headers()
+    await house.prompt("prompt_buddy", "Hey {buddy}")
+    id_ = await house.pipeline("p", source)
+    answer = await house.call(id_, {"x": "Ada"})
+    assert (answer.status_code, answer.json()["diagnostics"][0]["code"]) == (504, "E502")
+    (row,) = await house.gateway.rows(1)
+    (step,) = await house.steps(await house.latest(id_))
+    assert row.tokens_input
+    assert (step.tokens_input, step.cost_nano) == (row.tokens_input, row.cost_nano)
+
+
+async def test_a_function_that_took_its_time_itself_is_its_own_fault(
+    house: House, more_functions: None
+) -> None:
+    id_ = await house.pipeline("p", "dawdle(x) @(timeout=0.5)")
+    answer = await house.call(id_, {"x": "Ada"})
+    assert (answer.status_code, answer.json()["diagnostics"][0]["code"]) == (400, "E502")
+
+
+async def test_a_model_that_says_more_than_a_value_may_be_is_stopped(
+    house: House, upstream: FakeUpstream
+) -> None:
+    async def endless(_request: Received, connection: Connection) -> None:
+        await connection.start(200, [("content-type", "text/event-stream")])
+        part = chat.frame({"choices": [{"index": 0, "delta": {"content": "x" * 65_536}}]})
+        while True:
+            await connection.send(part)
+
+    upstream.default = endless
+    await house.prompt("prompt_buddy", "Hey {buddy}")
+    await house.pipeline("p", "prompt_buddy(x)")
+    question = {
+        "model": "pipeline/p", "stream": True, "messages": [{"role": "user", "content": "Ada"}],
+    }  # fmt: skip
+    answer = await house.gateway.ask(question)
+    assert "the value is larger than 1,048,576 bytes" in answer.text
+    (call,) = upstream.calls()
+    await call.wait_closed()
 
 
 @both_databases

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
-from aieye.api import run_events
+from aieye import run_stream
+from aieye.db.types import now
+from aieye.pipeline.executions import Run, Totals, end_run, open_run
+from aieye.pipeline.run_queries import tell_to_end
+from aieye.pipeline.running import new_run_id
 from tests.fakes.upstream import FakeUpstream, hang_before_headers
 from tests.faults.harness import PATIENCE_SECONDS, both_databases, eventually
 from tests.faults.house import House, as_session
@@ -124,7 +130,7 @@ async def test_what_goes_wrong_is_told_as_the_last_event_or_before_the_first(hou
 async def test_a_quiet_run_says_that_it_goes_on(
     house: House, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_events, "QUIET_SECONDS", 0.02)
+    monkeypatch.setattr(run_stream, "QUIET_SECONDS", 0.02)
     await hanging(house, upstream)
     async with following(house, "slow", x="a") as events:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -198,6 +204,62 @@ async def test_whoever_waits_for_a_run_that_was_ended_is_told(
     for answer in await asyncio.gather(plain, as_model):
         assert answer.status_code == 422
         assert answer.json()["diagnostics"][0]["code"] == "E503"
+
+
+async def test_an_administrator_who_ends_anothers_run_is_in_the_audit(
+    house: House, upstream: FakeUpstream
+) -> None:
+    await house.prompt("ask_slowly", "Wait for {x}", shared=True)
+    upstream.default = hang_before_headers()
+    await house.pipeline("slow", "ask_slowly(x)", shared=True)
+    user_id = await house.gateway.add_user("a@example.org")
+    headers = as_session(await house.sign_in(user_id))
+    for owner, count in (("own", 0), ("another's", 1)):
+        async with httpx.AsyncClient(base_url=house.gateway.url, trust_env=False) as theirs:
+            caller = house.admin if owner == "own" else theirs
+            call = caller.post(
+                f"{PIPELINES}/slow/call", json={"args": {"x": owner}},
+                headers={} if owner == "own" else headers,
+            )  # fmt: skip
+            calling = asyncio.ensure_future(call)
+            while not (found := (await executions(house, "?status=running"))["data"]):
+                await asyncio.sleep(0.01)
+            await house.admin.post(f"{EXECUTIONS}/{found[0]['id']}/cancel")
+            assert (await calling).status_code == 422
+        audit = (await house.admin.get("/api/v1/audit?action=execution.cancel")).json()["data"]
+        assert len(audit) == count, owner
+    assert (audit[0]["object_id"], audit[0]["details"]) == (
+        found[0]["run_id"], {"user_id": user_id},
+    )  # fmt: skip
+
+
+@both_databases
+async def test_a_word_that_comes_at_the_end_leaves_no_error_on_a_run_that_is_done(
+    house: House,
+) -> None:
+    database = house.gateway.state.database
+    await house.pipeline("p", "upper(x)")
+    run = Run(
+        run_id=new_run_id(), instance_id="", pipeline_id=None, pipeline_version=None,
+        pipeline=None, user_id=1, token_id=None, key_id=None, arguments={}, started_at=now(),
+    )  # fmt: skip
+    for is_late in (False, True):
+        run = replace(run, run_id=new_run_id())
+        async with database.write() as session:
+            id_ = await open_run(session, run, keeps_values=True)
+        if not is_late:
+            async with database.write() as session:
+                await tell_to_end(session, id_)
+        end = partial(
+            end_run, run=run, execution_id=id_, status="done", ended_at=now(), output="A",
+            error=None, trace=[], totals=Totals(), keeps_values=True,
+        )  # fmt: skip
+        await database.write_at_once(end)
+        if is_late:
+            async with database.write() as session:
+                await tell_to_end(session, id_)
+        found = await executions(house, f"/{id_}")
+        assert (found["status"], found["error"]) == ("done", None)
 
 
 async def test_a_run_of_another_user_is_not_there(house: House, upstream: FakeUpstream) -> None:

@@ -10,7 +10,9 @@ import httpx
 import orjson
 import pytest
 
+from aieye.db.engine import Database
 from aieye.presets import indexing
+from aieye.presets.documents import Documents, load_documents
 from tests.fakes import chat
 from tests.fakes.upstream import Connection, FakeUpstream, Received, held, json_answer
 from tests.faults.harness import Gateway, Json, both_databases, error_code
@@ -91,6 +93,23 @@ async def test_a_file_of_documents_is_indexed_and_searched(
     refused = await admin.post("/_saga/gpt3/process", json={"_id": uid, "text": "x"})
     assert refused.status_code == 400
     assert f"{PRESETS}/{uid}/search" in refused.json()["msg"]
+
+
+async def test_a_complete_index_is_told_without_reading_the_documents_again(
+    admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = await make(admin, documents=documents(5))
+    await admin.post(f"{PRESETS}/{uid}/search", json={"text": "many"})
+    read: list[str] = []
+
+    async def noted(database: Database, documents_id: str) -> Documents:
+        read.append(documents_id)
+        return await load_documents(database, documents_id)
+
+    monkeypatch.setattr(indexing, "load_documents", noted)
+    for _ in range(3):
+        assert (await indexed(admin, uid))["indexed"] == 5
+    assert len(read) == 1
 
 
 async def test_other_documents_are_a_new_version_that_shares_vectors(

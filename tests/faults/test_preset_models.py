@@ -153,6 +153,23 @@ async def test_several_prompts_are_several_chats_at_once_and_one_answer(
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "stream")
 
 
+async def test_several_chats_say_of_the_cache_only_what_is_so_of_all(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    await gateway.add_preset("new", "completion", {"engine_id": NEW})
+
+    async def state_of(*prompts: str) -> str | None:
+        asked = {"model": "preset/new", "prompt": list(prompts)}
+        found: str | None = (await gateway.ask(asked, path=COMPLETIONS)).headers.get(
+            "x-aieye-cache"
+        )
+        return found
+
+    assert await state_of("a", "b") == "miss"
+    assert await state_of("a", "b") == "hit"
+    assert await state_of("a", "c") is None
+
+
 async def test_a_client_that_leaves_ends_every_one_of_several_chats(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:

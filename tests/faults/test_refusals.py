@@ -258,6 +258,7 @@ async def test_a_client_is_told_not_to_make_the_retries_once_more(
             answer = await gateway.ask(asked("Hello?", form, model=f"down/{MODEL}"))
             assert (answer.status_code, answer.headers["x-should-retry"]) == (502, "false")
     assert error_code(answer) == "upstream_unavailable"
+    assert "All keys at down failed" in answer.text
     # What the gateway does not try again is the provider's to say; so is an upload, sent once only.
     for status, path in ((400, "/v1/chat/completions"), (503, "/v1/files")):
         upstream.default = json_answer(status, chat.error_body(), retry)

@@ -574,3 +574,20 @@ async def test_trouble_with_the_provider_is_told_in_the_same_shape(
     ):
         upstream.script(json_answer(200 if status == 502 else status, body))
         message_of(await client.http.get(f"{SAGA}/engines"), status)
+
+
+async def test_what_pipelines_call_is_refused_with_what_helps_here(
+    gateway: Gateway, client: Client
+) -> None:
+    made = await client.post("create", COMPLETION)
+    async with gateway.make_client(await gateway.add_token(scope="admin")) as admin:
+        body: Json = {"name": "calls", "source": "completition1(x)"}
+        assert (await admin.post("/api/v1/pipelines", json=body)).status_code == 201
+    path = f"/api/v1/presets/{made['_id']}?force=true."
+    said = await client.refused("delete", {"_id": made["_id"]})
+    assert said == (
+        f"Pipelines call it: calls. Change those pipelines first, or insist with DELETE {path}"
+    )
+    body = {"name": "another", "type": "completion", "config": made["config"]}
+    said = await client.refused("update", {"_id": made["_id"], "body": body})
+    assert said.endswith(f"or insist with PATCH {path}")

@@ -46,6 +46,23 @@ async def process(gateway: Gateway, uid: str, text: str | None = QUESTION, **fie
     return await gateway.ask({"_id": uid, "text": text, **fields}, path=PROCESS)
 
 
+async def test_what_is_refused_before_a_model_is_asked_has_its_row(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    uid = await make(gateway, SAMPLE)
+    for number, body in enumerate(
+        ({"_id": uid}, {"_id": uid, "text": "a", "prompt": "b"}, {"_id": "x" * 20, "text": "a"}), 1
+    ):
+        answer = await gateway.ask(body, path=PROCESS)
+        row = (await gateway.rows(number))[-1]
+        assert (row.status, row.endpoint, row.cost_nano) == (answer.status_code, "preset", 0)
+        assert answer.headers["x-request-id"] == f"req_{row.id}"
+    upstream.default = json_answer(400, error_body("No."))
+    await process(gateway, uid)
+    # What a model refused has the one row of that call.
+    assert len(await gateway.rows(4)) == 4
+
+
 async def test_the_originals_sample_against_a_provider_of_completions(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:

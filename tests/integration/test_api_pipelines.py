@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
+from aieye.pipeline import catalogue
+from aieye.pipeline.known_functions import KnownFunctions
 from aieye.pipeline.language.catalogue import Definition, Parameter
-from aieye.pipeline.language.nodes import Type
+from aieye.pipeline.language.nodes import Pipeline, Type
+from aieye.pipeline.language.parser import parse
 from tests.integration.admin_api import AdminApi, error_of, running_admin_api
 
 PIPELINES, PROMPTS = "/api/v1/pipelines", "/api/v1/prompts"
@@ -415,6 +419,12 @@ async def test_a_pipeline_says_what_it_lacks_by_now(api: AdminApi) -> None:
         FUNCTIONS | {"length": Definition("length", "function", (Parameter("x"),), 9)}
     )
     assert (await messages())[1:] == ["the function 'length' is not registered any more"]
+    known = KnownFunctions({}, {"length": "its file custom_a.py is gone"})
+    known.update(upper=FUNCTIONS["upper"])
+    api.state.function_catalogue = lambda: known
+    assert (await messages())[1:] == [
+        "the function 'length' cannot be called: its file custom_a.py is gone"
+    ]
 
 
 async def test_an_edit_that_breaks_callers_is_refused_and_names_them(api: AdminApi) -> None:
@@ -582,6 +592,51 @@ async def test_a_text_that_is_too_large_or_holds_anything_has_a_diagnostic(api: 
         assert [one["code"] for one in found["diagnostics"]] == [code]
         answer = await api.ada.client.post(PIPELINES, json={"name": "p", "source": source})
         assert [one for one, _ in refused(answer)] == [code]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+async def test_a_large_text_is_looked_at_in_a_thread_so_that_the_loop_serves_others(
+    api: AdminApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[threading.Thread] = []
+
+    def noted(source: str) -> Pipeline:
+        readers.append(threading.current_thread())
+        return parse(source)
+
+    for place in ("pipeline.checking", "pipeline.resolution", "api.pipeline_checks"):
+        monkeypatch.setattr(f"aieye.{place}.parse", noted)
+    client = api.administrator.client
+    for name, calls, is_here in (("small", 2, True), ("large", 1_000, False)):
+        source = "[" + ", ".join(f"upper('{number}')" for number in range(calls)) + "]"
+        await client.post(f"{PIPELINES}/check", json={"source": source})
+        await client.post(f"{PIPELINES}/format", json={"source": source})
+        made = await save(client, name, source)
+        await client.get(f"{PIPELINES}/{made['id']}")
+        assert len(readers) == 4
+        assert {one is threading.current_thread() for one in readers} == {is_here}
+        readers.clear()
+
+
+@pytest.mark.parametrize("at_once", [1, 1_000])
+async def test_a_check_reads_nothing_of_prompts_that_the_text_does_not_name(
+    api: AdminApi, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(catalogue, "_IDS_AT_ONCE", at_once)
+    await prompt(api.administrator.client, "greet", "Hey {buddy}")
+    await prompt(api.administrator.client, "other", "Bye {buddy}")
+    await save(api.administrator.client, "inner", "greet(x)")
+    await save(api.administrator.client, "outer", "upper(y)")
+    async with api.state.database.read() as session:
+        found = await catalogue.catalogue_of(session, FUNCTIONS, 1, "inner(greet(a))")
+    asked = {name: [one.name for one in found[name].parameters] for name in found}
+    assert asked == {
+        "greet": ["buddy"], "other": [], "inner": ["x"], "outer": [],
+        "upper": ["s"], "length": ["x"], "foo": ["x"],
+    }  # fmt: skip
+    # Names are known all the same, so that a misspelt one is told what it might be.
+    answer = await api.administrator.client.post(f"{PIPELINES}/check", json={"source": "othr(x)"})
+    assert "did you mean 'other'?" in answer.json()["diagnostics"][0]["message"]
 
 
 async def test_a_text_is_written_canonically(api: AdminApi) -> None:

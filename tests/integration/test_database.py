@@ -6,16 +6,19 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import cast
 
 import pytest
-from sqlalchemy import Connection, event, text, update
+from sqlalchemy import Table, event, select, text
 
 from aieye.access import directory as directories
 from aieye.access.cipher import Cipher
 from aieye.access.directory import Directory
 from aieye.db import engine as engines
+from aieye.db.at_once import Rows
 from aieye.db.engine import Database, DatabaseUnavailable, bump_revision
-from aieye.db.tables import Revision
+from aieye.db.tables import Route
 
 
 @pytest.fixture
@@ -80,16 +83,63 @@ async def test_the_directory_goes_on_watching_when_the_hosts_name_is_known_again
     watching.cancel()
 
 
-def raise_revision(connection: Connection) -> int:
-    connection.execute(update(Revision).values(value=Revision.value + 1))
-    value: int = connection.execute(text("SELECT value FROM revision")).scalar_one()
-    return value
-
-
 async def read_revision(database: Database) -> int:
     async with database.read() as session:
         value: int = (await session.execute(text("SELECT value FROM revision"))).scalar_one()
         return value
+
+
+ROUTES = cast("Table", Route.__table__)
+AT = datetime(2026, 11, 20, 12, 30, 0, 123_456, tzinfo=UTC)
+
+
+def route(alias: str, **others: object) -> dict[str, object]:
+    row = {"alias": alias, "strategy": "priority", "targets": [{"model": "a"}], "created_at": AT}
+    return {**row, "updated_at": AT, **others}
+
+
+async def aliases(database: Database) -> list[str]:
+    async with database.read() as session:
+        return list(await session.scalars(select(Route.alias).order_by(Route.id)))
+
+
+async def test_rows_that_are_written_at_once_are_those_that_a_session_reads(
+    database: Database,
+) -> None:
+    def write(rows: Rows) -> int:
+        row_id = rows.insert(ROUTES, route("one", targets=[{"model": "ä"}]))
+        rows.insert_all(ROUTES, [route(f"r{number}") for number in range(3)])
+        rows.insert_all(ROUTES, [])
+        return row_id
+
+    row_id = await database.write_at_once(write)
+    async with database.read() as session:
+        found = await session.get(Route, row_id)
+    assert found is not None
+    assert (found.alias, found.targets, found.created_at) == ("one", [{"model": "ä"}], AT)
+    assert await aliases(database) == ["one", "r0", "r1", "r2"]
+
+
+async def test_a_row_that_is_changed_at_once_has_to_be_there(database: Database) -> None:
+    row_id = await database.write_at_once(lambda rows: rows.insert(ROUTES, route("one")))
+
+    def change(rows: Rows, row_id: int) -> bool:
+        return rows.update(ROUTES, row_id, {"alias": "other", "targets": []})
+
+    assert await database.write_at_once(lambda rows: change(rows, row_id))
+    assert not await database.write_at_once(lambda rows: change(rows, row_id + 1))
+    async with database.read() as session:
+        found = await session.get(Route, row_id)
+    assert found is not None
+    assert (found.alias, found.targets, found.strategy) == ("other", [], "priority")
+
+
+async def test_more_rows_than_one_statement_takes_are_written_at_once_too(
+    database: Database,
+) -> None:
+    many = [route(f"r{number}") for number in range(2 * 32_766 // len(route("")) + 1)]
+    await database.write_at_once(lambda rows: rows.insert_all(ROUTES, many))
+    assert await aliases(database) == [row["alias"] for row in many]
 
 
 async def test_what_is_written_at_once_is_committed_whoever_else_writes(database: Database) -> None:
@@ -99,28 +149,45 @@ async def test_what_is_written_at_once_is_committed_whoever_else_writes(database
         async with database.write() as session:
             await bump_revision(session)
 
+    async def write_one(alias: str) -> None:
+        await database.write_at_once(lambda rows: rows.insert(ROUTES, route(alias)))
+
     async with asyncio.TaskGroup() as group:
-        works = [group.create_task(database.write_at_once(raise_revision)) for _ in range(4)]
-        for _ in range(4):
+        for number in range(4):
+            group.create_task(write_one(f"r{number}"))
             group.create_task(write_in_a_session())
-    assert len({work.result() for work in works}) == 4
-    assert await read_revision(database) == before + 8
+    assert sorted(await aliases(database)) == ["r0", "r1", "r2", "r3"]
+    assert await read_revision(database) == before + 4
 
 
 async def test_what_fails_when_it_is_written_at_once_leaves_nothing(database: Database) -> None:
-    before = await read_revision(database)
-
-    def fail(connection: Connection) -> None:
-        raise_revision(connection)
+    def fail(rows: Rows) -> None:
+        rows.insert(ROUTES, route("one"))
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await database.write_at_once(fail)
-    assert await database.write_at_once(raise_revision) == before + 1
+    await database.write_at_once(lambda rows: rows.insert(ROUTES, route("two")))
+    assert await aliases(database) == ["two"]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+async def test_a_file_that_cannot_be_written_at_once_is_unavailable(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "BUSY_TIMEOUT_MS", 1)
+    holder = database.connect_sqlite()
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseUnavailable):
+        await database.write_at_once(lambda rows: rows.insert(ROUTES, route("one")))
+    holder.execute("ROLLBACK")
+    holder.close()
+    await database.write_at_once(lambda rows: rows.insert(ROUTES, route("two")))
+    assert await aliases(database) == ["two"]
 
 
 async def test_a_database_that_is_gone_is_unavailable_at_once_too() -> None:
     database = Database("postgresql+asyncpg://nobody@no-such-host.invalid/nothing")
     with pytest.raises(DatabaseUnavailable):
-        await database.write_at_once(raise_revision)
+        await database.write_at_once(lambda rows: rows.insert(ROUTES, route("one")))
     await database.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -394,6 +395,23 @@ async def test_a_file_that_has_become_bad_holds_no_start_up_and_is_told_about(
                 functions.get(name)
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+async def test_a_file_that_is_gone_is_named_and_so_is_one_that_defines_it_no_longer(
+    installation: Installation,
+) -> None:
+    for name in ("a", "b"):
+        installation.write(f"custom_{name}.py", f"def of_{name}(): return 1\n")
+    async with installation.process() as functions:
+        await functions.sync(COMMAND_LINE)
+        (installation.directory / "custom_a.py").unlink()
+        installation.write("custom_b.py", "def other(): return 1\n")
+        await until(lambda: len(functions.faults) == 2)
+        assert functions.faults == {
+            "of_a": "its file custom_a.py is gone",
+            "of_b": "custom_b.py no longer defines it",
+        }
+
+
 # -- running ------------------------------------------------------------------------------------
 
 HERE = """
@@ -454,6 +472,43 @@ async def test_functions_run_where_they_say(installation: Installation) -> None:
             with pytest.raises(FunctionTimeout) as late:
                 await call(functions, name, seconds=seconds)
             assert late.value.seconds == min(seconds, 0.2)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+async def test_a_function_that_gives_a_value_when_its_time_is_up_was_too_slow(
+    installation: Installation,
+) -> None:
+    installation.write(
+        "custom_a.py",
+        """
+        import asyncio
+
+        async def late():
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                return "late"
+    """,
+    )
+    async with installation.process() as functions:
+        await functions.sync(COMMAND_LINE)
+        with pytest.raises(FunctionTimeout):
+            await call(functions, "late", seconds=0.05)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("name", ["unique", "sort"])
+async def test_a_builtin_with_much_to_do_leaves_the_loop_to_others(
+    installation: Installation, name: str
+) -> None:
+    items = [number * 7_919 % 100_003 for number in range(150_000)]
+    async with installation.process() as functions:
+        began = time.thread_time()
+        value = await call(functions, name, lst=items)
+        kept = time.thread_time() - began
+    assert value == (list(dict.fromkeys(items)) if name == "unique" else sorted(items))
+    # What the loop's own thread did of it, whatever else the machine does.
+    assert kept < 0.05
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)

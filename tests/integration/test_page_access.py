@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -66,6 +67,7 @@ class House:
     administrator: Person
     user: Person
     nobody: Person
+    service: Any
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ async def house(database_url: str, tmp_path: Path) -> AsyncIterator[House]:
                 client.cookies.set(SESSION_COOKIE, begun.cookie)
                 token = begun.csrf_token
             people.append(Person(client, token))
-        yield House(state, *people)
+        yield House(state, *people, service)
         for person in people:
             await person.client.aclose()
 

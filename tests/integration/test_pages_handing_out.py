@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from html import unescape
 from typing import Any
 
@@ -116,6 +117,58 @@ async def test_what_was_typed_wrongly_stays_and_is_named(house: House) -> None:
         "/tokens/new", data=form, headers={"origin": "https://elsewhere.example"}
     )
     assert foreign.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "table", "form"),
+    [
+        ("/tokens/new", Token, {"name": "twice", "scope": "proxy"}),
+        ("/users/new", User, {"email": "twice@example.org", "role": "user", "entry": "password"}),
+    ],
+)
+async def test_a_form_that_shows_a_secret_makes_something_once(
+    house: House, path: str, table: type[Any], form: dict[str, str]
+) -> None:
+    before = len(await rows(house, table))
+    opened = await see(house.administrator, path)
+    found = re.search(r'name="form_id" value="([^"]+)"', opened)
+    assert found is not None
+    # What was refused made nothing, so the form goes on being the first.
+    refused = await send(
+        house.administrator, path, **form | {"role": "?", "scope": "?"}, form_id=found[1]
+    )
+    assert refused.status_code == 422
+    answers = [await send(house.administrator, path, **form, form_id=found[1]) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 409]
+    assert "sent before" in answers[1].text
+    assert secret_in(answers[0].text) not in answers[1].text
+    assert len(await rows(house, table)) == before + 1
+    # Whoever sends what it shows then wants another one.
+    again = re.search(r'name="form_id" value="([^"]+)"', answers[1].text)
+    assert again is not None
+    assert again[1] != found[1]
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12", "UTC"])
+async def test_no_end_of_a_token_keeps_a_page_from_being_read(house: House, zone: str) -> None:
+    for person in (house.user, house.administrator):
+        person.client.cookies.set("tz", zone)
+    for end, status in (
+        ("9999-12-31T23:59", 422),
+        ("1969-12-30T00:00", 422),
+        ("9998-12-30T23:59", 200),
+    ):
+        made = await send(
+            house.user, "/tokens/new", name="bot", scope="proxy", expires_at=end, cache_enabled="on"
+        )
+        assert made.status_code == status, end
+        assert ('id="expires_at-error"' in made.text) == (status == 422)
+    token = (await rows(house, Token))[-1]
+    async with house.state.database.write() as session:
+        # As one was stored before such an end was refused.
+        (await session.get_one(Token, token.id)).expires_at = datetime.max.replace(tzinfo=UTC)
+    for path in ("/tokens", f"/tokens/{token.id}", f"/tokens/{token.id}/edit"):
+        assert "9999-12-31" in await see(house.administrator, path)
 
 
 async def test_users_see_and_change_their_own_tokens_only(house: House) -> None:

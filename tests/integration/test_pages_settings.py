@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from html import unescape
 
 import pytest
 
 from aieye.access import providers
 from aieye.access.audit import SYSTEM
+from aieye.access.cipher import Cipher
 from aieye.db.tables import PriceOverride
+from aieye.db.types import now
+from aieye.ledger.retention import Pruned
 from aieye.settings import Settings
 from tests.integration.ledger_api import Ledger, call, running_ledger
 from tests.integration.test_pages import Site, public_url, site
@@ -42,6 +49,34 @@ async def test_settings_say_where_they_come_from_and_nothing_secret(
     assert "********" in page
 
 
+async def test_what_was_removed_what_is_kept_and_what_seals_it_is_told(
+    site: Site, ledger: Ledger
+) -> None:
+    state = site.state
+    await ledger.settle(call(), call())
+    state.note_pruning(Pruned(now(), {"call_bodies": 1_200, "sessions": 0}))
+    key_file = state.settings.data_dir / "secret.key"
+    key_file.parent.mkdir(parents=True, exist_ok=True)
+    key_file.touch()
+    os.utime(key_file, ns=(0, time.time_ns() - 3 * 3_600 * 10**9 - 10**9))
+    async with state.database.write() as session:
+        await providers.create_provider(
+            session, name="acme", base_url="https://acme.example/v1", actor=SYSTEM
+        )
+        provider = (await providers.list_providers(session))[-1]
+        old = Cipher(["an-older-secret-key-0123456789abcdefghij"])
+        await providers.add_key(
+            session, old, provider_id=provider.id, name="main", secret="sk-0123456789abcdefgh",
+            actor=SYSTEM,
+        )  # fmt: skip
+    page = unescape((await site.client.get("/settings")).text)
+    text = " ".join(re.sub(r"<[^>]+>", "", page).split())
+    assert "sums by the minute 35 days · 2 calls" in text
+    assert re.search(r"in this one (just now|\d+ s(econds?)? ago): 1.200 call bodies", text), text
+    assert f"Secret key {state.cipher.key_id} seals what is stored, written 3 h ago" in text
+    assert "sealed under an older key" in text
+
+
 async def test_what_has_no_price_is_named_and_gets_one(site: Site, ledger: Ledger) -> None:
     await ledger.settle(call(model="our-own-model", cost_nano=None, cost_state="unknown"))
     page = await site.client.get("/settings")
@@ -70,6 +105,26 @@ async def test_what_has_no_price_is_named_and_gets_one(site: Site, ledger: Ledge
     assert (price.rates, price.effective_from.hour) == ({"input": "1", "output": "2.5"}, 12)
 
 
+async def test_a_price_at_the_end_of_the_calendar_keeps_nobody_out(
+    site: Site, ledger: Ledger
+) -> None:
+    site.client.cookies.set("tz", "Pacific/Kiritimati")
+    form = await site.client.get("/settings/prices/new")
+    fields = {"model": "m", "input": "1"}
+    late = await site.submit(
+        form, to="/settings/prices/new", effective_from="9999-12-31T23:59Z", **fields
+    )
+    assert (late.status_code, 'id="effective_from-error"' in late.text) == (422, True)
+    await site.submit(form, to="/settings/prices/new", **fields)
+    async with site.state.database.write() as session:
+        # As one was stored before such a moment was refused.
+        price = await session.get_one(PriceOverride, 1)
+        price.effective_from = datetime.max.replace(tzinfo=UTC)
+    for path in ("/settings", "/settings/prices/1"):
+        page = await site.client.get(path)
+        assert (page.status_code, "9999-12-31" in page.text) == (200, True)
+
+
 async def test_a_price_changed_meanwhile_is_not_overwritten_unseen(
     site: Site, ledger: Ledger
 ) -> None:
@@ -85,6 +140,8 @@ async def test_a_price_changed_meanwhile_is_not_overwritten_unseen(
     late = await site.submit(other, to="/settings/prices/1", input="3", **fields)
     assert late.status_code == 409
     assert 'value="3"' in late.text
+    assert "Stored now: 2<" in late.text
+    assert late.text.count("Stored now:") == 2, "the provider was taken away too"
     again = await site.submit(late, to="/settings/prices/1", input="3", **fields)
     assert again.status_code == 303
     confirm = await site.client.get("/settings/prices/1/delete")

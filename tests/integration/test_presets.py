@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import users
 from aieye.access.audit import SYSTEM, Actor
+from aieye.access.authored import UNDO_WITHIN
 from aieye.access.cipher import Cipher
 from aieye.access.directory import USER, Directory
 from aieye.access.names import NameTaken, find_holder
 from aieye.db.engine import Database
+from aieye.db.tables import Preset as PresetRow
 from aieye.db.tables import PresetDocuments
+from aieye.db.types import now
 from aieye.errors import Conflict, NotFound
-from aieye.presets import service
+from aieye.presets import book, repository, service
 from aieye.presets.book import PresetBook
+from aieye.presets.documents import check_documents
 from aieye.presets.models import Preset, PresetType
-from aieye.presets.repository import load_documents, store_documents
+from aieye.presets.repository import forget_deleted, load_documents, store_documents
 
 COMPLETION = {"engine_id": "davinci", "prompt": "Q: "}
 
@@ -109,6 +115,32 @@ async def test_a_change_of_another_process_is_in_the_book_within_a_second(rig: R
         await asyncio.gather(watching, return_exceptions=True)
 
 
+async def test_many_presets_are_read_in_parts_between_which_others_run(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book, "_STAMPS_AT_ONCE", 2)
+    monkeypatch.setattr(book, "_ROWS_AT_ONCE", 2)
+    made = [await rig.make(f"p{number}") for number in range(5)]
+    other = PresetBook()
+    reads: list[int] = []
+    read = repository.rows_of
+
+    async def noted(session: AsyncSession, ids: Iterable[int]) -> Sequence[PresetRow]:
+        reads.append(len(list(ids)))
+        return await read(session, ids)
+
+    monkeypatch.setattr(book, "rows_of", noted)
+    async with rig.database.read() as session:
+        await other.read(session)
+    assert reads == [2, 2, 1]
+    assert [other.find(one.uid) for one in made] == made
+    await rig.delete(made[3].uid)
+    async with rig.database.read() as session:
+        await other.read(session)
+    assert other.find(made[3].uid) is None
+    assert reads[3:] == []
+
+
 async def test_any_name_may_be_repeated_and_only_a_free_name_is_held(rig: Rig) -> None:
     first = await rig.make("twice", any_name=True)
     second = await rig.make("twice", any_name=True)
@@ -140,7 +172,9 @@ async def test_an_id_that_is_carried_over_is_one_presets_at_a_time(rig: Rig) -> 
     assert (await rig.make("three", uid=uid)).uid == uid
 
 
-async def test_documents_are_stored_once_and_go_with_the_last_that_has_them(rig: Rig) -> None:
+async def test_documents_are_stored_once_and_go_some_time_after_the_last_that_has_them(
+    rig: Rig,
+) -> None:
     config = {"engine_id": "ada", "documents": ["text here", "line\nof two", "\u2028x\r"]}
     one = await rig.make("one", config)
     two = await rig.make("two", config)
@@ -149,10 +183,52 @@ async def test_documents_are_stored_once_and_go_with_the_last_that_has_them(rig:
     async with rig.database.read() as session:
         assert await load_documents(session, one.documents_id) == config["documents"]
         assert await service.shown_config(session, one) == config
+    assert one.documents_id is not None
+    await check_documents(rig.database, one.documents_id)
     await rig.delete(one.uid)
+    await _forget(rig, now())
     assert await _count(rig) == 1
     await rig.delete(two.uid)
+    # Nobody goes on embedding them, but they are there while the deletion can be undone.
+    with pytest.raises(NotFound):
+        await check_documents(rig.database, one.documents_id)
+    await _forget(rig, now() - UNDO_WITHIN)
+    assert await _count(rig) == 1
+    await _forget(rig, now())
     assert await _count(rig) == 0
+
+
+async def test_a_deletion_is_undone_within_the_hour_with_all_that_it_had(rig: Rig) -> None:
+    config = {"engine_id": "ada", "documents": ["a", "b"]}
+    made = await rig.make("answers", config)
+    await rig.change(made.uid, {"config": {**config, "documents": ["c"]}})
+    await rig.delete(made.uid)
+    other = Actor(12345, "other", USER)
+    async with rig.database.write() as session:
+        with pytest.raises(NotFound):
+            await service.restore_preset(session, made.id, actor=other)
+        back = await service.restore_preset(session, made.id, actor=rig.ada)
+        assert (back.uid, back.is_callable, back.newest) == (made.uid, True, 2)
+        first = await service.get_preset(session, made.uid, actor=rig.ada, version=1)
+        assert await service.shown_config(session, first) == config
+        # What is not deleted has no deletion to undo.
+        with pytest.raises(NotFound):
+            await service.restore_preset(session, made.id, actor=rig.ada)
+    await rig.directory.refresh()
+    assert rig.book.find_callable("answers", rig.ada.user_id, is_administrator=False) is not None
+    # Its name is another's by now: it is back under its id alone.
+    await rig.delete(made.uid)
+    await rig.make("answers")
+    async with rig.database.write() as session:
+        back = await service.restore_preset(session, made.id, actor=rig.ada)
+    assert not back.is_callable
+    await rig.delete(made.uid)
+    async with rig.database.write() as session:
+        row = await session.get_one(PresetRow, made.id)
+        row.deleted_at = now() - UNDO_WITHIN - timedelta(seconds=1)
+    async with rig.database.write() as session:
+        with pytest.raises(NotFound, match="can be undone"):
+            await service.restore_preset(session, made.id, actor=rig.ada)
 
 
 async def test_what_a_configuration_does_not_show_it_does_not_take_away(rig: Rig) -> None:
@@ -176,6 +252,11 @@ async def test_another_users_private_preset_does_not_exist(rig: Rig) -> None:
     async with rig.database.read() as session:
         with pytest.raises(NotFound):
             await service.get_preset(session, made.uid, actor=ben)
+
+
+async def _forget(rig: Rig, before: datetime) -> None:
+    async with rig.database.write() as session:
+        await forget_deleted(session, before)
 
 
 async def _count(rig: Rig) -> int:

@@ -36,6 +36,11 @@ def sealed(place: str = KEY_PLACE, secret_key: str = SECRET_KEY, key: str = KEY)
     return f"encrypted:{Cipher([secret_key]).seal(key, place=place)}"
 
 
+def test_a_folder_is_no_configuration_file() -> None:
+    with pytest.raises(SettingsError, match="AIEYE_CONFIG_FILE: /: Is a directory"):
+        read_config(settings(Path("/tmp"), config_file=Path("/")), Cipher([SECRET_KEY]))
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "config.json"

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from starlette.routing import Mount, Route
 
 from aieye.api import admin
 from aieye.app import create_app
+from aieye.late_route import LateRoute, called_by
 from aieye.settings import Settings
 
 # What the application and what it stands on need for any call. Everything else is loaded by what
@@ -59,3 +65,51 @@ def test_every_resource_of_the_administrators_api_lies_below_it() -> None:
     paths = [route.path for route in admin.router.routes if isinstance(route, Route)]
     assert len(paths) == len(admin.router.routes)
     assert [path for path in paths if not path.startswith("/api/v1/")] == []
+
+
+def _flat(dependant: Dependant) -> set[object]:
+    found: set[object] = {dependant.call}
+    return found.union(*map(_flat, dependant.dependencies))
+
+
+def test_no_route_of_the_api_or_the_pages_is_built_before_anybody_asks_it() -> None:
+    done = subprocess.run([sys.executable, "-c", _LATE], capture_output=True, text=True, check=True)
+    late, built = map(int, done.stdout.split())
+    assert late > 150
+    assert built == 0
+
+
+_LATE = """
+from aieye.app import create_app
+from aieye.late_route import LateRoute
+from aieye.settings import Settings
+late = [route for route in create_app(Settings()).fastapi.routes if isinstance(route, LateRoute)]
+print(len(late), sum("dependant" in vars(route) for route in late))
+"""
+
+
+def test_who_may_call_a_route_is_what_it_depends_on_when_it_is_built() -> None:
+    routes = [r for r in create_app(Settings()).fastapi.routes if isinstance(r, LateRoute)]
+    for route in routes:
+        known = called_by(route)
+        assert known == _flat(route.dependant), route.path
+
+
+def test_a_route_is_built_once_also_when_threads_ask_it_at_once() -> None:
+    made: list[str] = []
+
+    class Noted(LateRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            made.append(self.path)
+            return super().get_route_handler()
+
+    async def endpoint() -> None:
+        return None
+
+    route = Noted("/a/{b}", endpoint)
+    assert made == []
+    with ThreadPoolExecutor(8) as threads:
+        apps = set(threads.map(lambda _: route.app, range(64)))
+    assert made == ["/a/{b}"]
+    assert len(apps) == 1
+    assert not hasattr(route, "nothing")

@@ -7,18 +7,20 @@ administrators change it; what somebody may not see does not exist for them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeVar
+from datetime import timedelta
+from typing import Final, Literal, TypeVar
 
-from sqlalchemy import ColumnElement, or_, select, true
+from sqlalchemy import ColumnElement, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from aieye.access.audit import Actor
 from aieye.access.names import Kind, check_callable_name, free_name, take_name
 from aieye.access.owners import default_owner
 from aieye.access.texts import check_name
 from aieye.access.uses import refuse_while_used
-from aieye.db.rows import get_living, keyset
-from aieye.db.tables import Authored, Base, Pipeline, Preset, Prompt
+from aieye.db.rows import LARGEST_ID, get_living, keyset
+from aieye.db.tables import Authored, Base, Pipeline, Preset, Prompt, User
 from aieye.db.types import now
 from aieye.errors import Forbidden, NotFound, Unprocessable
 
@@ -27,6 +29,9 @@ PRODUCTION: Final = "production"
 
 MOST_LABELS: Final = 20
 
+UNDO_WITHIN: Final = timedelta(hours=1)
+"""How long after a deletion it can be taken back."""
+
 _KINDS: Final[Mapping[type[Base], Kind]] = {
     Prompt: "prompt",
     Preset: "preset",
@@ -34,6 +39,7 @@ _KINDS: Final[Mapping[type[Base], Kind]] = {
 }
 
 AuthoredT = TypeVar("AuthoredT", Prompt, Pipeline, Preset)
+Whose = Literal["mine", "shared"]
 
 
 async def list_visible(
@@ -48,7 +54,7 @@ async def list_visible(
     limit: int | None = None,
 ) -> Sequence[AuthoredT]:
     """What `actor` may see, in the order of its making; of this name, of this user, if given."""
-    statement = select(table).where(table.deleted_at.is_(None), _may_see(table, actor))
+    statement = select(table).where(table.deleted_at.is_(None), may_see(table, actor))
     if name is not None:
         statement = statement.where(table.name == name)
     if user_id is not None:
@@ -56,6 +62,46 @@ async def list_visible(
     if where is not None:
         statement = statement.where(where)
     return (await session.scalars(keyset(statement, table.id, after=after, limit=limit))).all()
+
+
+async def list_newest(
+    session: AsyncSession,
+    table: type[AuthoredT],
+    *,
+    actor: Actor,
+    text: str = "",
+    also: Sequence[InstrumentedAttribute[str]] = (),
+    whose: Whose | None = None,
+    where: ColumnElement[bool] | None = None,
+    before: int | None = None,
+    limit: int,
+) -> Sequence[tuple[AuthoredT, User]]:
+    """What `actor` may see with its owners, the newest first, from before the id `before` back.
+
+    `text` is a part of the name or of the columns `also`, whatever its case. `whose` leaves the
+    actor's own ones alone, or those that are shared.
+    """
+    statement = (
+        select(table, User)
+        .join(User, User.id == table.user_id)
+        .where(table.deleted_at.is_(None), may_see(table, actor))
+        .order_by(table.id.desc())
+        .limit(limit)
+    )
+    if whose == "mine":
+        statement = statement.where(table.user_id == actor.user_id)
+    elif whose == "shared":
+        statement = statement.where(table.is_shared)
+    if before is not None:
+        statement = statement.where(table.id < before)
+    if text:
+        found = (
+            func.lower(one).contains(text.lower(), autoescape=True) for one in (table.name, *also)
+        )
+        statement = statement.where(or_(*found))
+    if where is not None:
+        statement = statement.where(where)
+    return [(row, user) for row, user in await session.execute(statement)]
 
 
 async def get_visible(
@@ -73,7 +119,7 @@ async def get_id(session: AsyncSession, table: type[AuthoredT], name: str, *, ac
     found = None
     # No other text is a name, and not every text can be asked of every database.
     if name.isprintable():
-        visible = select(table.id).where(table.deleted_at.is_(None), _may_see(table, actor))
+        visible = select(table.id).where(table.deleted_at.is_(None), may_see(table, actor))
         found = await session.scalar(visible.where(table.name == name))
     if found is None:
         raise NotFound(f"There is no {_kind(table)} {name[:100]!r}.")
@@ -142,6 +188,23 @@ async def remove(session: AsyncSession, row: AuthoredT, *, force: bool, actor: A
     row.deleted_at = now()
 
 
+async def get_deleted(
+    session: AsyncSession, table: type[AuthoredT], row_id: int, *, actor: Actor
+) -> AuthoredT:
+    """The row that was deleted a short while ago, to take that back. Raises `NotFound`."""
+    row = await session.get(table, row_id) if 0 < row_id <= LARGEST_ID else None
+    deleted_at = None if row is None or not actor.may_see(row.user_id) else row.deleted_at
+    if row is None or deleted_at is None or deleted_at < now() - UNDO_WITHIN:
+        raise NotFound(f"There is no {_kind(table)} {row_id} whose deletion can be undone.")
+    return row
+
+
+async def restore(session: AsyncSession, row: AuthoredT) -> None:
+    """Take its deletion back: it has its id, its versions and its name again. Raises `NameTaken`."""
+    await take_name(session, row.name, _kind(type(row)), row.id)
+    row.deleted_at = None
+
+
 # -- versions and labels -----------------------------------------------------------------------
 
 
@@ -177,7 +240,8 @@ def _serve(row: Authored) -> None:
     row.served_version = row.labels.get(PRODUCTION, row.version)
 
 
-def _may_see(table: type[AuthoredT], actor: Actor) -> ColumnElement[bool]:
+def may_see(table: type[AuthoredT], actor: Actor) -> ColumnElement[bool]:
+    """That a row of the table is the actor's own or shared; of administrators every row."""
     if actor.is_administrator:
         return true()
     return or_(table.is_shared, table.user_id == actor.user_id)

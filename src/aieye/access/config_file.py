@@ -110,7 +110,7 @@ def _section(path: Path) -> dict[str, Any] | None:
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise SettingsError(f"{_VARIABLE}: {path.name} is not JSON in UTF-8.") from error
     except OSError as error:
-        raise SettingsError(f"{_VARIABLE}: {path.name}: {error.strerror}.") from error
+        raise SettingsError(f"{_VARIABLE}: {path.name or path}: {error.strerror}.") from error
     if not isinstance(document, dict):
         raise SettingsError(f"{_VARIABLE}: {path.name} should hold a JSON object.")
     section = document.get("gpt3")

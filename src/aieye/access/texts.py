@@ -14,6 +14,8 @@ from aieye.errors import Unprocessable
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 LONGEST_SECRET = 4_000
+# In every time zone these years are on the calendar: the last one of all is not east of Greenwich.
+FIRST_YEAR, LAST_YEAR = 1970, 9998
 
 
 def is_name(text: str) -> bool:
@@ -52,9 +54,10 @@ def check_models(models: Sequence[str] | None) -> list[str] | None:
 
 
 def check_moment(moment: datetime, *, param: str) -> datetime:
-    """The moment in UTC, which must name its time zone and be one that can be read back.
+    """The moment in UTC, which must name its time zone and be one that can be read back anywhere.
 
-    Microseconds hold years that no calendar does: such a row could be written and never read.
+    Microseconds hold years that no calendar does, and a calendar moments that not every time zone
+    has: such a row could be written, and no list with it in it be read.
     Raises `Unprocessable`.
     """
     if moment.tzinfo is None:
@@ -63,8 +66,10 @@ def check_moment(moment: datetime, *, param: str) -> datetime:
         in_utc = moment.astimezone(UTC)
     except OverflowError as error:
         raise Unprocessable(f"{param} lies beyond the calendar.", param=param) from error
-    if in_utc.year < 1970:
-        raise Unprocessable(f"{param} should not lie before 1970.", param=param)
+    if not FIRST_YEAR <= in_utc.year <= LAST_YEAR:
+        raise Unprocessable(
+            f"{param} should lie in the years {FIRST_YEAR} to {LAST_YEAR}.", param=param
+        )
     return in_utc
 
 

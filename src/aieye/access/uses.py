@@ -5,7 +5,7 @@ A version counts while it may run: it is the newest, or a label names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Select, select
@@ -43,9 +43,13 @@ class Signature:
 
 
 class InUse(Conflict):
-    """Pipelines call it: to go on nevertheless has to be said."""
+    """Pipelines call it: to go on nevertheless has to be said. `reason` is why, without the how."""
 
     code = "in_use"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason} Add force=true to go on.")
+        self.reason = reason
 
 
 async def find_dependants(session: AsyncSession, kind: Kind, object_id: int) -> Sequence[Dependant]:
@@ -55,6 +59,28 @@ async def find_dependants(session: AsyncSession, kind: Kind, object_id: int) -> 
         if _may_run(pipeline, number):
             found.setdefault(pipeline.id, _dependant(pipeline, number))
     return list(found.values())
+
+
+async def count_dependants(
+    session: AsyncSession, kind: Kind, object_ids: Collection[int]
+) -> Mapping[int, int]:
+    """How many pipelines call each, whoever owns them; those that none calls are left out."""
+    if not object_ids:
+        return {}
+    statement = (
+        select(PipelineUse.object_id, PipelineUse.number, Pipeline)
+        .join(Pipeline, Pipeline.id == PipelineUse.pipeline_id)
+        .where(
+            PipelineUse.kind == kind,
+            PipelineUse.object_id.in_(object_ids),
+            Pipeline.deleted_at.is_(None),
+        )
+    )
+    found: dict[int, set[int]] = {}
+    for object_id, number, pipeline in await session.execute(statement):
+        if _may_run(pipeline, number):
+            found.setdefault(object_id, set()).add(pipeline.id)
+    return {object_id: len(pipelines) for object_id, pipelines in found.items()}
 
 
 def visible_to(actor: Actor, dependants: Sequence[Dependant]) -> Sequence[Dependant]:
@@ -74,7 +100,7 @@ async def refuse_while_used(
     ]
     if not dependants:
         return
-    raise InUse(f"Pipelines call it: {_named(dependants, actor)}. Add force=true to go on.")
+    raise InUse(f"Pipelines call it: {_named(dependants, actor)}.")
 
 
 async def refuse_breaking(
@@ -110,7 +136,7 @@ async def refuse_breaking(
     if broken:
         raise InUse(
             f"Pipelines would fail, for {_difference(before, after)}: "
-            f"{_named(list(broken.values()), actor)}. Add force=true to go on."
+            f"{_named(list(broken.values()), actor)}."
         )
 
 

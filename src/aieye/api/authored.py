@@ -12,7 +12,7 @@ from aieye.access.audit import Actor
 from aieye.access.uses import Dependant, visible_to
 from aieye.api.schemas import Label, View, WriteModel, refuse_controls
 from aieye.db.rows import LARGEST_ID
-from aieye.prompts.difference import text_difference
+from aieye.prompts.difference import changed_fields, text_difference
 
 CallableName = Annotated[
     str,
@@ -116,8 +116,7 @@ def difference_of(base: Version, head: Version) -> Difference:
         head=other_number,
         text=text_difference(text, other_text, f"version {number}", f"version {other_number}"),
         changes=[
-            Change(field=name, base=fields.get(name), head=other_fields.get(name))
-            for name in {**fields, **other_fields}
-            if fields.get(name) != other_fields.get(name)
+            Change(field=name, base=one, head=other)
+            for name, one, other in changed_fields(fields, other_fields)
         ],
     )

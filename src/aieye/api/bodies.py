@@ -6,17 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from aieye.errors import InvalidRequest, PayloadTooLarge, UnsupportedMedia
-from aieye.gateway.calls import LEFT, Call
+from aieye.gateway.calls import Call
+from aieye.waiting import ClientGone
 
 Scope = dict[str, Any]
 # Set in the state of a request's scope by whoever closes its connection for want of patience.
 TIMED_OUT = "timed_out"
-
-
-class ClientGone(InvalidRequest):
-    """The connection ended in the middle of the request."""
-
-    status, code = LEFT
 
 
 class RequestTimeout(InvalidRequest):

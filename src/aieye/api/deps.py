@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,6 +23,7 @@ from aieye.access.snapshot import SCOPES
 from aieye.cache.key import read_object
 from aieye.db.types import now, to_micros
 from aieye.errors import Forbidden, Unauthenticated
+from aieye.late_route import called_by
 from aieye.state import State, change
 from aieye.telemetry import request_id
 
@@ -157,12 +157,6 @@ def assert_every_route_has_a_policy(app: FastAPI) -> None:
 
 def _undecided(app: FastAPI) -> Iterator[str]:
     for route in iter_route_contexts(app.routes):
-        if (route.path or "").startswith(PREFIX):
-            dependant: Dependant | None = getattr(route, "dependant", None)
-            if dependant is None or not _decides(dependant):
-                # Mounts and websockets have no methods.
-                yield from (f"{method} {route.path}" for method in route.methods or {"ANY"})
-
-
-def _decides(dependant: Dependant) -> bool:
-    return any(part.call is actor or _decides(part) for part in dependant.dependencies)
+        if (route.path or "").startswith(PREFIX) and actor not in called_by(route):
+            # Mounts and websockets have no methods.
+            yield from (f"{method} {route.path}" for method in route.methods or {"ANY"})

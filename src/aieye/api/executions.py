@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
-from aieye.access.audit import Actor
+from aieye.access.audit import Actor, record
 from aieye.api.deps import CurrentActor, CurrentState, Reading
 from aieye.api.original_views import usd
 from aieye.api.paging import CurrentPaging, Page
@@ -17,7 +17,7 @@ from aieye.api.resources import resource_router
 from aieye.api.schemas import Label, View, answers, page_example
 from aieye.db.rows import LARGEST_ID
 from aieye.db.tables import Execution, ExecutionStep
-from aieye.pipeline.executions import NoSuchExecution, list_steps
+from aieye.pipeline.executions import NoSuchExecution, Run, list_steps
 from aieye.pipeline.run_queries import (
     NONE_SUCH,
     ShownStatus,
@@ -202,27 +202,36 @@ async def cancel_execution(
 ) -> Cancelled:
     """Its calls are broken off, within half a second if another process makes them; whoever waits for
     it gets E503. A run that is over stays as it is."""
-    if (run_id := _under_way(state, execution_id, caller)) is not None:
-        state.pipelines.open.cancel(run_id)
-        return Cancelled(run_id=run_id, status="cancelling")
+    if (run := _under_way(state, execution_id, caller)) is not None:
+        await _note(state, caller, run.run_id, run.user_id)
+        state.pipelines.open.cancel(run.run_id)
+        return Cancelled(run_id=run.run_id, status="cancelling")
     async with state.database.read() as session:
         row = await find_execution(session, execution_id, actor=caller)
     if row.status != "running":
         return Cancelled(run_id=row.run_id, status=status_of(row))
+    await _note(state, caller, row.run_id, row.user_id)
     if not state.pipelines.open.cancel(row.run_id):
         async with change(state) as session:
             await tell_to_end(session, row.id)
     return Cancelled(run_id=row.run_id, status="cancelling")
 
 
-def _under_way(state: State, reference: str, caller: Actor) -> str | None:
+async def _note(state: State, caller: Actor, run_id: str, owner_id: int | None) -> None:
+    """Put on record that somebody ends another's run."""
+    if owner_id != caller.user_id:
+        async with state.database.write() as session:
+            record(session, caller, "execution.cancel", "execution", run_id, user_id=owner_id)
+
+
+def _under_way(state: State, reference: str, caller: Actor) -> Run | None:
     """The run of this process that is meant by its run id: it may have no row yet."""
     run = state.pipelines.open.find(reference)
     if run is None:
         return None
     if not caller.may_see(run.user_id):
         raise NoSuchExecution(NONE_SUCH)
-    return run.run_id
+    return run
 
 
 def _listed(row: Execution) -> dict[str, Any]:

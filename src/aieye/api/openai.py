@@ -21,7 +21,7 @@ from aieye.api.pipeline_models import PipelineModels
 from aieye.api.preset_models import Asked, PresetModels
 from aieye.api.rendering import error_body
 from aieye.cache.controls import DEFAULT, from_header
-from aieye.errors import AieyeError, Unauthenticated, Unavailable
+from aieye.errors import AieyeError, Unauthenticated
 from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
@@ -34,15 +34,12 @@ from aieye.telemetry.denials import DENIED, denials
 from aieye.telemetry.loggers import get_logger
 from aieye.telemetry.logs import request_id
 from aieye.telemetry.metrics import Metrics
+from aieye.waiting import SLOW_SECONDS, STOPPING, ShuttingDown
 
 log = get_logger()
 
-# A call that still waits after this is watched for its client's leaving and noted as open in the
-# ledger; quicker ones, which are most, never pay for either.
-SLOW_SECONDS = 0.05
 # How long the end of a call that the server's stop cuts off may take.
 STOP_SECONDS = 2.0
-STOPPING = "AI-Eye is being stopped; try again shortly."
 _BEARER = b"bearer "
 _LONGEST_TOKEN = 200
 
@@ -304,12 +301,6 @@ class _Connection:
 
 class _Aborted(Exception):
     """An answer that is no event stream broke off after it had begun."""
-
-
-class ShuttingDown(Unavailable):
-    """The server was told to stop and does not wait any longer."""
-
-    code = "shutting_down"
 
 
 # An error may repeat what the client sent: no browser is to guess a page in it, or to keep it.

@@ -7,6 +7,7 @@ routes) comes from `aieye.api.openapi_paths`. The committed copy is `docs/openap
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +46,8 @@ def install(app: FastAPI) -> None:
     @app.get("/openapi.json", include_in_schema=False)
     async def get_openapi_document(request: Request) -> Response:
         if not made:
-            made.append(document(app))
+            # In a thread: it builds each route that nobody has asked yet.
+            made.append(await asyncio.to_thread(document, app))
         described = made[0]
         grant = _find_grant(request)
         if grant is not None:

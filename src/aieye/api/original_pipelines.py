@@ -19,7 +19,6 @@ from aieye.api.original_views import arguments_view, entries_view, execution_vie
 from aieye.api.originals import InvalidData, grant_of, said
 from aieye.api.rendering import diagnostics_of, note_denial
 from aieye.api.runners import Caller, by_grant, by_session, failure_of
-from aieye.api.waiting import unless_gone
 from aieye.cache.key import read_object
 from aieye.db.rows import LARGEST_ID
 from aieye.errors import AieyeError, InvalidRequest, NotFound
@@ -30,6 +29,7 @@ from aieye.pipeline.language.errors import InvalidPipeline
 from aieye.pipeline.language.values import Unconvertible, read_json, text_of
 from aieye.pipeline.run_record import Finished
 from aieye.state import State
+from aieye.waiting import unless_gone
 
 router = APIRouter(tags=["original"])
 
@@ -124,8 +124,7 @@ async def _call(asked: _Asked) -> object:
         raise FieldFault("Expected a dictionary of items.", param="args")
     caller = asked.caller
     if caller.is_session:
-        key_id = _whole(_required(body, "openaikey_id"), "openaikey_id")
-        caller = caller.with_key(asked.state, key_id)
+        caller = caller.with_key(asked.state, _key_id(asked.state, body))
     finished = await unless_gone(
         asked.request, asked.state.pipelines.run(info, arguments, caller.grant)
     )
@@ -211,6 +210,14 @@ async def _body(asked: _Asked) -> Mapping[str, Any]:
     except Unconvertible as error:
         raise InvalidRequest(f"The body cannot be read: {error}.") from error
     return cast(Mapping[str, Any], body)
+
+
+def _key_id(state: State, body: Mapping[str, Any]) -> int | None:
+    """The key that a session chose; None where no key is kept that it could choose, and what serves
+    by default serves it too. Raises `FieldFault`."""
+    if body.get("openaikey_id") is None and not state.directory.current.keys:
+        return None
+    return _whole(_required(body, "openaikey_id"), "openaikey_id")
 
 
 def _get(asked: _Asked, pipeline_id: int) -> PipelineInfo:

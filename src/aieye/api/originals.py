@@ -15,9 +15,8 @@ from fastapi import APIRouter, Request, Response
 
 from aieye.access.snapshot import SCOPES, Grant
 from aieye.api.bodies import read_body
-from aieye.api.openai import SLOW_SECONDS, STOPPED
+from aieye.api.openai import STOPPED
 from aieye.api.rendering import note_denial
-from aieye.api.waiting import unless_gone
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.key import read_object, write_json
 from aieye.errors import AieyeError, InvalidRequest, Unauthenticated
@@ -28,6 +27,7 @@ from aieye.gateway.wire import CHAT, COMPLETIONS, EDITS, Header, Match, header
 from aieye.ledger.book import EXACT, CallRecord
 from aieye.state import State
 from aieye.telemetry import request_id
+from aieye.waiting import SLOW_SECONDS, unless_gone
 
 router = APIRouter(tags=["original"])
 _ENDPOINTS = {f"v1/{endpoint.name}": endpoint for endpoint in (CHAT, COMPLETIONS, EDITS)}

@@ -26,11 +26,11 @@ from aieye.api.run_views import (
 )
 from aieye.api.runners import failure_of, grant_of_caller
 from aieye.api.schemas import Id, Label, WriteModel, answers
-from aieye.api.waiting import unless_gone
 from aieye.db.rows import LARGEST_ID
 from aieye.pipeline.running import new_run_id
 from aieye.setting_values import MOST_STEP_SECONDS
 from aieye.state import State
+from aieye.waiting import unless_gone
 
 router = resource_router("pipelines")
 

@@ -10,6 +10,8 @@ from aieye.api.deps import CurrentActor, CurrentState, Reading
 from aieye.api.resources import resource_router
 from aieye.api.schemas import Answers, ErrorBody, Label, View, WriteModel, answers
 from aieye.pipeline import service as pipelines
+from aieye.pipeline.apart import apart, is_large
+from aieye.pipeline.checking import Checked
 from aieye.pipeline.language.parser import parse
 from aieye.pipeline.language.printer import format_pipeline
 from aieye.pipeline.language.tree import write_tree
@@ -110,13 +112,7 @@ async def check_pipeline(
     checked = await pipelines.check_source(
         session, state.function_catalogue(), body.source, actor=caller, name=body.name
     )
-    tree = checked.tree
-    return CheckedView(
-        diagnostics=[DiagnosticView.model_validate(one) for one in checked.diagnostics],
-        args=checked.arguments,
-        tree=None if tree is None else write_tree(tree),
-        source=None if tree is None else format_pipeline(tree),
-    )
+    return await apart(is_large(body.source), _view, checked)
 
 
 @router.post(
@@ -125,4 +121,15 @@ async def check_pipeline(
 )  # fmt: skip
 async def format_source(body: PipelineFormat, _caller: CurrentActor) -> FormattedView:
     """The same pipeline in the one form that is written so by everybody; comments are kept."""
-    return FormattedView(source=format_pipeline(parse(body.source)))
+    written = await apart(is_large(body.source), lambda: format_pipeline(parse(body.source)))
+    return FormattedView(source=written)
+
+
+def _view(checked: Checked) -> CheckedView:
+    tree = checked.tree
+    return CheckedView(
+        diagnostics=[DiagnosticView.model_validate(one) for one in checked.diagnostics],
+        args=checked.arguments,
+        tree=None if tree is None else write_tree(tree),
+        source=None if tree is None else format_pipeline(tree),
+    )

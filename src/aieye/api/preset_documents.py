@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from aieye.access.audit import Actor
 from aieye.api.authored import VersionNumber
-from aieye.api.bodies import ClientGone, check_head
+from aieye.api.bodies import check_head
 from aieye.api.deps import CurrentActor, CurrentState, Reading
 from aieye.api.presets import PathUid
 from aieye.api.resources import resource_router
@@ -34,6 +34,7 @@ from aieye.presets.embedding import Payer
 from aieye.presets.models import Preset
 from aieye.presets.search import Progress
 from aieye.state import State, change
+from aieye.waiting import ClientGone
 
 router = resource_router("presets")
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-import orjson
 from fastapi import Path, Query
 from pydantic import ConfigDict, Field, field_validator
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,6 +19,7 @@ from aieye.api.resources import resource_router
 from aieye.api.schemas import Id, Label, View, WriteModel, answers, omittable, page_example
 from aieye.api.versions import Versioned, add_version_routes
 from aieye.presets import service as presets
+from aieye.presets.comparing import said_by
 from aieye.presets.models import Preset, PresetType
 from aieye.presets.repository import get_id
 from aieye.state import State
@@ -296,23 +296,7 @@ class PresetVersions(Versioned[_Shown]):
         return _view(saved)
 
     def compared(self, saved: _Shown) -> tuple[str, Mapping[str, Any]]:
-        """The text is the prompt, the messages or the documents, whichever it has."""
-        fields = dict(saved.config)
-        if saved.preset.documents_id is not None and "documents" not in fields:
-            fields["documents"] = f"{saved.preset.document_count} ({saved.preset.documents_id})"
-        for name in ("prompt", "messages", "documents"):
-            if isinstance(fields.get(name), str | list):
-                return _text(fields.pop(name)), fields
-        return "", fields
-
-
-def _text(value: str | list[Any]) -> str:
-    if isinstance(value, str):
-        return value
-    return "\n".join(
-        one if isinstance(one, str) else orjson.dumps(one, option=orjson.OPT_INDENT_2).decode()
-        for one in value
-    )
+        return said_by(saved.preset, saved.config)
 
 
 add_version_routes(router, PresetVersions())

@@ -29,7 +29,7 @@ from aieye.api.schemas import (
 from aieye.api.versions import Versioned, add_version_routes
 from aieye.prompts import service as prompts
 from aieye.prompts.content import MAX_BODY_CHARACTERS, Content
-from aieye.prompts.models import SavedPrompt
+from aieye.prompts.models import SavedPrompt, fields_of
 from aieye.state import State
 
 router = resource_router("prompts")
@@ -231,7 +231,7 @@ def _view(prompt: SavedPrompt) -> PromptView:
             **{name: getattr(prompt, name) for name in _SHOWN},
             "body": prompt.content.body,
             "variables": prompt.content.variables,
-            **_fields(prompt),
+            **fields_of(prompt.content),
             "version": prompt.shown_version,
             "latest_version": prompt.version,
         }
@@ -242,16 +242,6 @@ _SHOWN = (
     *("id", "name", "user_id", "description", "shared", "served_version", "labels"),
     *("created_at", "updated_at"),
 )
-
-
-def _fields(prompt: SavedPrompt) -> dict[str, Any]:
-    content = prompt.content
-    return {
-        "model": content.model,
-        "params": dict(content.params),
-        "json_mode": content.json_mode,
-        "schema": content.schema,
-    }
 
 
 def _params(params: PromptParams) -> dict[str, Any]:
@@ -307,7 +297,7 @@ class PromptVersions(Versioned[SavedPrompt]):
         return _view(saved)
 
     def compared(self, saved: SavedPrompt) -> tuple[str, Mapping[str, Any]]:
-        return saved.content.body, _fields(saved)
+        return saved.content.body, fields_of(saved.content)
 
 
 add_version_routes(router, PromptVersions())

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 
 from aieye.api.deps import PREFIX, strict_json
 from aieye.api.schemas import error_answers
+from aieye.late_route import LateRoute
 
 
 def resource_router(name: str) -> APIRouter:
@@ -16,6 +17,7 @@ def resource_router(name: str) -> APIRouter:
     """
     return APIRouter(
         prefix=f"{PREFIX}/{name}",
+        route_class=LateRoute,
         tags=[name],
         # On every one of them: no JSON, nobody known, not allowed, or a wrong field.
         responses=error_answers(400, 401, 403, 422),

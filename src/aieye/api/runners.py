@@ -9,8 +9,9 @@ from fastapi import Request
 from aieye.access import csrf
 from aieye.access.audit import Actor
 from aieye.access.bounds import bounds_of
+from aieye.access.grants import grant_of_user
 from aieye.access.sessions import SESSION_COOKIE, SignedIn, find_session
-from aieye.access.snapshot import DEFAULT_NAMESPACE, SCOPES, Grant
+from aieye.access.snapshot import Grant
 from aieye.errors import Forbidden, NotFound, Unauthenticated, Unprocessable
 from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.run_record import Finished
@@ -74,23 +75,6 @@ def _check_origin(request: Request, state: State, signed_in: SignedIn) -> None:
 def _grant_of(actor: Actor, key_id: int | None) -> Grant:
     assert actor.user_id is not None
     return grant_of_user(actor.user_id, actor.label, actor.role, key_id=key_id)
-
-
-def grant_of_user(user_id: int, user: str, role: str, *, key_id: int | None = None) -> Grant:
-    """What a user may do without a token: all that one of theirs without limits could."""
-    return Grant(
-        token_id=None,
-        token_name="",
-        user_id=user_id,
-        user=user,
-        role=role,
-        scope=SCOPES["runs"],
-        namespace=DEFAULT_NAMESPACE,
-        cache_enabled=True,
-        expires_at=None,
-        key_id=key_id,
-        models=None,
-    )
 
 
 def grant_of_caller(

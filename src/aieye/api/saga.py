@@ -14,7 +14,10 @@ from typing import Any, Final, cast
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from aieye.access.snapshot import Grant
+from aieye.access.uses import InUse
 from aieye.api.bodies import read_body
+from aieye.api.preset_models import ENDPOINT
 from aieye.api.rendering import note_denial, saga_error
 from aieye.api.saga_callers import MOST_BYTES, Asked, Process, grant_of_request
 from aieye.api.saga_engines import engines
@@ -22,7 +25,8 @@ from aieye.api.saga_models import process_model
 from aieye.api.saga_search import process_search
 from aieye.cache.key import NotJson, read_object
 from aieye.db.types import to_micros
-from aieye.errors import AieyeError, InvalidRequest, NotFound
+from aieye.errors import AieyeError, Conflict, InvalidRequest, NotFound
+from aieye.ledger.book import EXACT, CallRecord
 from aieye.presets import service as presets
 from aieye.presets.models import Preset, PresetType
 from aieye.state import State, change
@@ -30,6 +34,7 @@ from aieye.state import State, change
 router = APIRouter(tags=["original"])
 
 PREFIX: Final = "/_saga/gpt3/"
+_REQUEST_ID: Final = "x-request-id"
 _MADE_HERE: Final = ("completion", "search")
 # What a configuration that is carried over may come with: these are said anew.
 _SAID_ANEW: Final = {"_success", "createdAt", "updatedAt"}
@@ -77,8 +82,8 @@ async def post_delete(request: Request) -> Response:
 
 
 async def post_process(request: Request) -> Response:
-    """Process a text by a preset."""
-    return await _answer(request, _process)
+    """Process a text by a preset. What is refused before any model is asked has its row too."""
+    return await _answer(request, _process, refused_as=ENDPOINT)
 
 
 for _name, _method, _endpoint in (
@@ -95,18 +100,31 @@ for _name, _method, _endpoint in (
         )
 
 
-async def _answer(request: Request, handle: _Handler) -> Response:
+async def _answer(request: Request, handle: _Handler, *, refused_as: str | None = None) -> Response:
+    """The answer in these routes' shape. With `refused_as` a refusal is booked as of that endpoint."""
     state: State = request.app.state.aieye
+    grant: Grant | None = None
     try:
         grant = await grant_of_request(request, state)
         document = {} if request.method == "GET" else await _read(request)
         answer = await handle(Asked(request, state, grant, document))
     except AieyeError as error:
         note_denial(request, error)
+        if grant is not None and refused_as is not None and _REQUEST_ID not in error.headers:
+            error = await _booked(state, grant, refused_as, error)
         return saga_error(error)
     if isinstance(answer, Response):
         return answer
     return Response(orjson.dumps(answer), media_type="application/json")
+
+
+async def _booked(state: State, grant: Grant, endpoint: str, error: AieyeError) -> AieyeError:
+    """What to answer with, once a refusal has its row: one that no call of a model has one for."""
+    record = CallRecord(endpoint)
+    record.cost_nano, record.cost_state = 0, EXACT
+    error = await state.gateway.accounts.settle_refused(grant, record, error)
+    error.headers[_REQUEST_ID] = record.request_id
+    return error
 
 
 async def _read(request: Request) -> Mapping[str, Any]:
@@ -175,18 +193,24 @@ async def _update(asked: Asked) -> object:
         type=cast(PresetType, _text(body, "type", "body.")),
         config=_given(body, "config", "body."),
     )
-    async with change(asked.state) as session:
-        preset = await presets.update_preset(
-            session, uid, changes, any_name=True, actor=asked.actor
-        )
-        config = await presets.shown_config(session, preset)
+    try:
+        async with change(asked.state) as session:
+            preset = await presets.update_preset(
+                session, uid, changes, any_name=True, actor=asked.actor
+            )
+            config = await presets.shown_config(session, preset)
+    except InUse as error:
+        raise _in_use(error, "PATCH", uid) from error
     return {"_success": True, **_view(preset, config)}
 
 
 async def _delete(asked: Asked) -> object:
     uid = _text(_known(asked.document, {"_id"}, ""), "_id")
-    async with change(asked.state) as session:
-        await presets.delete_preset(session, uid, actor=asked.actor)
+    try:
+        async with change(asked.state) as session:
+            await presets.delete_preset(session, uid, actor=asked.actor)
+    except InUse as error:
+        raise _in_use(error, "DELETE", uid) from error
     return {"msg": "deleted", "_success": True}
 
 
@@ -202,6 +226,14 @@ async def _process(asked: Asked) -> object:
     if process is None:
         raise InvalidRequest(f"Presets of the type {preset.type} are not processed here yet.")
     return await process(asked, preset)
+
+
+def _in_use(error: InUse, method: str, uid: str) -> Conflict:
+    """The refusal with what helps here, where nothing is forced."""
+    return Conflict(
+        f"{error.reason} Change those pipelines first, or insist with "
+        f"{method} /api/v1/presets/{uid}?force=true."
+    )
 
 
 # -- values ------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from fastapi import Response
 from aieye.api.openai import STOPPED
 from aieye.api.originals import ProviderRefused
 from aieye.api.saga_callers import Asked
-from aieye.api.waiting import unless_gone
 from aieye.errors import AieyeError, InvalidRequest
 from aieye.gateway.calls import Reply
 from aieye.presets import checks
@@ -19,6 +18,7 @@ from aieye.presets.apply import Prompt
 from aieye.presets.asking import processed
 from aieye.presets.models import Preset
 from aieye.presets.processing import Asker
+from aieye.waiting import unless_gone
 
 _FIELDS: Final = ("_id", "text", "prompt")
 

@@ -8,7 +8,6 @@ from fastapi import Request
 
 from aieye.access.snapshot import Grant
 from aieye.api.openai import STOPPED
-from aieye.api.waiting import unless_gone
 from aieye.errors import AieyeError
 from aieye.gateway.calls import Call
 from aieye.gateway.replay import usd
@@ -16,6 +15,7 @@ from aieye.presets.embedding import Payer
 from aieye.presets.models import Preset
 from aieye.presets.search import Found
 from aieye.state import State
+from aieye.waiting import unless_gone
 
 
 async def search(

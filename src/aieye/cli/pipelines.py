@@ -297,8 +297,8 @@ def _embedded(work: Callable[[State, Grant], Awaitable[ResultT]]) -> ResultT:
     configure_logs(level=logging.WARNING)
 
     async def within() -> ResultT:
+        from aieye.access.grants import grant_of_user
         from aieye.access.owners import default_owner
-        from aieye.api.runners import grant_of_user
         from aieye.app import running
 
         async with running(settings) as (state, _first):

@@ -6,22 +6,20 @@ raw drivers (`aieye.cache.store`, `aieye.db.group_writer`) and never holds a ses
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, update
+from sqlalchemy import event, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, StaticPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from aieye.db.at_once import CoreRows, Rows, SqliteAtOnce
 from aieye.db.gate import WriteGate
 from aieye.db.tables import Revision
 from aieye.errors import Unavailable
@@ -59,7 +57,7 @@ class Database:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.gate = WriteGate(self.path)
         self.engine = self._make_engine()
-        self._at_once: _AtOnce | None = None
+        self._at_once: SqliteAtOnce | None = None
 
     def _make_engine(self) -> AsyncEngine:
         if not self.is_sqlite:
@@ -107,19 +105,18 @@ class Database:
                 yield session
                 await session.commit()
 
-    async def write_at_once(self, work: Callable[[Connection], WorkT]) -> WorkT:
-        """What `work` returns, its statements in one transaction that is committed.
+    async def write_at_once(self, work: Callable[[Rows], WorkT]) -> WorkT:
+        """What `work` returns, its rows in one transaction that is committed.
 
-        For writes of the hot path: SQLite's driver hands each statement of a session to its thread and
-        back several times, a millisecond in all. Here `work` runs in a thread, without the event loop,
-        so it shares nothing that may change. Raises `DatabaseUnavailable`.
+        For writes of the hot path. On SQLite `work` runs in a thread, without the event loop, so it
+        shares nothing that may change. Raises `DatabaseUnavailable`.
         """
         with _translated():
             if self.gate is None:
                 async with self.engine.begin() as connection:
-                    return await connection.run_sync(work)
+                    return await connection.run_sync(lambda plain: work(CoreRows(plain)))
             if self._at_once is None:
-                self._at_once = _AtOnce(self.connect_sqlite, self.gate)
+                self._at_once = SqliteAtOnce(self.connect_sqlite, self.gate)
             return await self._at_once.run(work)
 
     async def close(self) -> None:
@@ -141,29 +138,6 @@ class Database:
         )
         prepare_connection(connection, readonly=readonly)
         return connection
-
-
-class _AtOnce:
-    """One thread with one connection: whoever writes to SQLite waits for the others anyway."""
-
-    def __init__(self, connect: Callable[[], sqlite3.Connection], gate: WriteGate) -> None:
-        self._gate = gate
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite at once")
-        self._engine: Engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
-        # The connection is without transactions of Python's own making.
-        event.listen(self._engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
-
-    async def run(self, work: Callable[[Connection], WorkT]) -> WorkT:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, partial(self._run, work))
-
-    def _run(self, work: Callable[[Connection], WorkT]) -> WorkT:
-        with self._gate.held(), self._engine.begin() as connection:
-            return work(connection)
-
-    async def close(self) -> None:
-        await asyncio.to_thread(self._thread.shutdown)
-        self._engine.dispose()
 
 
 async def bump_revision(session: AsyncSession) -> None:
@@ -202,7 +176,7 @@ class _translated:  # noqa: N801 - used as a function: `with _translated():`
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         # An OSError is a timeout, a broken connection, or a name that cannot be resolved.
-        if isinstance(error, OSError | PoolExhausted) or (
+        if isinstance(error, OSError | PoolExhausted | sqlite3.OperationalError) or (
             isinstance(error, DBAPIError)
             and (error.connection_invalidated or type(error).__name__ == "OperationalError")
         ):

@@ -107,15 +107,20 @@ def describe_parameter(parameter: Parameter) -> dict[str, Any]:
     }
 
 
+def read_parameters(described: Mapping[str, Any]) -> tuple[Parameter, ...]:
+    """The parameters of what `describe` wrote."""
+    return tuple(
+        Parameter(one["name"], _read_type(one["type"]), one["required"], one["default"])
+        for one in described["parameters"]
+    )
+
+
 def read_description(described: Mapping[str, Any], source: Source, id_: int = 0) -> Function:
     """What `describe` wrote, of a function in `source`."""
     return Function(
         id=id_,
         name=described["name"],
-        parameters=tuple(
-            Parameter(one["name"], _read_type(one["type"]), one["required"], one["default"])
-            for one in described["parameters"]
-        ),
+        parameters=read_parameters(described),
         returns=_read_type(described["returns"]),
         doc=described["doc"],
         file=source.name,

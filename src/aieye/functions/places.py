@@ -9,15 +9,16 @@ from contextlib import asynccontextmanager
 
 
 class Places:
-    """`count` places, of which one owner has all but one at most, if there is more than one.
+    """`count` places: an owner gets one while more are free than they have.
 
-    One that becomes free goes to whoever has the fewest of those who wait, first come first served
-    among equals. The owner None stands for nobody in particular, who may have all.
+    So whoever keeps all that they can get leaves half of what there was to others, and the last one
+    to somebody who has none. One that becomes free goes to whoever has the fewest of those who wait,
+    first come first served among equals. The owner None stands for nobody in particular, who may have
+    all.
     """
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._most_of_one = max(1, count - 1)
         self._held: Counter[Hashable] = Counter()
         # In the order in which they came.
         self._waiting: dict[asyncio.Future[None], Hashable] = {}
@@ -55,7 +56,7 @@ class Places:
                 turn.set_result(None)
 
     def _may_have(self, owner: Hashable) -> bool:
-        return owner is None or self._held[owner] < self._most_of_one
+        return owner is None or self._held[owner] < self._free
 
     def _give_back(self, owner: Hashable) -> None:
         self._free += 1

@@ -19,6 +19,8 @@ import time
 from contextlib import suppress
 from typing import Any, Final, cast
 
+import orjson
+
 from aieye.functions.worker import BEGUN, HEADER, MOST_RESULT_BYTES
 
 # What Python and its libraries need to be found and to speak the right language.
@@ -30,6 +32,7 @@ _PASSED_ON: Final = (
 _FIXED: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _PATIENCE_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.005
+_LARGE_BYTES: Final = 64 << 10
 
 
 class WorkerEnded(Exception):
@@ -85,7 +88,7 @@ class WorkerProcess:
         A caller that is cancelled ends it too.
         """
         self._number += 1
-        body = json.dumps({"id": self._number, "seconds": seconds, **request}).encode()
+        body = _written({"id": self._number, "seconds": seconds, **request})
         wire: _Wire | None = None
         try:
             wire = self._wire or await self._connect()
@@ -215,7 +218,7 @@ class _Wire(asyncio.Protocol):
             self._fail(_Closed())
             return
         try:
-            message = json.loads(body)
+            message = _read(body)
         except (ValueError, RecursionError):
             self._fail(_Closed())
             return
@@ -226,6 +229,23 @@ class _Wire(asyncio.Protocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
         self.close()
+
+
+def _written(message: dict[str, Any]) -> bytes:
+    """A message as JSON. Raises `ValueError`, `RecursionError`."""
+    try:
+        return orjson.dumps(message)
+    except orjson.JSONEncodeError:
+        # Integers above 64 bits, halves of surrogate pairs, and what is nested deeper.
+        return json.dumps(message).encode()
+
+
+def _read(body: bytes) -> Any:
+    """What a worker says, as it is: a large value quickly, for this is the server's loop."""
+    if len(body) > _LARGE_BYTES:
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(body)
+    return json.loads(body)
 
 
 def _environment(directory: str) -> dict[str, str]:

@@ -33,12 +33,14 @@ class SyncResult:
 class Found:
     """What the files hold at present.
 
-    `functions` by name. Of a file in `broken` nothing is known, so what is registered from it stays.
+    `functions` by name. `files` are there. Of a file in `broken` nothing is known, so what is
+    registered from it stays.
     """
 
     functions: dict[str, Function] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
 
 
 def gather(

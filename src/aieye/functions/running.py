@@ -41,7 +41,7 @@ async def run_on_loop(
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            return to_json(await _invoke(function)(_copied(arguments), context))
+            value = to_json(await _invoke(function)(_copied(arguments), context))
     except BaseException as error:
         # The function's own code, unless it was its time or its caller that ended it.
         if limit.expired():
@@ -50,6 +50,10 @@ async def run_on_loop(
             # Whoever called it gave up, whatever it made of that.
             raise asyncio.CancelledError from error
         raise _failure(function, error) from error
+    if limit.expired():
+        # It was told to end, and gave a value instead.
+        raise FunctionTimeout(seconds)
+    return value
 
 
 class Threads:

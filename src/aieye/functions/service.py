@@ -118,6 +118,11 @@ class Functions:
         """Something has changed in the database: look at once."""
         self._woken.set()
 
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """Why registered functions cannot be called at present, by name."""
+        return self._faults
+
     def fault(self, name: str) -> str | None:
         """Why a registered function cannot be called at present."""
         return self._faults.get(name)
@@ -156,14 +161,14 @@ class Functions:
         """What the function returns, as JSON that is the caller's own.
 
         `timeout` are seconds, of which its author may have given it fewer; `owner` is who shares
-        the worker processes with others. Raises `FunctionFailed`,
-        `FunctionTimeout`.
+        the worker processes with others. A builtin that could run inline and comes here has much to
+        do, so that a worker process does it. Raises `FunctionFailed`, `FunctionTimeout`.
         """
         seconds = timeout if function.timeout is None else min(timeout, function.timeout)
         match function.runs:
-            case "inline":
+            case "inline" if not function.is_builtin:
                 return run_inline(function, arguments)
-            case "process":
+            case "inline" | "process":
                 return await self._workers.call(function, arguments, seconds, owner)
             case "loop":
                 return await run_on_loop(function, arguments, context, seconds)
@@ -242,6 +247,7 @@ class Functions:
         )
         found.failures += self._unreadable
         found.broken |= {failure.file for failure in self._unreadable}
+        found.files = {one.source.name for one in self._files.values()} | found.broken
         return found
 
     async def _register(self, actor: Actor, *, only_builtins: bool) -> SyncResult:
@@ -313,4 +319,6 @@ def _why(row: RegisteredFunction, found: Found) -> str:
     ]
     if row.file in found.broken or named:
         return str((named or failures)[0])
+    if row.file not in found.files:
+        return f"its file {row.file} is gone"
     return f"{row.file} no longer defines it"

@@ -12,16 +12,16 @@ from aieye.functions.places import Places
 from aieye.functions.process import WorkerEnded, WorkerProcess
 from aieye.pipeline.language.values import Json
 
-MOST_WORKERS: Final = 5
+MOST_WORKERS: Final = 7
 IMPORT_SECONDS: Final = 10.0
 
 
 class Workers:
     """At most `size` processes, started when there is work for them.
 
-    A call waits until one is free; that time is not its function's. No owner has all of them, so
-    that functions that hang are in nobody else's way. A process that failed in any way is ended and
-    another takes its place.
+    A call waits until one is free; that time is not its function's. Of seven one owner has four at
+    most, a second two, and the last is for others: functions that hang are in nobody else's way.
+    A process that failed in any way is ended and another takes its place.
     """
 
     def __init__(self, size: int = MOST_WORKERS) -> None:

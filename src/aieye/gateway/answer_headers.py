@@ -13,6 +13,7 @@ from aieye.gateway.replay import HIT, headers_from, hit_headers, usd
 from aieye.gateway.wire import Header
 from aieye.ledger.book import CallRecord
 
+_OF_CACHE: Final = frozenset({b"x-aieye-cache", b"cache-status", b"age"})
 _OF_MONEY: Final = frozenset({b"x-aieye-cost-usd", b"x-aieye-saved-usd"})
 
 
@@ -71,7 +72,9 @@ def _cache(call: Call, *, is_stored: bool = False) -> list[Header]:
 
 
 def with_money_of(headers: Iterable[Header], calls: Iterable[Call]) -> list[Header]:
-    """The headers of one of several settled calls that are one answer: with what all cost and saved."""
+    """The headers of one of several settled calls that are one answer: with what all cost and saved,
+    and of the cache only what is so of all of them."""
+    calls = list(calls)
     total = CallRecord("")
     records = [call.record for call in calls]
     costs = [record.cost_nano for record in records]
@@ -79,7 +82,9 @@ def with_money_of(headers: Iterable[Header], calls: Iterable[Call]) -> list[Head
         total.cost_nano = sum(cost or 0 for cost in costs)
     saved = [record.saved_nano for record in records if record.saved_nano is not None]
     total.saved_nano = sum(saved) if saved else None
-    return [one for one in headers if one[0] not in _OF_MONEY] + _money(total)
+    is_alike = len({record.cache for record in records}) == 1
+    dropped = _OF_MONEY if is_alike else _OF_MONEY | _OF_CACHE
+    return [one for one in headers if one[0] not in dropped] + _money(total)
 
 
 def _money(record: CallRecord) -> list[Header]:

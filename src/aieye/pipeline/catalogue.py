@@ -6,12 +6,15 @@ administrator adds nothing. Of each the version counts that runs.
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from aieye.db.tables import (
     Pipeline,
@@ -27,21 +30,93 @@ from aieye.pipeline.preset_calls import INPUT
 from aieye.pipeline.stored import Reference, read_arguments
 
 _TEXT = Type("str")
+# All that may be a name, in strings and comments too.
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What is read at once takes some milliseconds.
+_IDS_AT_ONCE: Final = 1_000
 
 
 async def catalogue_of(
-    session: AsyncSession, functions: Catalogue, owner_id: int
+    session: AsyncSession, functions: Catalogue, owner_id: int, source: str
 ) -> dict[str, Definition]:
-    """What the user may use, by name."""
-    prompts = await session.execute(_prompts().where(_usable(Prompt, owner_id)))
-    pipelines = (await session.execute(_pipelines().where(_usable(Pipeline, owner_id)))).all()
-    names = {row.id: row.name for row in pipelines}
+    """What the user may use, by name. Of what `source` does not name, the parameters are not read.
+
+    There may be tens of thousands: all is done in parts, between which the loop serves others.
+    """
+    named = frozenset(_NAME.findall(source))
+    found: dict[str, Definition] = {}
+    async for prompts in _prompts_of(session, owner_id, named):
+        found.update((one.name, one) for one in prompts)
+    async for presets in _presets_of(session, owner_id):
+        found.update((one.name, one) for one in presets)
+    async for pipelines in _pipelines_of(session, owner_id, named):
+        found.update((one.name, one) for one in pipelines)
+    return found | dict(functions)
+
+
+async def _prompts_of(
+    session: AsyncSession, owner_id: int, named: Collection[str]
+) -> AsyncIterator[list[Definition]]:
+    usable = _usable(Prompt, owner_id)
+    ids: list[int] = []
+    async for rows in _in_parts(session, select(Prompt.id, Prompt.name).where(usable), Prompt.id):
+        ids += [id_ for id_, name in rows if name in named]
+        yield [Definition(name, "prompt", (), id_) for id_, name in rows if name not in named]
+    for some in _parts(ids):
+        statement = _prompts().where(usable, Prompt.id.in_(some))
+        yield [_prompt(row) for row in await session.execute(statement)]
+
+
+async def _presets_of(session: AsyncSession, owner_id: int) -> AsyncIterator[list[Definition]]:
+    statement = _presets().where(_usable(Preset, owner_id), Preset.is_callable)
+    async for rows in _in_parts(session, statement, Preset.id):
+        yield [_preset(row) for row in rows]
+
+
+async def _pipelines_of(
+    session: AsyncSession, owner_id: int, named: Collection[str]
+) -> AsyncIterator[list[Definition]]:
+    # One that is being saved has no version yet.
+    usable = _usable(Pipeline, owner_id) & (Pipeline.served_version > 0)
+    names: dict[int, str] = {}
+    statement = select(Pipeline.id, Pipeline.name).where(usable)
+    async for rows in _in_parts(session, statement, Pipeline.id):
+        names.update((id_, name) for id_, name in rows)
     calls = await _calls(session)
-    presets = _presets().where(_usable(Preset, owner_id), Preset.is_callable)
-    found = [_prompt(row) for row in prompts]
-    found += [_preset(row) for row in await session.execute(presets)]
-    found += [_pipeline(row, _seen_calls(row.id, calls, names)) for row in pipelines]
-    return {definition.name: definition for definition in found} | dict(functions)
+    for ids in _parts(list(names)):
+        yield [
+            Definition(names[id_], "pipeline", (), id_, _seen_calls(id_, calls, names))
+            for id_ in ids
+            if names[id_] not in named
+        ]
+        await asyncio.sleep(0)
+    for ids in _parts([id_ for id_, name in names.items() if name in named]):
+        statement_of = _pipelines().where(usable, Pipeline.id.in_(ids))
+        yield [
+            _pipeline(row, _seen_calls(row.id, calls, names))
+            for row in await session.execute(statement_of)
+        ]
+
+
+async def _in_parts(
+    session: AsyncSession, statement: Select[int, str], id_of: InstrumentedAttribute[int]
+) -> AsyncIterator[Sequence[Row[int, str]]]:
+    """The rows of a statement, whose first column is the id, in the order of their ids."""
+    last = 0
+    while True:
+        part = statement.where(id_of > last).order_by(id_of).limit(_IDS_AT_ONCE)
+        rows = (await session.execute(part)).all()
+        yield rows
+        if len(rows) < _IDS_AT_ONCE:
+            return
+        last = rows[-1][0]
+        await asyncio.sleep(0)
+
+
+def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """As many at a time as fit into one question."""
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        yield ids[start : start + _IDS_AT_ONCE]
 
 
 async def definitions_of(
@@ -62,6 +137,27 @@ async def definitions_of(
         pipelines = _pipelines().where(_usable(Pipeline, owner_id), Pipeline.id.in_(ids))
         found += [_pipeline(row) for row in await session.execute(pipelines)]
     return {(one.kind, one.id): one for one in found if isinstance(one.id, int)}
+
+
+async def definitions_like(
+    session: AsyncSession, owner_id: int, text: str, *, is_whole: bool = False, limit: int
+) -> Sequence[Definition]:
+    """Prompts, presets and pipelines that the user may use and whose names begin with `text`, by name;
+    with `is_whole` the one that is called so."""
+    if not text.isprintable():
+        return []
+    found: list[Definition] = []
+    for table, select_, define in (
+        (Prompt, _prompts(), _prompt),
+        (Preset, _presets().where(Preset.is_callable), _preset),
+        (Pipeline, _pipelines(), _pipeline),
+    ):
+        named = table.name == text if is_whole else table.name.startswith(text, autoescape=True)
+        rows = await session.execute(
+            select_.where(_usable(table, owner_id), named).order_by(table.name).limit(limit)
+        )
+        found += [define(row) for row in rows]
+    return sorted(found, key=lambda one: one.name)[:limit]
 
 
 def _usable(table: type[Prompt | Preset | Pipeline], owner_id: int) -> ColumnElement[bool]:

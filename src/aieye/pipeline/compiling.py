@@ -43,5 +43,7 @@ def callee_of(definition: Definition, function: Function) -> Callee:
         is_memoised=function.cacheable,
         is_ordered=not (function.is_builtin or function.cacheable),
         timeout=function.timeout,
-        keeps_time=function.runs == "process",
+        keeps_time=function.runs == "process"
+        or (function.is_builtin and function.runs == "inline"),
+        waits_if_large=function.is_builtin,
     )

@@ -12,17 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from aieye.pipeline.apart import apart
 from aieye.pipeline.evaluation.arguments import bind
 from aieye.pipeline.evaluation.calls import Calls
 from aieye.pipeline.evaluation.cancellation import Cancellation
 from aieye.pipeline.evaluation.clock import Clock
 from aieye.pipeline.evaluation.conversions import Conversions
 from aieye.pipeline.evaluation.frames import FAILED, Flow, Frame
+from aieye.pipeline.evaluation.reading import Reading
 from aieye.pipeline.evaluation.room import Room
 from aieye.pipeline.evaluation.stepping import Stepping
 from aieye.pipeline.evaluation.turns import Turns
 from aieye.pipeline.failures import Failure
 from aieye.pipeline.language.values import Json
+from aieye.pipeline.limits import LARGE_BYTES, SLICE_SECONDS
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.sizes import Unmeasurable, size_of
 from aieye.pipeline.step_runner import StepRunner
@@ -30,9 +33,6 @@ from aieye.pipeline.steps import (
     Plan,
 )
 from aieye.pipeline.trace import StepTrace
-
-_SLICE_SECONDS: Final = 0.005
-"""How long steps that never wait may keep the loop from others."""
 
 CANCELLED: Final = "the run was cancelled"
 
@@ -105,13 +105,19 @@ class _Run:
         self._waker = Waker()
         wake = self._waker.wake
         self._calls = Calls(steps, options, self._flow, self._clock, wake, self._room)
-        self._stepping = Stepping(options, self._flow, self._calls, Conversions(self._room), wake)
+        reading = Reading(self._flow, wake)
+        conversions = Conversions(self._room, reading)
+        self._stepping = Stepping(options, self._flow, self._calls, conversions, wake)
         self._turns: Turns | None = None
 
     async def outcome(
         self, arguments: Mapping[str, Json], cancellation: Cancellation | None
     ) -> Outcome:
-        root = Frame(self._plan, bind(self._plan, arguments, self._room))
+        is_heavy = any(
+            isinstance(one, str) and len(one) > LARGE_BYTES for one in arguments.values()
+        )
+        bound = await apart(is_heavy, bind, self._plan, arguments, self._room)
+        root = Frame(self._plan, bound)
         result = self._plan.result
         if self._plan.is_ordered:
             self._turns = Turns(root, self._flow)
@@ -151,7 +157,7 @@ class _Run:
     def _work(self) -> bool:
         """What takes no time, for a while; true if there is more of it."""
         flow, ready, turns = self._flow, self._flow.ready, self._turns
-        end = time.monotonic() + _SLICE_SECONDS
+        end = time.monotonic() + SLICE_SECONDS
         self._calls.collect()
         while flow.ended is None:
             if not ready and turns is not None:

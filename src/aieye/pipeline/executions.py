@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, cast
 
 import orjson
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.audit import Actor
+from aieye.db.at_once import Rows
 from aieye.db.rows import LARGEST_ID
 from aieye.db.tables import Execution, ExecutionStep
 from aieye.errors import NotFound
@@ -31,7 +32,6 @@ Status = Literal["running", "done", "failed", "cancelled", "interrupted"]
 
 # Of a run with more steps, the first ones are kept.
 MOST_STEPS: Final = 5_000
-_ROWS_AT_ONCE: Final = 500
 _EXECUTIONS: Final = cast("Table", Execution.__table__)
 _STEPS: Final = cast("Table", ExecutionStep.__table__)
 _RUNS_LOOKED_AT: Final = 20
@@ -64,6 +64,16 @@ class Totals:
             cost_input_nano = plus(cost_input_nano, step.cost_input_nano)
             saved_nano += step.saved_nano
         return cls(tokens_input, tokens_output, cost_nano, cost_input_nano, saved_nano)
+
+    def by_column(self) -> dict[str, int | None]:
+        """As a run's row has them."""
+        return {
+            "tokens_input": self.tokens_input,
+            "tokens_output": self.tokens_output,
+            "cost_nano": self.cost_nano,
+            "cost_input_nano": self.cost_input_nano,
+            "saved_nano": self.saved_nano,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,7 @@ async def open_run(session: AsyncSession, run: Run, *, keeps_values: bool) -> in
 
 
 def end_run(
-    connection: Connection,
+    rows: Rows,
     run: Run,
     execution_id: int | None,
     *,
@@ -119,27 +129,18 @@ def end_run(
         "error": None
         if error is None
         else _error(error.code, error.message, error, keeps_values=keeps_values),
-        **asdict(totals),
+        **totals.by_column(),
     }
-    row_id = None if execution_id is None else _complete(connection, execution_id, ended)
-    if row_id is None:
-        begun = _begun(run, keeps_values=keeps_values)
-        done = connection.execute(insert(_EXECUTIONS), {**begun, **ended})
-        assert done.inserted_primary_key is not None
-        row_id = int(done.inserted_primary_key[0])
+    row_id = execution_id
+    # One that is gone meanwhile is written anew.
+    if row_id is None or not rows.update(_EXECUTIONS, row_id, ended):
+        row_id = rows.insert(_EXECUTIONS, {**_begun(run, keeps_values=keeps_values), **ended})
     steps = [
         _step(row_id, number, step, keeps_values=keeps_values)
         for number, step in enumerate(trace[:MOST_STEPS])
     ]
-    for start in range(0, len(steps), _ROWS_AT_ONCE):
-        connection.execute(insert(_STEPS), steps[start : start + _ROWS_AT_ONCE])
+    rows.insert_all(_STEPS, steps)
     return row_id
-
-
-def _complete(connection: Connection, execution_id: int, ended: dict[str, Any]) -> int | None:
-    """Complete the row of `open_run`; None if it is gone."""
-    statement = update(_EXECUTIONS).where(_EXECUTIONS.c.id == execution_id).values(ended)
-    return execution_id if connection.execute(statement).rowcount else None
 
 
 async def get_execution(session: AsyncSession, execution_id: int, *, actor: Actor) -> Execution:

@@ -61,7 +61,10 @@ class RunFailed(Unprocessable):
 
     @property
     def _waited_for_a_model(self) -> bool:
-        """Whether the step asks a model, or is a pipeline in which such a call was broken off."""
+        """Whether the step asks a model, itself or in a function that waited for the answer, or is a
+        pipeline in which such a call was broken off."""
+        if isinstance(self.__cause__, StepFailed) and self.__cause__.waited_for_model:
+            return True
         within = f"{self.step}/"
         return any(
             one.path == self.step or (one.status == "cancelled" and one.path.startswith(within))

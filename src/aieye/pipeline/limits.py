@@ -23,5 +23,14 @@ MAX_RUN_MEMORY: Final = 256 << 20
 RUN_SECONDS: Final = 900.0
 MODEL_STEP_SECONDS: Final = 60.0
 FUNCTION_STEP_SECONDS: Final = 30.0
+LARGE_BYTES: Final = 64 << 10
+"""From here on a value or a text takes the server's loop for so long that it is worked on elsewhere."""
+
+SLICE_SECONDS: Final = 0.005
+"""How long what never waits may keep the loop from others."""
+
+STOP_SECONDS: Final = 5.0
+"""How long a call that is broken off may take to end; what does not end by then is left to itself."""
+
 MAX_IN_FLIGHT: Final = 64
 """Calls of one run that are waited for at a time; further ones queue."""

@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.db.tables import Pipeline as PipelineRow
 from aieye.db.tables import PipelineVersion
+from aieye.pipeline.apart import apart, is_large
 from aieye.pipeline.catalogue import definitions_of
+from aieye.pipeline.known_functions import KnownFunctions
 from aieye.pipeline.language.analysis import Analysis, Binding
 from aieye.pipeline.language.catalogue import FORMS, Catalogue, Definition
 from aieye.pipeline.language.errors import Diagnostic, Fault, InvalidPipeline
@@ -54,8 +56,9 @@ async def resolve(
     """The version of the pipeline, resolved with its owner's rights."""
     bindings = read_bindings(version.bindings)
     found = await definitions_of(session, functions, row.user_id, references_of(bindings))
-    tree = parse(version.source)
-    faults = [fault for one in bindings for fault in _faults(one, _definition(one, found))]
+    tree = await apart(is_large(version.source), parse, version.source)
+    why = functions.faults if isinstance(functions, KnownFunctions) else {}
+    faults = [fault for one in bindings for fault in _faults(one, _definition(one, found), why)]
     errors = [Diagnostic.at(fault, tree.source) for fault in faults]
     warnings = read_diagnostics(version.diagnostics)
     diagnostics = sorted((*errors, *warnings)[:MAX_DIAGNOSTICS], key=lambda one: one.offset or 0)
@@ -74,12 +77,17 @@ def _definition(binding: StoredBinding, found: Mapping[Reference, Definition]) -
     return found.get(binding.reference)
 
 
-def _faults(binding: StoredBinding, definition: Definition | None) -> Iterator[Fault]:
-    """What keeps a callee from being called as it was when the pipeline was saved."""
+def _faults(
+    binding: StoredBinding, definition: Definition | None, why: Mapping[str, str]
+) -> Iterator[Fault]:
+    """What keeps a callee from being called as it was when the pipeline was saved.
+
+    `why` says of registered functions what keeps them from being called at all.
+    """
     name, start = binding.name, binding.at
     end = start + len(name)
     if definition is None:
-        yield Fault("E201", _gone(binding), start, end)
+        yield Fault("E201", _gone(binding, why), start, end)
     elif definition.kind != "form":
         for parameter in binding.parameters:
             if parameter not in definition.by_name:
@@ -92,7 +100,9 @@ def _faults(binding: StoredBinding, definition: Definition | None) -> Iterator[F
             yield Fault("E301", message, start, end, "save the pipeline with that argument")
 
 
-def _gone(binding: StoredBinding) -> str:
+def _gone(binding: StoredBinding, why: Mapping[str, str]) -> str:
     if binding.kind == "function":
+        if (fault := why.get(binding.name)) is not None:
+            return f"the function '{binding.name}' cannot be called: {fault}"
         return f"the function '{binding.name}' is not registered any more"
     return f"the {binding.kind} '{binding.name}' is gone, or not shared any more"

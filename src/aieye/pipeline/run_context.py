@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 from aieye.db.engine import Database
 from aieye.errors import InvalidRequest
 from aieye.pipeline.language.values import Unconvertible, text_of
-from aieye.pipeline.model_calls import ModelCalls, Origin
+from aieye.pipeline.model_calls import BrokenOffCall, ModelCalls, Origin
 from aieye.pipeline.model_requests import request_of
 from aieye.pipeline.step_runner import StepFailed, StepResult
 from aieye.pipeline.steps import CacheMode
@@ -24,7 +25,8 @@ _NOTHING: Final = StepResult(None)
 class RunContext:
     """The context of one call of a function. `used` is the sum of what its calls of models used.
 
-    `ended_by` is a failure that ends the run, whatever the function makes of it.
+    `ended_by` is a failure that ends the run, whatever the function makes of it. `was_waiting`: a
+    model had yet to answer when the function was told to end.
     """
 
     database: Database
@@ -35,6 +37,7 @@ class RunContext:
     model: str | None
     used: StepResult = _NOTHING
     ended_by: StepFailed | None = None
+    was_waiting: bool = False
 
     @property
     def run_id(self) -> str:
@@ -44,7 +47,8 @@ class RunContext:
         """The model's answer to a prompt. Raises `NotFound`, `MissingValue`, `StepFailed`."""
         prompt = await self._prompt(name)
         given = {key: _as_text(key, value) for key, value in values.items()}
-        return await self._ask(request_of(name, prompt.content, given, model=self.model))
+        request = request_of(name, prompt.content, given, model=self.model)
+        return await self._ask(request, prompt)
 
     async def complete(
         self,
@@ -75,11 +79,17 @@ class RunContext:
         async with self.database.read() as session:
             return await get_usable(session, name, self.origin.grant.user_id)
 
-    async def _ask(self, request: Mapping[str, Any]) -> str:
+    async def _ask(self, request: Mapping[str, Any], prompt: SavedPrompt | None = None) -> str:
         if request.get("stream"):
             raise InvalidRequest("Within a pipeline nothing is streamed.", param="stream")
         try:
-            answer = await self.models.ask(self.origin, self.step, request, self.cache)
+            answer = await self.models.ask(
+                self.origin, self.step, request, self.cache, prompt=prompt
+            )
+        except BrokenOffCall as error:
+            self._count(error.used)
+            self.was_waiting = True
+            raise asyncio.CancelledError from error
         except StepFailed as failed:
             self._count(failed.used)
             if failed.ends_run:

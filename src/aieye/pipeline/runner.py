@@ -6,6 +6,7 @@ other's key, token or values.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -23,7 +24,7 @@ from aieye.functions.running import run_inline
 from aieye.functions.service import Functions
 from aieye.pipeline.kept_results import KeptResults, Place
 from aieye.pipeline.language.values import Json
-from aieye.pipeline.model_calls import ModelCalls, OnText, Origin
+from aieye.pipeline.model_calls import BrokenOffCall, ModelCalls, OnText, Origin
 from aieye.pipeline.model_requests import NoValue, request_of, value_of_text
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.preset_calls import INPUT, PresetCalls
@@ -79,10 +80,13 @@ class Runner:
         self, step: CallStep, arguments: Mapping[str, Json], attempt: Attempt
     ) -> StepResult:
         target = step.callee.target
-        if isinstance(target, SavedPrompt):
-            return await self._ask(step, target, arguments, attempt)
-        if isinstance(target, Preset):
-            return await self._ask_preset(step, target, arguments, attempt)
+        try:
+            if isinstance(target, SavedPrompt):
+                return await self._ask(step, target, arguments, attempt)
+            if isinstance(target, Preset):
+                return await self._ask_preset(step, target, arguments, attempt)
+        except BrokenOffCall as error:
+            raise StepFailed("cancelled", code="E503", used=error.used) from error
         assert isinstance(target, Function)
         if not target.cacheable or target.takes_context or attempt.cache == "off":
             # What a context gave is its caller's own; the gateway keeps what a model said.
@@ -117,7 +121,7 @@ class Runner:
             cache = "refresh"
         on_text = None if content.schema is not None else self._listens(step, attempt)
         text, used = await self._means.models.ask(
-            self._origin, attempt.path, request, cache, on_text=on_text
+            self._origin, attempt.path, request, cache, on_text=on_text, prompt=prompt
         )
         try:
             return used._replace(value=value_of_text(content, text))
@@ -179,7 +183,13 @@ class Runner:
             )
         except (FunctionFailed, FunctionTimeout) as error:
             if context.ended_by is None:
-                raise _failed(error, context.used) from error
+                failed = _failed(error, context.used)
+                failed.waited_for_model = context.was_waiting
+                raise failed from error
+        except asyncio.CancelledError as error:
+            raise StepFailed(
+                "cancelled", code="E503", used=context.used, waited_for_model=context.was_waiting
+            ) from error
         if context.ended_by is not None:
             # As it was: with its own cause, and not with what the function made of it.
             raise context.ended_by from context.ended_by.__cause__

@@ -21,6 +21,7 @@ from aieye.errors import AieyeError, NotFound
 from aieye.functions.model import Function
 from aieye.functions.service import Functions
 from aieye.pipeline import executions
+from aieye.pipeline.apart import apart, is_large
 from aieye.pipeline.catalogue import catalogue_of
 from aieye.pipeline.checking import check_valid
 from aieye.pipeline.compiling import compile_program
@@ -31,7 +32,8 @@ from aieye.pipeline.explaining import Explanation, explain
 from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.ignored import ignored_arguments
 from aieye.pipeline.kept_results import KeptResults
-from aieye.pipeline.language.catalogue import Catalogue, Definition, Parameter
+from aieye.pipeline.known_functions import KnownFunctions
+from aieye.pipeline.language.catalogue import Catalogue, Parameter
 from aieye.pipeline.language.errors import Diagnostic
 from aieye.pipeline.language.suggest import did_you_mean
 from aieye.pipeline.language.values import Json
@@ -39,7 +41,7 @@ from aieye.pipeline.model_calls import ModelCalls, OnText, Origin
 from aieye.pipeline.open_runs import OpenRuns
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.preset_calls import PresetCalls
-from aieye.pipeline.program import complete, load_program
+from aieye.pipeline.program import Program, complete, load_program
 from aieye.pipeline.repository import versions_of
 from aieye.pipeline.resolution import Resolved
 from aieye.pipeline.run_record import Finished, RunRecord
@@ -100,7 +102,7 @@ class Pipelines:
         current = self._functions.current
         if current is not self._functions_known:
             self._plans.clear()
-            self._catalogue = _definitions(current)
+            self._catalogue = KnownFunctions(current, self._functions.faults)
             self._functions_known = current
         return self._catalogue
 
@@ -161,7 +163,7 @@ class Pipelines:
             if row is None or row.deleted_at is not None:
                 raise NotFound(f"There is no pipeline {info.id}.")
             program = await load_program(session, functions, row)
-        plan = compile_program(program, current.values())
+        plan = await _compiled(program, current)
         is_current = snapshot is self._directory.current and current is self._functions_known
         if is_current and program.main.version == info.version:
             self._plans[place] = plan
@@ -175,10 +177,12 @@ class Pipelines:
         functions, current = self.catalogue(), self._functions.current
         async with self._database.read() as session:
             owner_id = await owner_of_new(session, actor)
-            tree, analysis = check_valid(source, await catalogue_of(session, functions, owner_id))
+            catalogue = await catalogue_of(session, functions, owner_id, source)
+            is_heavy = is_large(source, catalogue)
+            tree, analysis = await apart(is_heavy, check_valid, source, catalogue)
             main = Resolved(0, "", owner_id, 0, tree, analysis)
             program = await complete(session, functions, main)
-        return compile_program(program, current.values())
+        return await _compiled(program, current)
 
     async def explain(
         self,
@@ -221,12 +225,28 @@ class Pipelines:
         and what keeps the record from being written.
         """
         plan = await self.plan(info)
+        return await self.run_plan(
+            plan, arguments, grant, options, run_id=run_id, on_text=on_text, info=info
+        )
+
+    async def run_plan(
+        self,
+        plan: Plan,
+        arguments: Mapping[str, Json],
+        grant: Grant,
+        options: RunOptions | None = None,
+        *,
+        run_id: str | None = None,
+        on_text: OnText | None = None,
+        info: PipelineInfo | None = None,
+    ) -> Finished:
+        """Run a plan, as `run` does: that of a saved pipeline (`info`), or of a text that is not saved."""
         run = Run(
             run_id=run_id or new_run_id(),
             instance_id=self._instance_id,
-            pipeline_id=info.id,
-            pipeline_version=info.version,
-            pipeline=info.name,
+            pipeline_id=None if info is None else info.id,
+            pipeline_version=None if info is None else info.version,
+            pipeline=None if info is None else info.name,
             user_id=grant.user_id,
             token_id=grant.token_id,
             key_id=grant.key_id,
@@ -291,6 +311,12 @@ class Pipelines:
         return await record.end("done", outcome.trace, value=outcome.value)
 
 
+async def _compiled(program: Program, functions: Mapping[str, Function]) -> Plan:
+    """The plan of a program. One that calls pipelines may come to much, however short its text."""
+    is_heavy = bool(program.pipelines) or is_large(program.main.tree.source.text)
+    return await apart(is_heavy, compile_program, program, list(functions.values()))
+
+
 def _warned(finished: Finished, ignored: Sequence[str]) -> Finished:
     """The run with what was ignored of its arguments; one that is missing may be among that."""
     if not ignored:
@@ -299,10 +325,6 @@ def _warned(finished: Finished, ignored: Sequence[str]) -> Finished:
     if failure is not None and failure.diagnostic.code == "E507":
         failure.diagnostic = replace(failure.diagnostic, hint=", ".join(ignored))
     return replace(finished, warnings=ignored)
-
-
-def _definitions(functions: Mapping[str, Function]) -> dict[str, Definition]:
-    return {name: function.definition for name, function in functions.items()}
 
 
 def _may_call(actor: Actor, pipeline: PipelineInfo) -> bool:

@@ -22,6 +22,7 @@ from aieye.db.rows import keyset
 from aieye.db.tables import Pipeline, PipelineVersion
 from aieye.errors import NotFound, Unprocessable
 from aieye.pipeline import repository
+from aieye.pipeline.apart import apart, is_large
 from aieye.pipeline.catalogue import catalogue_of
 from aieye.pipeline.checking import Checked, check
 from aieye.pipeline.language.catalogue import Catalogue
@@ -55,7 +56,8 @@ async def check_source(
     owner_id = await authored.owner_of_new(session, actor)
     if name is not None and (saved := await _find_named(session, name)) is not None:
         owner_id = saved.user_id if actor.may_see(saved.user_id) else owner_id
-    return check(source, await catalogue_of(session, functions, owner_id), name)
+    catalogue = await catalogue_of(session, functions, owner_id, source)
+    return await apart(is_large(source, catalogue), check, source, catalogue, name)
 
 
 async def list_pipelines(
@@ -272,6 +274,20 @@ async def delete_pipeline(
     row = await authored.get_changeable(session, Pipeline, pipeline_id, actor=actor)
     await authored.remove(session, row, force=force, actor=actor)
     record(session, actor, "pipeline.delete", "pipeline", row.id, name=row.name)
+
+
+async def restore_pipeline(
+    session: AsyncSession, functions: Catalogue, pipeline_id: int, *, actor: Actor
+) -> SavedPipeline:
+    """Take a deletion of the last hour back. Raises `InvalidPipeline` where others lead back to it by
+    now, `NameTaken`, `NotFound`."""
+    await bump_revision(session)
+    row = await authored.get_deleted(session, Pipeline, pipeline_id, actor=actor)
+    await authored.restore(session, row)
+    await session.flush()
+    await refuse_cycles(session, functions, row)
+    record(session, actor, "pipeline.restore", "pipeline", row.id, name=row.name)
+    return await _saved(session, row, await repository.get_version(session, row, row.version))
 
 
 async def _refuse_breaking(session: AsyncSession, row: Pipeline, served: int, actor: Actor) -> None:

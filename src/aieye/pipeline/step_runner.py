@@ -69,7 +69,8 @@ class StepFailed(Exception):
 
     Of a step that has retries, a failure with E501 or E502 is tried again unless `is_final`. E503
     (cancelled), E504 (over budget) and E505 (not in the cache) end the run, whatever `try` is around
-    them. What was used all the same is counted.
+    them. What was used all the same is counted. `waited_for_model`: a function whose time ran out
+    while a model was to answer it.
     """
 
     def __init__(
@@ -80,12 +81,14 @@ class StepFailed(Exception):
         hint: str | None = None,
         is_final: bool = False,
         used: StepResult | None = None,
+        waited_for_model: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.code = code
         self.hint = hint
         self.used = used
+        self.waited_for_model = waited_for_model
         self.is_repeatable = code in _REPEATABLE and not is_final
 
     @property

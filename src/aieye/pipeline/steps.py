@@ -28,6 +28,7 @@ class Callee:
     are one (model calls and cacheable functions). `is_ordered`: such calls keep the order of the text
     among themselves (functions of custom files that are not cacheable). `timeout` is in seconds; None
     leaves it to the run. `keeps_time`: the step runner does, since a call may have to wait first.
+    `waits_if_large`: an inline callee that with large arguments is called in a task all the same.
     """
 
     definition: Definition
@@ -37,6 +38,7 @@ class Callee:
     is_ordered: bool = False
     timeout: float | None = None
     keeps_time: bool = False
+    waits_if_large: bool = False
 
     @property
     def is_model(self) -> bool:

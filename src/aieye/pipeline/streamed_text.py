@@ -8,6 +8,7 @@ from typing import Final
 import orjson
 
 from aieye.gateway.sse import FrameSplitter, iter_events
+from aieye.pipeline.limits import MAX_VALUE_BYTES
 from aieye.pipeline.model_requests import NoValue, message_of_error
 
 _MOST_EVENT_BYTES: Final = 16 << 20
@@ -17,10 +18,15 @@ class EndedBadly(Exception):
     """The answer broke off, or ended with an error, after it had begun; the message says so."""
 
 
+class SaidTooMuch(Exception):
+    """What was said is more than a value may be; the message says so."""
+
+
 class StreamedText:
     """Reads a stream; `text` is what was said until now."""
 
     def __init__(self) -> None:
+        self._left = MAX_VALUE_BYTES
         # Joined when somebody asks: to add to a text copies all of it.
         self._parts: list[str] = []
         self._refusal = ""
@@ -32,7 +38,7 @@ class StreamedText:
         return "".join(self._parts)
 
     def feed(self, chunk: bytes) -> Iterator[str]:
-        """What these bytes add. Raises `EndedBadly`."""
+        """What these bytes add. Raises `EndedBadly`, `SaidTooMuch`."""
         for event in iter_events(self._splitter.feed(chunk)):
             if event.data == b"[DONE]":
                 self._is_done = True
@@ -62,5 +68,15 @@ class StreamedText:
         except (LookupError, TypeError, AttributeError):
             return ""
         if isinstance(refusal, str):
+            self._take(refusal)
             self._refusal += refusal
-        return said if isinstance(said, str) else ""
+        if not isinstance(said, str):
+            return ""
+        self._take(said)
+        return said
+
+    def _take(self, text: str) -> None:
+        # At least as many bytes as characters: what it comes to exactly is counted at the end.
+        self._left -= len(text)
+        if self._left < 0:
+            raise SaidTooMuch(f"the value is larger than {MAX_VALUE_BYTES:,} bytes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.db.tables import Pipeline, PipelineVersion
+from aieye.pipeline.apart import apart, is_large
 from aieye.pipeline.catalogue import catalogue_of
 from aieye.pipeline.checking import check_valid
 from aieye.pipeline.language.catalogue import Catalogue
@@ -18,8 +19,9 @@ async def checked_version(
     session: AsyncSession, functions: Catalogue, row: Pipeline, source: str
 ) -> PipelineVersion:
     """A version with this text, not stored yet. Raises `InvalidPipeline`."""
-    catalogue = await catalogue_of(session, functions, row.user_id)
-    tree, analysis = check_valid(source, catalogue, row.name)
+    catalogue = await catalogue_of(session, functions, row.user_id, source)
+    is_heavy = is_large(source, catalogue)
+    tree, analysis = await apart(is_heavy, check_valid, source, catalogue, row.name)
     return PipelineVersion(
         source=tree.source.text,
         arguments=write_arguments(analysis.arguments),
@@ -35,7 +37,7 @@ def said(version: PipelineVersion) -> tuple[object, ...]:
 
 async def refuse_cycles(session: AsyncSession, functions: Catalogue, row: Pipeline) -> None:
     """Raise `InvalidPipeline` while what runs of `row` leads back to it, or too deep."""
-    catalogue = await catalogue_of(session, functions, row.user_id)
+    catalogue = await catalogue_of(session, functions, row.user_id, row.name)
     for callee in catalogue[row.name].calls:
         way = find_cycle(callee, row.name, catalogue)
         if way is not None:

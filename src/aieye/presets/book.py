@@ -6,8 +6,11 @@ A part of what the directory keeps: it is read with each of its snapshots, in ev
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,6 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.db.tables import Preset as PresetRow
 from aieye.presets.models import Preset
 from aieye.presets.repository import rows_of, versions_of
+
+# What is read at once takes some milliseconds.
+_STAMPS_AT_ONCE: Final = 1_000
+_ROWS_AT_ONCE: Final = 100
 
 
 class PresetBook:
@@ -52,9 +59,7 @@ class PresetBook:
 
     async def read(self, session: AsyncSession) -> None:
         """Read what has changed: every change of a preset's row changes when it last did."""
-        statement = select(PresetRow.id, PresetRow.updated_at)
-        statement = statement.where(PresetRow.deleted_at.is_(None)).order_by(PresetRow.id)
-        stamps = dict((await session.execute(statement)).all())
+        stamps = await _read_stamps(session)
         changed = await self._read_rows(
             session,
             [
@@ -73,6 +78,30 @@ class PresetBook:
         self._by_name = MappingProxyType({one.name: one for one in found if one.is_callable})
 
     async def _read_rows(self, session: AsyncSession, ids: Sequence[int]) -> dict[int, Preset]:
-        rows = await rows_of(session, ids)
-        versions = await versions_of(session, ((row.id, row.served_version) for row in rows))
-        return {row.id: Preset.of(row, versions[row.id]) for row in rows}
+        found: dict[int, Preset] = {}
+        for start in range(0, len(ids), _ROWS_AT_ONCE):
+            rows = await rows_of(session, ids[start : start + _ROWS_AT_ONCE])
+            versions = await versions_of(session, ((row.id, row.served_version) for row in rows))
+            found.update((row.id, Preset.of(row, versions[row.id])) for row in rows)
+            await asyncio.sleep(0)
+        return found
+
+
+async def _read_stamps(session: AsyncSession) -> dict[int, datetime]:
+    """When each preset last changed, by its id, in their order: some at a time, for it is read in
+    the loop that serves calls, after every change of anything."""
+    stamps: dict[int, datetime] = {}
+    last = 0
+    while True:
+        statement = (
+            select(PresetRow.id, PresetRow.updated_at)
+            .where(PresetRow.deleted_at.is_(None), PresetRow.id > last)
+            .order_by(PresetRow.id)
+            .limit(_STAMPS_AT_ONCE)
+        )
+        rows = (await session.execute(statement)).all()
+        stamps.update((row.id, row.updated_at) for row in rows)
+        if len(rows) < _STAMPS_AT_ONCE:
+            return stamps
+        last = rows[-1].id
+        await asyncio.sleep(0)

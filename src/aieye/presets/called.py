@@ -31,7 +31,7 @@ from aieye.presets.fields import OVERRIDABLE
 from aieye.presets.precedence import merge, overridable
 from aieye.presets.streams import Reshaped, as_chat, as_completion
 from aieye.presets.through_completions import chat_of, completion_words
-from aieye.presets.through_responses import input_of, responses_words
+from aieye.presets.through_responses import allowed, apart, input_of, responses_words, together
 
 PREFIX: Final = "preset/"
 _BESIDE: Final = "@preset/"
@@ -172,8 +172,9 @@ def asked_of_responses(
     config: Mapping[str, Any], request: Mapping[str, Any], model: str
 ) -> Question:
     """What a chat preset asks in the words of the Responses API. Raises `InvalidRequest`."""
-    said = _without(request, "model", "input")
-    fields = merge(responses_words(config), said, overridable(config))
+    own, said = responses_words(config), _without(request, "model", "input")
+    # What the API nests under `text` are two fields of the preset's, each decided by itself.
+    fields = together(merge(apart(own), apart(said), allowed(overridable(config))))
     items = input_of(config.get("messages") or (), request.get("input"))
     body = {**fields, "model": model, "input": items}
     return Question(Asking(asking.RESPONSES, (body,)), RESPONSES, fields.get("stream") is True)
@@ -183,6 +184,8 @@ def asked_of_embeddings(
     config: Mapping[str, Any], request: Mapping[str, Any], model: str
 ) -> Question:
     """What an embeddings preset asks. Raises `InvalidRequest`."""
+    if request.get("input") is None:
+        raise InvalidRequest("input is required: what is to be embedded.", param="input")
     own = _without(config, "model", OVERRIDABLE)
     fields = merge(own, _without(request, "model", "input"), overridable(config))
     body = embeddings_body(fields, request.get("input"), model)

@@ -1,7 +1,7 @@
-"""Documents as they are given in a file: JSON Lines, read as they come. Pure.
+"""Documents as they are given in a file, read as it comes. Pure.
 
-A line is a JSON string, or an object whose `text` is one; what else an object says is left out. What
-is kept is a JSON string a line, compressed.
+Of JSON Lines a line is a JSON string, or an object whose `text` is one; what else an object says is left
+out. Of plain text a line is a document. What is kept is a JSON string a line, compressed.
 """
 
 from __future__ import annotations
@@ -41,9 +41,13 @@ class PackedDocuments:
 
 
 class DocumentLines:
-    """Takes a file in pieces. What breaks a rule raises `InvalidDocuments` or `PayloadTooLarge`."""
+    """Takes a file in pieces. What breaks a rule raises `InvalidDocuments` or `PayloadTooLarge`.
 
-    def __init__(self) -> None:
+    A file of plain text has a document a line.
+    """
+
+    def __init__(self, *, is_plain: bool = False) -> None:
+        self._is_plain = is_plain
         self._packing = zlib.compressobj()
         self._packed: list[bytes] = []
         self._digest = sha256()
@@ -90,12 +94,24 @@ class DocumentLines:
         self._keep(orjson.dumps(self._read(line)))
 
     def _read(self, line: bytes) -> str:
+        return self._plain(line) if self._is_plain else self._json(line)
+
+    def _plain(self, line: bytes) -> str:
+        try:
+            return self._checked(line.rstrip(b"\r").decode())
+        except UnicodeDecodeError as error:
+            raise self._wrong("is not UTF-8 text") from error
+
+    def _json(self, line: bytes) -> str:
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError as error:
             raise self._wrong(f"is not JSON: {error}") from error
         if isinstance(value, dict):
             value = value.get("text")
+        return self._checked(value)
+
+    def _checked(self, value: object) -> str:
         try:
             return checks.document(value)
         except checks.Refused as error:

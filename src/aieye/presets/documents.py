@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import select
 
 from aieye.db.engine import Database
-from aieye.db.tables import PresetDocuments
+from aieye.db.tables import Preset, PresetDocuments, PresetVersion
 from aieye.errors import NotFound
 
 # What is unpacked at once: a thread that does so gives way after each.
@@ -65,10 +65,11 @@ class Documents:
 
 
 async def check_documents(database: Database, documents_id: str) -> None:
-    """Raise `NotFound` where the documents are gone: the last preset that had them is deleted."""
-    statement = select(PresetDocuments.count).where(PresetDocuments.id == documents_id)
+    """Raise `NotFound` where no preset has the documents any more: the last one is deleted."""
+    statement = select(Preset.id).join(PresetVersion, PresetVersion.preset_id == Preset.id)
+    has = (PresetVersion.documents_id == documents_id) & Preset.deleted_at.is_(None)
     async with database.read() as session:
-        if await session.scalar(statement) is None:
+        if await session.scalar(statement.where(has).limit(1)) is None:
             raise _gone()
 
 
@@ -80,6 +81,29 @@ async def load_documents(database: Database, documents_id: str) -> Documents:
     if packed is None:
         raise _gone()
     return await asyncio.to_thread(lambda: Documents(unpacked(packed)))
+
+
+async def read_some(database: Database, documents_id: str, start: int, count: int) -> Sequence[str]:
+    """`count` of the documents from the number `start` on, without reading all. Raises `NotFound`."""
+    statement = select(PresetDocuments.lines).where(PresetDocuments.id == documents_id)
+    async with database.read() as session:
+        packed = await session.scalar(statement)
+    if packed is None:
+        raise _gone()
+    return await asyncio.to_thread(_some, packed, start, count)
+
+
+def _some(packed: bytes, start: int, count: int) -> Sequence[str]:
+    found: list[bytes] = []
+    number = 0
+    for part in unpacked(packed):
+        size = part.count(b"\n") + 1
+        if number + size > start:
+            found += part.split(b"\n")[max(0, start - number) :]
+        number += size
+        if len(found) >= count:
+            break
+    return [orjson.loads(line) for line in found[:count]]
 
 
 def _gone() -> NotFound:

@@ -6,7 +6,7 @@ are those of the GPT3 Proxy; a chat's and an embedding's are the model and whate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -50,11 +50,18 @@ class Field:
 @dataclass(frozen=True, slots=True)
 class Type:
     """A type of preset. `refused` are fields that it may not have, each with the reason; `is_open`:
-    fields that are not listed go to the model as they are."""
+    fields that are not listed go to the model as they are. `fixed` are those that no caller can
+    override: they are what the preset is, or what the caller says in other words."""
 
     fields: Mapping[str, Field]
     is_open: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
+    fixed: Collection[str] = ()
+
+    @property
+    def overridable(self) -> Collection[str]:
+        """The listed fields that a caller may be let override."""
+        return [name for name in self.fields if name not in self.fixed]
 
 
 def _number(name: str, low: float, high: float, help_: str, default: Any = ...) -> Field:
@@ -155,11 +162,20 @@ def _type(fields: tuple[Field, ...], **more: Any) -> Type:
 
 TYPES: Final[Mapping[PresetType, Type]] = MappingProxyType(
     {
-        "completion": _type(_COMPLETION, refused=_CALLERS),
+        "completion": _type(
+            _COMPLETION,
+            refused=_CALLERS,
+            fixed=("engine_id", "prompt", "injectStart", "injectRestart", OVERRIDABLE),
+        ),
         "search": _type(_SEARCH, refused=_CALLERS),
-        "chat": _type(_CHAT, is_open=True, refused=_CALLERS),
+        "chat": _type(
+            _CHAT, is_open=True, refused=_CALLERS, fixed=("model", "messages", OVERRIDABLE)
+        ),
         "embeddings": _type(
-            _EMBEDDINGS, is_open=True, refused={**_CALLERS, "input": "is what the caller sends"}
+            _EMBEDDINGS,
+            is_open=True,
+            refused={**_CALLERS, "input": "is what the caller sends"},
+            fixed=("model", OVERRIDABLE),
         ),
     }
 )
@@ -208,11 +224,13 @@ def _value(one: Field, given: object) -> Any:
 def _check_overridable(names: list[str] | None, type_: PresetType) -> None:
     known = TYPES[type_]
     for name in names or ():
-        if name == OVERRIDABLE or name in known.refused or not (
-            known.is_open or name in known.fields
-        ):  # fmt: skip
+        is_one = known.is_open or name in known.fields
+        if not is_one or name in known.fixed or name in known.refused:
+            more = ", and others that the model knows" if known.is_open else ""
             raise _invalid(
-                OVERRIDABLE, f"{OVERRIDABLE}: {checks.shown(name)} is no field to override."
+                OVERRIDABLE,
+                f"{OVERRIDABLE}: {checks.shown(name)} is no field to override; there are "
+                f"{', '.join(known.overridable)}{more}.",
             )
 
 

@@ -32,6 +32,7 @@ _TEXTS_AT_ONCE: Final = 4_096
 # Failures in a row, none of which brought a vector, after which many documents are given up, and
 # the seconds that are waited after each.
 _MOST_FAILURES: Final = 6
+_MOST_COMPLETE: Final = 10_000
 _FIRST_WAIT: Final = 1.0
 _LONGEST_WAIT: Final = 60.0
 _PASSING: Final = frozenset({408, 409, 429})
@@ -67,6 +68,8 @@ class Indexing:
         self._vectors = vectors
         self._embedding = embedding
         self._jobs: dict[_Key, Job] = {}
+        # How many documents those are that all had vectors when they were last looked at.
+        self._complete: dict[_Key, int] = {}
 
     async def close(self) -> None:
         """End what is going on; the next search goes on with it."""
@@ -80,11 +83,21 @@ class Indexing:
         return self._jobs.get((documents_id, space.key))
 
     async def count(self, documents_id: str, space: Space) -> int:
-        """How many of the documents have a vector. Raises `NotFound`."""
+        """How many of the documents have a vector; of all that had, it is remembered here. Raises
+        `NotFound`."""
+        if (documents_id, space.key) in self._complete:
+            return self._complete[documents_id, space.key]
         documents = await load_documents(self._database, documents_id)
         counts = Counter(documents.digests)
         missing = await self._vectors.find_missing(space.key, counts, None)
+        if not missing:
+            self._remember_complete(documents_id, space, len(documents))
         return len(documents) - sum(counts[digest] for digest in missing)
+
+    def _remember_complete(self, documents_id: str, space: Space, count: int) -> None:
+        self._complete[documents_id, space.key] = count
+        if len(self._complete) > _MOST_COMPLETE:
+            del self._complete[next(iter(self._complete))]
 
     def begin(
         self,
@@ -98,6 +111,7 @@ class Indexing:
         job = self._jobs.get((documents_id, space.key))
         if job is None or not job.is_running:
             job = self._jobs[documents_id, space.key] = Job(total=count)
+            self._complete.pop((documents_id, space.key), None)
             running = self._run(job, documents_id, space, payer.uncached(), dimensions)
             job.task = asyncio.create_task(running, name=f"indexing {documents_id[:8]}")
         return job

@@ -6,10 +6,11 @@ import hashlib
 import secrets
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Final, TypeVar
 
 import orjson
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import authored
@@ -115,7 +116,17 @@ async def load_documents(session: AsyncSession, documents_id: str | None) -> lis
     return [orjson.loads(line) for line in zlib.decompress(row.lines).split(b"\n")]
 
 
-async def forget_documents(session: AsyncSession, ids: Collection[str]) -> None:
+async def forget_deleted(session: AsyncSession, before: datetime) -> None:
+    """Remove the documents of presets that were deleted `before`, where no other has them."""
+    old = select(Preset.id).where(Preset.deleted_at < before)
+    theirs = PresetVersion.preset_id.in_(old) & PresetVersion.documents_id.is_not(None)
+    ids = set(await session.scalars(select(PresetVersion.documents_id).where(theirs)))
+    if ids:
+        await session.execute(update(PresetVersion).where(theirs).values(documents_id=None))
+        await _forget_documents(session, [one for one in ids if one is not None])
+
+
+async def _forget_documents(session: AsyncSession, ids: Collection[str]) -> None:
     """Remove those of the documents that no version refers to any more."""
     used = select(PresetVersion.documents_id).where(PresetVersion.documents_id.in_(ids))
     still = set(await session.scalars(used))

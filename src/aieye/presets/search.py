@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from aieye.access.authored import UNDO_WITHIN
 from aieye.access.directory import Directory
+from aieye.access.owners import one_at_a_time
 from aieye.db.engine import Database
+from aieye.db.types import now
 from aieye.errors import AieyeError, InvalidRequest
 from aieye.gateway.faults import BrokenOff
-from aieye.presets import checks
+from aieye.presets import checks, repository
 from aieye.presets.corpora import Corpora, Corpus
 from aieye.presets.documents import Documents
 from aieye.presets.embedding import Embedding, Payer, load_numpy
@@ -82,6 +85,7 @@ class Search:
     def __init__(
         self, database: Database, directory: Directory, embedding: Embedding, search_model: str
     ) -> None:
+        self._database = database
         self._directory = directory
         self._embedding = embedding
         self._search_model = search_model
@@ -103,7 +107,11 @@ class Search:
                 log.warning("vectors_not_pruned", reason=type(error).__name__)
 
     async def prune(self) -> int:
-        """Remove vectors that nothing refers to; how many. Raises `DatabaseUnavailable`."""
+        """Remove documents of presets whose deletion cannot be undone any more, and vectors that
+        nothing refers to; how many vectors. Raises `DatabaseUnavailable`."""
+        async with self._database.write() as session:
+            await one_at_a_time(session)
+            await repository.forget_deleted(session, now() - UNDO_WITHIN)
         removed = await self.vectors.prune(self._directory.current.providers_by_id.keys())
         if removed:
             log.info("vectors_pruned", removed=removed)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypedDict, cast
 
-from sqlalchemy import ColumnElement, select, true, update
+from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import authored
@@ -19,9 +19,9 @@ from aieye.access.audit import Actor, record
 from aieye.access.names import RESERVED, check_callable_name, find_holder, free_name, take_name
 from aieye.access.uses import refuse_while_used
 from aieye.db.engine import bump_revision
-from aieye.db.rows import insert_unique, keyset
+from aieye.db.rows import flush_unique, insert_unique, keyset
 from aieye.db.tables import Preset as PresetRow
-from aieye.db.tables import PresetVersion
+from aieye.db.tables import PresetVersion, User
 from aieye.db.types import now
 from aieye.errors import Forbidden, NotFound, Unprocessable
 from aieye.presets import fields, repository
@@ -69,6 +69,27 @@ async def list_newest(session: AsyncSession, *, actor: Actor) -> Sequence[Preset
     """The rows of all presets that `actor` may see, what was changed last first."""
     rows = await authored.list_visible(session, PresetRow, actor=actor)
     return sorted(rows, key=lambda row: (row.updated_at, row.id), reverse=True)
+
+
+async def newest_presets(
+    session: AsyncSession,
+    *,
+    actor: Actor,
+    text: str = "",
+    whose: authored.Whose | None = None,
+    type_: PresetType | None = None,
+    before: int | None = None,
+    limit: int,
+) -> Sequence[tuple[Preset, User]]:
+    """The presets that `actor` may see, each with its newest version and its owner, the newest first,
+    from before the number `before` back; `text` is a part of the name or the id."""
+    where = None if type_ is None else PresetRow.type == type_
+    found = await authored.list_newest(
+        session, PresetRow, actor=actor, text=text, also=(PresetRow.uid,), whose=whose, where=where,
+        before=before, limit=limit,
+    )  # fmt: skip
+    versions = await repository.versions_of(session, ((row.id, row.version) for row, _ in found))
+    return [(Preset.of(row, versions[row.id]), owner) for row, owner in found]
 
 
 async def get_preset(
@@ -256,19 +277,29 @@ async def label_version(
 async def delete_preset(
     session: AsyncSession, uid: str, *, actor: Actor, force: bool = False
 ) -> None:
-    """Remove a preset, and documents that only it had. Raises `Forbidden`, `InUse` unless `force`,
-    `NotFound`."""
+    """Remove a preset; documents that only it had go when that cannot be undone any more.
+
+    Raises `Forbidden`, `InUse` unless `force`, `NotFound`.
+    """
     await bump_revision(session)
     row = await _get_changeable(session, uid, actor)
     await authored.remove(session, row, force=force, actor=actor)
     row.is_callable = False
-    mine = PresetVersion.preset_id == row.id
-    documents = select(PresetVersion.documents_id).where(mine)
-    ids = {one for one in await session.scalars(documents) if one is not None}
-    if ids:
-        await session.execute(update(PresetVersion).where(mine).values(documents_id=None))
-        await repository.forget_documents(session, ids)
     record(session, actor, "preset.delete", "preset", row.uid, name=row.name)
+
+
+async def restore_preset(session: AsyncSession, preset_id: int, *, actor: Actor) -> Preset:
+    """Take a deletion of the last hour back, by the number of the row. The preset has its name again
+    if nothing else has it by now. Raises `Conflict` (its id is another's), `NotFound`."""
+    await bump_revision(session)
+    row = await authored.get_deleted(session, PresetRow, preset_id, actor=actor)
+    row.deleted_at, row.is_callable = None, await _is_free(session, row.name)
+    clash = f"There is another preset with the _id {row.uid}."
+    await flush_unique(session, clash=clash, param="_id")
+    if row.is_callable:
+        await take_name(session, row.name, "preset", row.id)
+    record(session, actor, "preset.restore", "preset", row.uid, name=row.name)
+    return Preset.of(row, await repository.get_version(session, row, row.version))
 
 
 # -- rows --------------------------------------------------------------------------------------

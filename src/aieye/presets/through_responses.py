@@ -6,7 +6,7 @@ by the preset's own name of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from aieye.errors import InvalidRequest
@@ -15,12 +15,15 @@ from aieye.presets.fields import OVERRIDABLE
 from aieye.presets.precedence import LIMITS
 
 # The same in both APIs.
+# What chat has at the top and this API under `text`.
+_OF_TEXT: Final = {"verbosity": "text.verbosity", "response_format": "text.format"}
 _ALIKE: Final = frozenset(
     {
         *("temperature", "top_p", "top_logprobs", "user", "metadata", "store", "service_tier"),
         *("parallel_tool_calls", "safety_identifier", "prompt_cache_key"),
     }
 )
+_TEXT: Final = "text."
 _KINDS_OF_PARTS: Final = {"text": "input_text"}
 
 
@@ -51,6 +54,29 @@ def responses_words(config: Mapping[str, Any]) -> Body:
                 param="model",
             )
     return found
+
+
+def apart(fields: Mapping[str, Any]) -> Body:
+    """The fields with what is nested under `text` as fields of its own: `text.format` and others."""
+    text = fields.get("text")
+    if not isinstance(text, dict):
+        return dict(fields)
+    rest = {name: value for name, value in fields.items() if name != "text"}
+    return rest | {f"{_TEXT}{name}": value for name, value in text.items()}
+
+
+def together(fields: Mapping[str, Any]) -> Body:
+    """What `apart` took apart, as the API has it."""
+    text = {
+        name.removeprefix(_TEXT): value for name, value in fields.items() if name.startswith(_TEXT)
+    }
+    rest = {name: value for name, value in fields.items() if not name.startswith(_TEXT)}
+    return ({"text": text} if text else {}) | rest
+
+
+def allowed(may: Collection[str]) -> Collection[str]:
+    """The fields that callers may override, with this API's names of them."""
+    return [*may, *(_OF_TEXT[name] for name in may if name in _OF_TEXT)]
 
 
 def input_of(messages: Sequence[Mapping[str, Any]], given: object) -> list[object]:

@@ -117,10 +117,24 @@ def _check_params(params: Mapping[str, Any]) -> None:
                 f"params: `{name[:100]}` is no parameter of a chat; did you mean `{close[0]}`?",
                 param="params",
             )
+    _check_number(params, "temperature", 0, 2, whole=False)
+    _check_number(params, "max_tokens", 1, 2**31 - 1, whole=True)
     system = params.get("system")
     if system is not None and not isinstance(system, str):
         raise Unprocessable("params: `system` should be text.", param="params")
     _check_size(params, "params")
+
+
+def _check_number(
+    params: Mapping[str, Any], name: str, least: int, most: int, *, whole: bool
+) -> None:
+    value = params.get(name)
+    is_number = type(value) is int or (type(value) is float and not whole)
+    if value is not None and not (is_number and least <= value <= most):
+        kind = "a whole number" if whole else "a number"
+        raise Unprocessable(
+            f"{name} should be {kind} from {least} to {most:,}.", param=f"params.{name}"
+        )
 
 
 def _check_size(value: Mapping[str, Any], param: str) -> None:

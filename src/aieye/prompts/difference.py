@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import unified_diff
-from typing import Final
+from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher, unified_diff
+from typing import Any, Final
 
 # What the comparison of two texts may cost; beyond it what differs is shown as a whole.
 _MOST_PAIRS: Final = 1_000_000
@@ -28,7 +29,35 @@ def text_difference(old: str, new: str, old_name: str, new_name: str) -> str:
     return "\n".join(shown) + "\n"
 
 
-def _common(one: list[str], other: list[str]) -> int:
+def line_steps(
+    before: Sequence[str], after: Sequence[str]
+) -> Sequence[tuple[str, int, int, int, int]]:
+    """How the lines `before` become those `after`, as `SequenceMatcher.get_opcodes` says it."""
+    if len(before) * len(after) <= _MOST_PAIRS:
+        return SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    same = _common(before, after)
+    end = _common(before[same:][::-1], after[same:][::-1])
+    old, new = len(before) - end, len(after) - end
+    steps = [
+        ("equal", 0, same, 0, same),
+        ("replace", same, old, same, new),
+        ("equal", old, len(before), new, len(after)),
+    ]
+    return [step for step in steps if step[1] < step[2] or step[3] < step[4]]
+
+
+def changed_fields(
+    base: Mapping[str, Any], head: Mapping[str, Any]
+) -> Sequence[tuple[str, Any, Any]]:
+    """The fields of different values: the name, and the value in each, None where it is not there."""
+    return [
+        (name, base.get(name), head.get(name))
+        for name in {**base, **head}
+        if base.get(name) != head.get(name)
+    ]
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
     """How many lines they begin with alike."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from aieye.db.tables import Prompt, PromptVersion
 from aieye.prompts.content import Content
@@ -51,3 +52,13 @@ class SavedPrompt:
 def content_of(version: PromptVersion) -> Content:
     """What a version says."""
     return Content(version.body, version.model, version.params, version.json_mode, version.schema)
+
+
+def fields_of(content: Content) -> dict[str, Any]:
+    """What a version says beside its text."""
+    return {
+        "model": content.model,
+        "params": dict(content.params),
+        "json_mode": content.json_mode,
+        "schema": content.schema,
+    }

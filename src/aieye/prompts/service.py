@@ -15,7 +15,7 @@ from aieye.access.texts import check_label
 from aieye.access.uses import Signature, refuse_breaking
 from aieye.db.engine import bump_revision
 from aieye.db.rows import keyset
-from aieye.db.tables import Prompt, PromptVersion
+from aieye.db.tables import Prompt, PromptVersion, User
 from aieye.errors import NotFound
 from aieye.prompts.content import Content, check_content, check_text
 from aieye.prompts.models import SavedPrompt, content_of
@@ -54,6 +54,24 @@ async def list_prompts(
     )
     versions = await _versions(session, {row.id: row.version for row in rows})
     return [SavedPrompt.of(row, versions[row.id]) for row in rows]
+
+
+async def newest_prompts(
+    session: AsyncSession,
+    *,
+    actor: Actor,
+    text: str = "",
+    whose: authored.Whose | None = None,
+    before: int | None = None,
+    limit: int,
+) -> Sequence[tuple[SavedPrompt, User]]:
+    """As `authored.list_newest`: each with its newest version and its owner."""
+    found = await authored.list_newest(
+        session, Prompt, actor=actor, text=text, also=[Prompt.description], whose=whose,
+        before=before, limit=limit,
+    )  # fmt: skip
+    versions = await _versions(session, {row.id: row.version for row, _ in found})
+    return [(SavedPrompt.of(row, versions[row.id]), owner) for row, owner in found]
 
 
 async def get_prompt(
@@ -199,6 +217,15 @@ async def delete_prompt(
     row = await authored.get_changeable(session, Prompt, prompt_id, actor=actor)
     await authored.remove(session, row, force=force, actor=actor)
     record(session, actor, "prompt.delete", "prompt", row.id, name=row.name)
+
+
+async def restore_prompt(session: AsyncSession, prompt_id: int, *, actor: Actor) -> SavedPrompt:
+    """Take a deletion of the last hour back. Raises `NameTaken`, `NotFound`."""
+    await bump_revision(session)
+    row = await authored.get_deleted(session, Prompt, prompt_id, actor=actor)
+    await authored.restore(session, row)
+    record(session, actor, "prompt.restore", "prompt", row.id, name=row.name)
+    return SavedPrompt.of(row, await _get_version(session, row, row.version))
 
 
 async def served_prompts(

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from aieye.telemetry import request_id
-from aieye.ui.pages import page
+from aieye.ui.pages import render_failure
 from aieye.ui.session import find_signed_in
 
 Handler = Callable[[Request, Any], Awaitable[Response]]
@@ -48,12 +48,10 @@ async def _render_http(request: Request, error: HTTPException) -> Response:
     # Whoever is signed in keeps the frame, and with it the way on.
     await find_signed_in(request)
     said = _SAID.get(error.status_code, str(error.detail))
-    return page(request, "error.html", status=error.status_code, headers=error.headers,
-                message=said, code=error.status_code, reference="")  # fmt: skip
+    return render_failure(request, error.status_code, said, error.headers)
 
 
 async def _render_crash(request: Request, _error: Exception) -> Response:
     current = request_id.get()
     headers = {"x-request-id": current} if current else None
-    return page(request, "error.html", status=500, headers=headers, code=500, reference=current,
-                message="Something went wrong on the server.")  # fmt: skip
+    return render_failure(request, 500, "Something went wrong on the server.", headers)

@@ -12,17 +12,18 @@ from urllib.parse import quote
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
-from fastapi.routing import APIRoute
 from markupsafe import Markup
 
 from aieye import __version__
 from aieye.access import csrf
+from aieye.access.secrets import make_secret
 from aieye.access.sessions import CSRF_COOKIE, SignedIn
 from aieye.db.types import now
 from aieye.errors import AieyeError
+from aieye.late_route import LateRoute
 from aieye.program import program
 from aieye.telemetry import denials, request_id
-from aieye.ui import charts, icons, show, static, toasts
+from aieye.ui import charts, icons, recent, show, static, toasts
 from aieye.ui.links import Here
 from aieye.ui.ranges import RANGES, find_zone
 from aieye.ui.session import (
@@ -69,17 +70,21 @@ def page(
     """
     found = signed_in or known_signed_in(request)
     compiled = _templates().get_template(template)
-    values |= _common(request, found, [("good", toast)] if toast else [])
+    values |= _common(request, found, [toasts.Toast("good", toast)] if toast else [])
     wanted = block or _target(request)
     if wanted is not None and wanted in compiled.blocks and (block or is_fragment(request)):
         answer = _answer(request, _block(compiled, wanted, values), status, headers)
         if toast:
             toasts.add_to_fragment(answer, toast)
+        if found and wanted == "drawer":
+            recent.note(request, answer, found)
     else:
         # A page shows what a redirect left for it, once.
         values["toasts"] = [*toasts.take(request), *values["toasts"]]
         answer = _answer(request, compiled.render(values), status, headers)
         toasts.clear(request, answer)
+        if found:
+            recent.note(request, answer, found)
     return answer
 
 
@@ -112,8 +117,10 @@ def go(
     *,
     toast: str | None = None,
     kind: Literal["good", "bad"] = "good",
+    undo: str = "",
 ) -> Response:
-    """Go to another page after something was done; `toast` says there what it was."""
+    """Go to another page after something was done; `toast` says there what it was, and `undo` is the
+    address of the form that takes it back."""
     if "hx-request" in request.headers:
         # A browser follows a redirect itself, and htmx would put the whole page into a part of it.
         answer = Response(
@@ -122,7 +129,7 @@ def go(
     else:
         answer = RedirectResponse(target, 303)
     if toast:
-        toasts.leave(request, answer, toast, kind)
+        toasts.leave(request, answer, toast, kind, undo)
     return answer
 
 
@@ -139,7 +146,7 @@ def wants_json(request: Request) -> bool:
     return sent == "application/json" or takes_json
 
 
-class PageRoute(APIRoute):
+class PageRoute(LateRoute):
     """A route whose errors are pages, for programs `{"detail": …}`.
 
     Here stands the one check against requests that other sites had the browser send.
@@ -160,6 +167,9 @@ class PageRoute(APIRoute):
                 return render_error(request, error)
             except RequestValidationError as error:
                 return render_invalid(request, error)
+            finally:
+                # Files of a form, if it had any.
+                await request.close()
 
         return answer
 
@@ -188,12 +198,14 @@ def render_failure(
     """What went wrong: a page, for htmx the place's own fragment or a toast, for programs JSON."""
     if wants_json(request):
         return JSONResponse({"detail": message}, status, dict(headers or {}))
-    if not is_fragment(request):
-        return page(request, "error.html", status=status, headers=headers, message=message,
-                    code=status, reference=request_id.get())  # fmt: skip
-    if request.method in csrf.SAFE_METHODS:
-        return page(request, "error.html", block="failure", status=status, headers=headers,
-                    message=message, code=status, reference=request_id.get())  # fmt: skip
+    is_reading = request.method in csrf.SAFE_METHODS
+    if is_reading or not is_fragment(request):
+        return page(
+            request, "error.html", block="failure" if is_fragment(request) else None, status=status,
+            headers=headers, message=message, code=status, reference=request_id.get(),
+            # What was sent is not sent again by a link.
+            again=here(request) if is_reading and status >= 500 else None,
+        )  # fmt: skip
     # What was typed stays where it is.
     answer = Response(None, status, dict(headers or {}) | {"HX-Reswap": "none"})
     toasts.add_to_fragment(answer, message, "bad")
@@ -227,6 +239,10 @@ def _common(request: Request, signed_in: SignedIn | None, messages: list[Any]) -
         "pages": paths_of(request),
         "hx_headers": json.dumps({"X-CSRFToken": token}),
         "csrf_field": Markup('<input type="hidden" name="csrf_token" value="{}">').format(token),
+        # For forms that hand out a secret: see `saving.require_first`.
+        "once_field": Markup('<input type="hidden" name="form_id" value="{}">').format(
+            make_secret()
+        ),
         "now": moment,
         "zone": zone,
         "when": functools.partial(show.when, now=moment, zone=zone),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from aieye.access.texts import FIRST_YEAR, LAST_YEAR
 from aieye.errors import InvalidRequest
 
 # The names in the URL, with what people read.
@@ -23,7 +24,6 @@ RANGES: Mapping[str, tuple[timedelta, str]] = {
     "30d": (timedelta(days=30), "30 days"),
 }
 DEFAULT = "24h"
-FIRST_YEAR, LAST_YEAR = 1970, 9998
 _LONGEST_ZONE = 64
 
 

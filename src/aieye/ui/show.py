@@ -130,9 +130,17 @@ def ago(moment: datetime, now: datetime) -> str:
     return f"{text} ago" if seconds > 0 else f"in {text}"
 
 
+def in_zone(moment: datetime, zone: tzinfo) -> datetime:
+    """The moment in `zone`; in UTC where it lies beyond the calendar there."""
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment.astimezone(UTC)
+
+
 def absolute(moment: datetime, zone: tzinfo = UTC) -> str:
     """A moment in full with the name of its time zone: `2026-11-26 10:49:18 UTC`."""
-    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+    return f"{in_zone(moment, zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def when(

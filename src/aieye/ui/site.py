@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fastapi import FastAPI
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import iter_route_contexts
 
+from aieye.late_route import Called, called_by
 from aieye.ui import (
     account,
     audit,
@@ -18,14 +17,28 @@ from aieye.ui import (
     call,
     calls,
     components,
+    deleting,
+    executions,
+    functions,
     home,
     invitation,
     onboarding,
+    pipeline_form,
+    pipeline_run,
+    pipelines,
+    playground,
+    preset_documents,
+    preset_form,
+    presets,
+    prompt_form,
+    prompts,
     provider_keys,
     providers,
     route_form,
     routes,
+    search,
     settings,
+    sharing,
     static,
     token_form,
     tokens,
@@ -38,6 +51,7 @@ from aieye.ui.session import anyone, require_administrator, require_user
 MODULES = (
     auth,
     home,
+    search,
     audit,
     cache,
     settings,
@@ -55,6 +69,19 @@ MODULES = (
     user_form,
     users,
     invitation,
+    playground,
+    preset_form,
+    preset_documents,
+    presets,
+    prompt_form,
+    prompts,
+    functions,
+    pipeline_form,
+    pipeline_run,
+    executions,
+    pipelines,
+    sharing,
+    deleting,
 )
 
 
@@ -83,27 +110,17 @@ class Page:
 def find_pages() -> Iterator[Page]:
     """All pages, with who may see each, read from their own dependencies."""
     for module in MODULES:
-        for route in iter_route_contexts(module.router.routes):
-            for method in sorted(route.methods or {"ANY"}):
+        for route in module.router.routes:
+            path, methods = getattr(route, "path", ""), getattr(route, "methods", None)
+            for method in sorted(methods or {"ANY"}):
                 # Any other class of route would go past the check against other sites.
-                is_page = isinstance(route.original_route, PageRoute)
-                access = _access(_calls(getattr(route, "dependant", None))) if is_page else None
-                yield Page(method, route.path or "", access)
+                access = _access(called_by(route)) if isinstance(route, PageRoute) else None
+                yield Page(method, path, access)
 
 
-def _access(calls: Set[object]) -> Literal["anyone", "user", "administrator"] | None:
+def _access(calls: Set[Called]) -> Literal["anyone", "user", "administrator"] | None:
     if require_administrator in calls:
         return "administrator"
     if require_user in calls:
         return "user"
     return "anyone" if anyone in calls else None
-
-
-def _calls(dependant: Dependant | None) -> set[object]:
-    """All functions that a route depends on."""
-    if dependant is None:
-        return set()
-    found: set[object] = {dependant.call}
-    for part in dependant.dependencies:
-        found |= _calls(part)
-    return found

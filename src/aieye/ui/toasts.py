@@ -1,6 +1,7 @@
 """Short messages about what was just done: after a redirect by a cookie, in a fragment by a header.
 
-The cookie holds text that is shown as text and gone once it was shown.
+The cookie holds text that is shown as text and gone once it was shown. A message of something that can
+be undone has the way to that: a form's, and of no other kind.
 """
 
 from __future__ import annotations
@@ -8,22 +9,33 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Literal
+import re
+from typing import Literal, NamedTuple
 
 from fastapi import Request, Response
 
 Kind = Literal["good", "bad"]
-Toast = tuple[str, str]
 
 COOKIE = "toast"
 EVENT = "toast"
 _SECONDS = 60
 _LONGEST = 500
+_UNDO = re.compile(r"/undo/(prompt|preset|pipeline)/[0-9]{1,10}", re.ASCII)
 
 
-def leave(request: Request, response: Response, text: str, kind: Kind = "good") -> None:
+class Toast(NamedTuple):
+    """A message; `undo` is where a form takes back what it tells of, empty where nothing does."""
+
+    kind: str
+    text: str
+    undo: str = ""
+
+
+def leave(
+    request: Request, response: Response, text: str, kind: Kind = "good", undo: str = ""
+) -> None:
     """Have the next page show `text`."""
-    body = json.dumps([kind, text[:_LONGEST]]).encode()
+    body = json.dumps([kind, text[:_LONGEST], undo]).encode()
     response.set_cookie(
         COOKIE, base64.urlsafe_b64encode(body).decode(), max_age=_SECONDS, path="/",
         httponly=True, samesite="lax", secure=_is_https(request),
@@ -38,10 +50,13 @@ def add_to_fragment(response: Response, text: str, kind: Kind = "good") -> None:
 def take(request: Request) -> list[Toast]:
     """What was left for this page."""
     try:
-        kind, text = json.loads(base64.urlsafe_b64decode(request.cookies.get(COOKIE, "")))
+        kind, text, undo = json.loads(base64.urlsafe_b64decode(request.cookies.get(COOKIE, "")))
     except (binascii.Error, ValueError, TypeError):
         return []
-    return [("bad" if kind == "bad" else "good", text)] if isinstance(text, str) else []
+    if not isinstance(text, str):
+        return []
+    is_undo = isinstance(undo, str) and _UNDO.fullmatch(undo) is not None
+    return [Toast("bad" if kind == "bad" else "good", text, undo if is_undo else "")]
 
 
 def clear(request: Request, response: Response) -> None:

@@ -13,18 +13,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.access import tokens
 from aieye.access.snapshot import DEFAULT_NAMESPACE
 from aieye.db.rows import LARGEST_ID
-from aieye.db.tables import Provider, ProviderKey, Token, UsageDimension, User
+from aieye.db.tables import Provider, ProviderKey, Token, User
 from aieye.errors import AieyeError, Unprocessable
 from aieye.ui.forms import Fields, errors_of, no_errors
+from aieye.ui.model_choices import called_models
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.saving import (
     ChangedMeanwhile,
     changing,
     differences,
+    require_first,
     require_version,
     version_of,
 )
 from aieye.ui.session import RequireUser, Visitor
+from aieye.ui.show import in_zone
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -63,6 +66,7 @@ async def create(visitor: RequireUser) -> Response:
         changes = read_changes(fields, visitor)
         owner_id = _number(fields, "user_id") if visitor.is_administrator else None
         async with changing(visitor.state) as session:
+            await require_first(session, visitor.user_id, fields, "token")
             token, secret = await tokens.create_token(
                 session,
                 visitor.state.directory.digest,
@@ -132,7 +136,7 @@ def stored_values(token: Token, zone: tzinfo) -> dict[str, str]:
         "name": token.name,
         "scope": token.scope,
         "models": "\n".join(token.models or ()),
-        "expires_at": "" if expires_at is None else expires_at.astimezone(zone).strftime(_MOMENT),
+        "expires_at": "" if expires_at is None else in_zone(expires_at, zone).strftime(_MOMENT),
         "cache_enabled": "on" if token.cache_enabled else "",
         "cache_namespace": token.cache_namespace,
         "provider_key_id": "" if token.provider_key_id is None else str(token.provider_key_id),
@@ -192,10 +196,7 @@ async def _form(
 
 async def _choices(session: AsyncSession, visitor: Visitor) -> dict[str, Any]:
     """What an administrator chooses from, and the models that are known by their use."""
-    models = select(UsageDimension.model).where(UsageDimension.model != "").distinct()
-    if visitor.owner_id is not None:
-        models = models.where(UsageDimension.user_id == visitor.owner_id)
-    known = (await session.scalars(models.order_by(UsageDimension.model).limit(100))).all()
+    known = await called_models(session, visitor)
     if not visitor.is_administrator:
         return {"users": (), "keys": (), "models": known}
     users = await session.execute(

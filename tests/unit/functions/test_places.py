@@ -48,6 +48,16 @@ async def test_one_owner_never_has_all() -> None:
     await wanted.leave("a1", "a2", "a3")
 
 
+async def test_two_who_keep_all_that_they_get_leave_a_place_for_a_third() -> None:
+    wanted = _Wanted(Places(7))
+    names = [f"{owner}{number}" for owner in "ab" for number in range(7)]
+    await wanted.want(*names)
+    assert [name[0] for name in wanted.inside] == ["a", "a", "a", "a", "b", "b"]
+    await wanted.want("c1")
+    assert wanted.inside[-1] == "c1"
+    await wanted.leave(*names, "c1")
+
+
 async def test_who_has_fewest_comes_first_and_equals_in_their_order() -> None:
     wanted = _Wanted(Places(3))
     await wanted.want("a1", "a2", "b1", "a3", "b2", "c1", "c2")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 from contextlib import suppress
+from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from aieye.pipeline import evaluator
+from aieye.pipeline.evaluation import calls
 from aieye.pipeline.evaluation.applications import Application
 from aieye.pipeline.evaluation.calls import Calls
+from aieye.pipeline.evaluation.cancellation import Cancellation
 from aieye.pipeline.evaluation.frames import Frame
 from aieye.pipeline.evaluation.operations import Operation
 from aieye.pipeline.evaluator import evaluate
@@ -18,7 +22,7 @@ from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.language.values import Json
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.step_runner import Attempt, StepFailed, StepResult
-from aieye.pipeline.steps import CacheMode
+from aieye.pipeline.steps import CacheMode, Callee
 from aieye.pipeline.trace import StepTrace
 from tests.unit.pipeline.runs import Definitions, Steps, failure, run, value
 
@@ -259,7 +263,7 @@ async def test_a_run_that_only_computes_has_a_time_and_lets_others_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Short turns: many of them fit into the time however busy the machine is.
-    monkeypatch.setattr(evaluator, "_SLICE_SECONDS", 0.0005)
+    monkeypatch.setattr(evaluator, "SLICE_SECONDS", 0.0005)
     steps = Steps()
     ticks = 0
 
@@ -364,6 +368,111 @@ async def test_a_run_that_is_cancelled_again_while_it_ends_still_waits_for_its_c
     with pytest.raises(asyncio.CancelledError):
         await task
     assert steps.log == ["ended"]
+
+
+class Deaf(Steps):
+    """Its calls do not end when they are told to, but when `may_end` is set; then they succeed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.task: asyncio.Task[object] | None = None
+
+    async def run(self, *arguments: object) -> StepResult:
+        self.task = asyncio.current_task()
+        while not self.may_end.is_set():
+            try:
+                self.hung.set()
+                await self.may_end.wait()
+            except asyncio.CancelledError:
+                self.told.set()
+        self.log.append("ended")
+        return StepResult("late", "gpt", "miss", 3, 2, 100)
+
+
+async def test_a_call_that_succeeds_after_its_time_has_failed_and_what_it_used_is_counted() -> None:
+    steps = Deaf()
+    task = asyncio.create_task(run("try(slow(1) @(timeout=0.01), 'fallback')", steps))
+    await steps.told.wait()
+    steps.may_end.set()
+    outcome = await task
+    assert outcome.value == "fallback"
+    (trace,) = outcome.trace
+    assert (trace.status, trace.error_code, trace.tokens_input, trace.cost_nano) == (
+        "failed", "E502", 3, 100,
+    )  # fmt: skip
+
+
+async def test_a_call_that_does_not_end_when_it_is_told_to_is_closed_and_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calls, "STOP_SECONDS", 0.05)
+    steps = Deaf()
+    outcome = await run("try(slow(1) @(timeout=0.01, retries=2), 'fallback')", steps)
+    assert outcome.value == "fallback"
+    (trace,) = outcome.trace
+    # To begin it once more while it goes on would only make two of them.
+    assert trace.attempts == 1
+    assert trace.error == "'slow': took longer than 0.01 s and does not end"
+    # It is closed where it stands, so that it does not keep the server from stopping.
+    assert steps.task is not None
+    await asyncio.wait({steps.task}, timeout=10)
+    assert steps.task.done()
+    assert steps.log == []
+
+
+async def test_a_run_that_is_told_to_end_waits_for_no_call_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calls, "STOP_SECONDS", 0.05)
+    steps = Deaf()
+    cancellation = Cancellation()
+    plan = steps.definitions.plan("slow(1)")
+    task = asyncio.create_task(evaluate(plan, {}, steps, cancellation=cancellation))
+    await steps.hung.wait()
+    cancellation.ask()
+    with pytest.raises(RunFailed) as failed:
+        await task
+    assert failed.value.diagnostic.code == "E503"
+    assert [trace.status for trace in failed.value.trace] == ["cancelled"]
+    assert steps.task is not None
+    await asyncio.wait({steps.task}, timeout=10)
+    assert steps.task.done()
+
+
+async def test_what_a_call_had_used_when_it_was_broken_off_is_counted() -> None:
+    class Used(Steps):
+        async def run(self, *arguments: object) -> StepResult:
+            try:
+                self.hung.set()
+                await asyncio.Event().wait()
+            except asyncio.CancelledError as error:
+                used = StepResult(None, "gpt", "miss", 3, 0, 100)
+                raise StepFailed("cancelled", code="E503", used=used) from error
+            raise AssertionError
+
+    late = await failure("slow(1) @(timeout=0.01)", Used())
+    assert [(one.tokens_input, one.cost_nano) for one in late.trace] == [(3, 100)]
+    steps = Used()
+    cancellation = Cancellation()
+    plan = steps.definitions.plan("slow(1)")
+    task = asyncio.create_task(evaluate(plan, {}, steps, cancellation=cancellation))
+    await steps.hung.wait()
+    cancellation.ask()
+    with pytest.raises(RunFailed) as failed:
+        await task
+    assert [(one.status, one.tokens_input) for one in failed.value.trace] == [("cancelled", 3)]
+
+
+async def test_an_inline_call_with_large_arguments_does_not_keep_the_loop() -> None:
+    steps = Steps()
+    callees = steps.definitions.callees
+    callees["length"] = replace(cast(Callee, callees["length"]), waits_if_large=True)
+    assert (await run("length(x)", steps, x="a" * 1_000)).value == 1_000
+    assert steps.started == []
+    await run("length(x)", steps, x="a" * 100_000)
+    assert steps.started == ["length"]
 
 
 # --- Cache modes

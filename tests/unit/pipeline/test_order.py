@@ -116,7 +116,7 @@ async def test_turns_do_not_take_long_in_a_graph_of_shared_lets() -> None:
 async def test_turns_are_taken_when_each_step_takes_all_the_time_it_may(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(evaluator, "_SLICE_SECONDS", 0)
+    monkeypatch.setattr(evaluator, "SLICE_SECONDS", 0)
     steps = Steps()
     await run("let a = first(1); [if(second(false), 0, a), last(2)]", steps)
     assert _of_order(steps) == _alone("second", "first", "last")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aieye.pipeline.model_requests import NoValue
-from aieye.pipeline.streamed_text import EndedBadly, StreamedText
+from aieye.pipeline.streamed_text import EndedBadly, SaidTooMuch, StreamedText
 from tests.fakes.chat import DONE, chat_frames, error_frame, frame, usage
 
 
@@ -36,6 +36,16 @@ def test_a_refusal_is_no_value() -> None:
     list(reader.feed(frame({"choices": [{"delta": {"refusal": "I cannot."}}]}) + DONE))
     with pytest.raises(NoValue, match="refused: I cannot"):
         reader.end()
+
+
+@pytest.mark.parametrize("field", ["content", "refusal"])
+def test_what_is_more_than_a_value_may_be_is_refused_while_it_grows(field: str) -> None:
+    reader = StreamedText()
+    part = frame({"choices": [{"delta": {field: "x" * (1 << 18)}}]})
+    for _ in range(4):
+        list(reader.feed(part))
+    with pytest.raises(SaidTooMuch, match="larger than 1,048,576 bytes"):
+        list(reader.feed(part))
 
 
 @pytest.mark.parametrize("data", [b"[]", b"{}", b'{"choices": [{}]}', b"nonsense", b"[1"])

@@ -44,7 +44,7 @@ REFUSED: dict[PresetType, dict[str, tuple[tuple[Any, ...], str]]] = {
         "stop": (_STOPS, f"{TEXTS} at most 4 texts"),
         "injectStart": (_TEXT, TEXTS),
         "injectRestart": (_TEXT, TEXTS),
-        "overridable": ((*_NAMES, ["n"]), ""),
+        "overridable": ((*_NAMES, ["n"], ["engine_id"], ["prompt"], ["injectStart"]), ""),
     },
     "search": {
         "engine_id": (_LINES, LINE),
@@ -107,6 +107,23 @@ def test_a_refusal_names_the_field_and_says_what_is_allowed(
         validate(type_, {**LEAST[type_], name: value})
     assert refused.value.param == f"config.{name}"
     assert refused.value.message.startswith(name)
+    assert said in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("type_", "name", "said"),
+    [
+        ("completion", "engine_id", "there are max_tokens, temperature, "),
+        ("completion", "prompt", "there are max_tokens, temperature, "),
+        ("chat", "messages", "tools, and others that the model knows."),
+        ("embeddings", "model", "there are dimensions, encoding_format, and others"),
+    ],
+)
+def test_what_no_caller_can_override_is_not_listed_and_what_may_be_is_named(
+    type_: PresetType, name: str, said: str
+) -> None:
+    with pytest.raises(InvalidPreset, match=f"'{name}' is no field to override") as refused:
+        validate(type_, {**LEAST[type_], "overridable": [name]})
     assert said in refused.value.message
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aieye.errors import InvalidRequest
-from aieye.presets.called import asked_of_responses
+from aieye.presets.called import asked_of_embeddings, asked_of_responses
 from aieye.presets.precedence import LockedField
 
 SCHEMA: dict[str, Any] = {"name": "answer", "schema": {"type": "object"}, "strict": True}
@@ -72,3 +72,25 @@ def test_what_the_api_has_no_word_for_is_refused(fields: dict[str, Any], param: 
     assert "/v1/chat/completions" in refused.value.message
     with pytest.raises(InvalidRequest):
         asked({"input": 5})
+
+
+def test_the_two_fields_under_text_are_decided_each_by_itself() -> None:
+    config = {"verbosity": "low", "response_format": {"type": "json_object"}}
+    both = asked_of_responses(config, {"input": "a", "text": {"verbosity": "high"}}, "m")
+    body = both.asking.bodies[0]
+    assert body["text"] == {"verbosity": "high", "format": {"type": "json_object"}}
+    with pytest.raises(LockedField) as refused:
+        asked_of_responses(config, {"input": "a", "text": {"format": {"type": "text"}}}, "m")
+    assert refused.value.param == "text.format"
+    free = {**config, "overridable": ["response_format"]}
+    other = asked_of_responses(free, {"input": "a", "text": {"format": {"type": "text"}}}, "m")
+    assert other.asking.bodies[0]["text"] == {"verbosity": "low", "format": {"type": "text"}}
+    # What is none at all is the model's to refuse.
+    odd = asked_of_responses(config, {"input": "a", "text": "odd"}, "m")
+    assert odd.asking.bodies[0]["text"] == "odd"
+
+
+def test_a_call_of_embeddings_says_what_is_to_be_embedded() -> None:
+    with pytest.raises(InvalidRequest, match="input is required") as refused:
+        asked_of_embeddings({"model": "m"}, {"model": "preset/e"}, "m")
+    assert refused.value.param == "input"

@@ -37,6 +37,13 @@ def test_money_is_exact_where_it_is_small_and_short_where_it_is_large(
     assert show.money(nano) == said
 
 
+@pytest.mark.parametrize("name", ["Pacific/Kiritimati", "Etc/GMT+12", "UTC"])
+@pytest.mark.parametrize("moment", [datetime.max, datetime.min])
+def test_the_ends_of_the_calendar_can_be_written_in_every_zone(name: str, moment: datetime) -> None:
+    written = show.when(moment.replace(tzinfo=UTC), now=NOW, zone=ZoneInfo(name))
+    assert f"{moment.year:04}-" in written
+
+
 @given(st.integers(1, 9_999_999))
 def test_less_than_a_cent_keeps_four_digits(nano: int) -> None:
     shown = Decimal(show.money(nano).removeprefix("$")) * 10**9

@@ -17,6 +17,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, func, literal_column, 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from aieye.access.texts import FIRST_YEAR, LAST_YEAR
 from aieye.db.tables import LatencyRollup, Provider, Token, UsageDimension, UsageRollup, User
 from aieye.db.types import now, to_micros
 from aieye.errors import InvalidRequest
@@ -52,10 +53,6 @@ MOST_POINTS = 20_000
 # The values of the dimensions asked for, in that order; None is what the largest groups leave over.
 Group = tuple[int | str, ...] | None
 REST: Group = None
-
-
-# Moments outside of these are nobody's usage, and their neighbours no dates.
-FIRST_YEAR, LAST_YEAR = 1970, 9998
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from aieye.pipeline.evaluation.clock import Clock
 from aieye.pipeline.evaluation.frames import RUNNING, Flow, Frame
@@ -12,7 +13,7 @@ from aieye.pipeline.evaluation.operations import Key, Operation, key_of
 from aieye.pipeline.evaluation.room import NoRoom, Room
 from aieye.pipeline.failures import Failure
 from aieye.pipeline.language.values import Json
-from aieye.pipeline.limits import MAX_VALUE_BYTES
+from aieye.pipeline.limits import MAX_VALUE_BYTES, STOP_SECONDS
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.sizes import Unmeasurable, measure
 from aieye.pipeline.step_runner import Attempt, StepFailed, StepResult, StepRunner
@@ -52,8 +53,15 @@ class Calls:
         self._count = 0
         self._items = 0
 
-    def begin(self, frame: Frame, index: int, step: CallStep, arguments: dict[str, Json]) -> None:
-        """Make a call, or wait for an identical one."""
+    def begin(
+        self,
+        frame: Frame,
+        index: int,
+        step: CallStep,
+        arguments: dict[str, Json],
+        is_large: bool,
+    ) -> None:
+        """Make a call, or wait for an identical one. `is_large` are its arguments."""
         self._count += 1
         if self._count > self._options.max_calls:
             message = f"the run makes more than {self._options.max_calls:,} calls"
@@ -75,7 +83,7 @@ class Calls:
         operation = Operation(self.abandon, step, arguments, trace, (frame, index), key)
         if key is not None:
             self._memo[key] = operation
-        if callee.is_inline:
+        if callee.is_inline and not (is_large and callee.waits_if_large):
             self._run_inline(operation)
             return
         frame.states[index] = RUNNING
@@ -131,29 +139,41 @@ class Calls:
         self._memo = {key: known for key, known in self._memo.items() if known.failure is None}
 
     async def stop(self) -> None:
-        """Break off all calls and wait until the last of them has ended."""
+        """Break off all calls and wait until the last of them has ended, but not for ever."""
         for operation in [*self._queue, *self._in_flight]:
             if not operation.is_ended:
                 self.abandon(operation)
-        cancelled = None
-        while tasks := [
-            o.task for o in self._in_flight if o.task is not None and not o.task.done()
-        ]:
-            try:
-                await asyncio.wait(tasks)
-            except asyncio.CancelledError as error:
-                # Whoever cancels the run while it ends waits for its calls all the same.
-                cancelled = error
+        cancelled = await self._wait_for_all()
         for operation in self._in_flight:
             if operation.timer is not None:
                 operation.timer.cancel()
-            if operation.task is not None and not operation.task.cancelled():
-                operation.task.exception()
+            task = operation.task
+            if task is None or not task.done():
+                _leave_to_itself(operation)
+            elif not task.cancelled():
+                _count_used(operation, task.exception() or task.result())
         for trace in self.trace:
             if not trace.is_ended:
                 self.close(trace, "cancelled")
         if cancelled is not None:
             raise cancelled
+
+    async def _wait_for_all(self) -> asyncio.CancelledError | None:
+        """Wait for the calls that were broken off; what cancelled this meanwhile."""
+        cancelled = None
+        end = self._loop.time() + STOP_SECONDS
+        while tasks := [
+            o.task for o in self._in_flight if o.task is not None and not o.task.done()
+        ]:
+            left = end - self._loop.time()
+            if left <= 0:
+                break
+            try:
+                await asyncio.wait(tasks, timeout=left)
+            except asyncio.CancelledError as error:
+                # Whoever cancels the run while it ends waits for its calls all the same.
+                cancelled = error
+        return cancelled
 
     def forget(self) -> None:
         """Let go of all calls, once they are stopped. The trace stays."""
@@ -199,48 +219,58 @@ class Calls:
         operation.is_late = False
         work = self._runner.run(operation.step, operation.arguments, attempt)
         operation.task = self._loop.create_task(work)
-        operation.task.add_done_callback(lambda _: self._arrive(operation))
+        operation.task.add_done_callback(lambda task: self._arrive(operation, task))
         operation.timer = None
         if not operation.step.callee.keeps_time:
             operation.timer = self._loop.call_later(attempt.timeout, self._expire, operation)
         self._in_flight.add(operation)
 
-    def _arrive(self, operation: Operation) -> None:
-        self._arrived.append(operation)
-        self._wake()
+    def _arrive(self, operation: Operation, task: asyncio.Task[StepResult] | None) -> None:
+        if operation.task is task:
+            self._arrived.append(operation)
+            self._wake()
 
     def _expire(self, operation: Operation) -> None:
-        operation.is_late = True
-        if operation.task is not None:
-            operation.task.cancel()
+        """The attempt has had its time; what has ended in the same moment is not late."""
+        task = operation.task
+        if task is not None and not task.done():
+            operation.is_late = True
+            task.cancel()
+            operation.timer = self._loop.call_later(STOP_SECONDS, self._give_up, operation)
+
+    def _give_up(self, operation: Operation) -> None:
+        """It was told to end and goes on all the same: the run goes on without it."""
+        _leave_to_itself(operation)
+        operation.task = None
+        self._arrive(operation, None)
 
     def _finish(self, operation: Operation) -> None:
         """The end of an attempt that had a task. What is no `StepFailed` is raised as it is."""
-        task = operation.task
-        assert task is not None
-        failed: StepFailed | None = None
-        try:
-            result = task.result()
-        except StepFailed as error:
-            failed = error
-        except asyncio.CancelledError:
-            failed = StepFailed("cancelled", code="E503")
+        found = _found(operation)
         if operation.is_ended:
+            _count_used(operation, found)
             self.close(operation.trace, "cancelled")
-        elif failed is None:
-            self._succeed(operation, result)
+            return
+        if operation.is_late:
+            found = self._late(operation, found)
+        if isinstance(found, StepResult):
+            self._succeed(operation, found)
+        elif self._is_tried_again(operation, found):
+            self._launch(operation)
         else:
-            if operation.is_late:
-                seconds = self._options.timeout_of(
-                    operation.step.callee, operation.step.options.timeout
-                )
-                failed = StepFailed(
-                    f"took longer than {seconds:g} s", code="E502", used=failed.used
-                )
-            if self._is_tried_again(operation, failed):
-                self._launch(operation)
-            else:
-                self._fail(operation, failed)
+            self._fail(operation, found)
+
+    def _late(self, operation: Operation, found: StepResult | StepFailed) -> StepFailed:
+        """What ended after its time has failed, whatever it gave; what it used is counted."""
+        seconds = self._options.timeout_of(operation.step.callee, operation.step.options.timeout)
+        reason = f"took longer than {seconds:g} s"
+        is_lost = operation.task is None
+        if is_lost:
+            reason += " and does not end"
+        return StepFailed(
+            reason, code="E502", used=_used(found), is_final=is_lost,
+            waited_for_model=isinstance(found, StepFailed) and found.waited_for_model,
+        )  # fmt: skip
 
     def _is_tried_again(self, operation: Operation, failed: StepFailed) -> bool:
         if failed.used is not None:
@@ -309,3 +339,46 @@ class Calls:
         frame.states[index] = RUNNING
         frame.running[index] = known
         known.cells.append((frame, index))
+
+
+def _found(operation: Operation) -> StepResult | StepFailed:
+    """How an attempt ended. What is no `StepFailed` is raised as it is."""
+    if operation.task is None:
+        return StepFailed("does not end")
+    try:
+        return operation.task.result()
+    except StepFailed as error:
+        return error
+    except asyncio.CancelledError:
+        return StepFailed("cancelled", code="E503")
+
+
+def _used(found: object) -> StepResult | None:
+    if isinstance(found, StepFailed):
+        return found.used
+    return found if isinstance(found, StepResult) else None
+
+
+def _count_used(operation: Operation, found: object) -> None:
+    """Count what a call that was broken off had used until then."""
+    used = _used(found)
+    if used is not None:
+        operation.trace.count(used)
+
+
+def _leave_to_itself(operation: Operation) -> None:
+    """Nobody waits for its task any more; what that may raise in the end is nobody's.
+
+    A function is closed where it stands, which catching a cancellation does not hold up: else it would
+    keep the server from stopping, too.
+    """
+    task = operation.task
+    if task is None:
+        return
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    coroutine = task.get_coro()
+    if not operation.step.callee.is_model:
+        # It may catch even this, and wait for something else: there is no more to be done then.
+        with suppress(RuntimeError, StepFailed):
+            coroutine.close()
+        task.cancel()

@@ -21,5 +21,7 @@ class Cancellation:
             self._end()
 
     def follow(self, end: Callable[[], None]) -> None:
-        """Call `end` when the word is said."""
+        """Call `end` when the word is said, at once if it was."""
         self._end = end
+        if self.is_asked:
+            end()

@@ -1,7 +1,7 @@
 """What the steps of a run convert and read out of values.
 
 A text is read as JSON once, not once for each step that reads something in it, and what is kept of that
-counts as the run's: of a text of one mebibyte, lists of twenty may come.
+counts as the run's: of a text of one mebibyte, lists of twenty may come. A large text is read in a thread.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, cast
 
+from aieye.pipeline.evaluation.reading import Reading
 from aieye.pipeline.evaluation.room import Room
 from aieye.pipeline.language.nodes import Field, Index, Type
 from aieye.pipeline.language.values import Json, convert, read_json, select, text_of
+from aieye.pipeline.limits import LARGE_BYTES
 from aieye.pipeline.sizes import Sized, measure, size_of
 
 # Of this many values it is remembered what they became: each may be large.
@@ -38,17 +40,18 @@ class _Made:
 class Conversions:
     """Those of one run. What is made of a value is shared: values never change."""
 
-    __slots__ = ("_kept", "_latest", "_room")
+    __slots__ = ("_kept", "_latest", "_room", "reading")
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, reading: Reading) -> None:
         self._room = room
+        self.reading = reading
         self._kept: OrderedDict[int, _Made] = OrderedDict()
         self._latest: _Made | None = None
 
     def convert(self, value: Json, type_: Type | None) -> Json:
         """The value as a parameter of that type receives it.
 
-        Raises `Unconvertible`, `Unmeasurable` for one that is nested too deep, `NoRoom`.
+        Raises `Unconvertible`, `Unmeasurable` for one that is nested too deep, `NoRoom`, `NotRead`.
         """
         if type_ is None:
             return value
@@ -60,7 +63,7 @@ class Conversions:
     def select(self, value: Json, selectors: Sequence[Field | Index]) -> Sized:
         """What a chain of selectors reads in a value, and its size.
 
-        Raises `NoSuchItem`, `Unmeasurable` for what is nested too deep, `NoRoom`.
+        Raises `NoSuchItem`, `Unmeasurable` for what is nested too deep, `NoRoom`, `NotRead`.
         """
         self._latest = None
         found = select(value, selectors, self._read)
@@ -70,7 +73,8 @@ class Conversions:
     def _read(self, text: str) -> Json:
         made = self._find(text)
         if made is None:
-            made = self._keep(_Made(text, read_json(text)), len(text))
+            value = read_json(text) if len(text) <= LARGE_BYTES else self.reading.read(text)
+            made = self._keep(_Made(text, value), len(text))
         return made.value
 
     def _write(self, value: Json) -> str:

@@ -17,10 +17,11 @@ from aieye.pipeline.evaluation.applications import (
 from aieye.pipeline.evaluation.calls import Calls
 from aieye.pipeline.evaluation.conversions import Conversions
 from aieye.pipeline.evaluation.frames import READY, RUNNING, Flow, Frame
+from aieye.pipeline.evaluation.reading import NotRead
 from aieye.pipeline.evaluation.room import NoRoom
 from aieye.pipeline.failures import Failure
 from aieye.pipeline.language.values import Json, NoSuchItem, Unconvertible
-from aieye.pipeline.limits import MAX_VALUE_BYTES
+from aieye.pipeline.limits import LARGE_BYTES, MAX_VALUE_BYTES
 from aieye.pipeline.options import RunOptions
 from aieye.pipeline.sizes import Unmeasurable, is_too_deep, size_of
 from aieye.pipeline.steps import (
@@ -70,7 +71,10 @@ class Stepping:
         elif state == READY and index in frame.failures:
             self._flow.meet_failure(frame, index)
         elif state == READY:
-            self._step(frame, index, frame.plan.steps[index])
+            try:
+                self._step(frame, index, frame.plan.steps[index])
+            except NotRead as not_read:
+                self._conversions.reading.begin(not_read.text, frame, index)
 
     def _step(self, frame: Frame, index: int, step: Step) -> None:
         match step:
@@ -101,8 +105,12 @@ class Stepping:
             frame.parked.add(index)
             return
         arguments = {}
+        size = 0
+        values, sizes = frame.values, frame.sizes
         for edge in step.edges:
-            value = frame.values[edge.operand]
+            operand = edge.operand
+            value = values[operand]
+            size += sizes[operand]
             if edge.type is not None:
                 try:
                     value = self._conversions.convert(value, edge.type)
@@ -110,7 +118,7 @@ class Stepping:
                     self._fail_conversion(frame, index, edge, error)
                     return
             arguments[edge.parameter] = value
-        self._calls.begin(frame, index, step, arguments)
+        self._calls.begin(frame, index, step, arguments, size > LARGE_BYTES)
 
     def _convert(self, frame: Frame, index: int, step: Convert) -> None:
         try:

@@ -3,6 +3,7 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
+import { build } from "esbuild";
 
 const here = new URL(".", import.meta.url).pathname;
 const to = `${here}../static/`;
@@ -20,6 +21,16 @@ const vendored = copied.map(([name, from, file]) => {
   writeFileSync(`${to}${file}`, text);
   return { file, package: name, version: about(name).version, licence: about(name).license, sha256: sha256(`${to}${file}`) };
 });
+
+// The editor, of which the packages that are in it each have their line.
+const bundle = await build({
+  absWorkingDir: here, entryPoints: ["editor/index.js"], outfile: "../static/editor.js", bundle: true, minify: true, format: "iife",
+  target: "es2022", legalComments: "none", metafile: true, logLevel: "warning",
+});
+const taken = Object.keys(bundle.metafile.inputs).map((path) => path.match(/node_modules\/((?:@[^/]+\/)?[^/]+)\//)?.[1]).filter(Boolean);
+for (const name of [...new Set(taken)].sort()) {
+  vendored.push({ file: "editor.js", package: name, version: about(name).version, licence: about(name).license, sha256: sha256(`${to}editor.js`) });
+}
 
 const names = readFileSync(`${here}icons.txt`, "utf8").split("\n").filter(Boolean).sort();
 const symbols = names.map((name) => {

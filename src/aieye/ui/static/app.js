@@ -27,7 +27,8 @@
     expire(note, kind);
   }
   const expire = (note, kind) => setTimeout(() => note.remove(), SHOWN_MS[kind] ?? SHOWN_MS.good);
-  $$("#toasts .toast").forEach((note) => expire(note, note.classList.contains("toast-bad") ? "bad" : "good"));
+  // What can be undone stays until it is clicked away.
+  $$("#toasts .toast").forEach((note) => $("form", note) || expire(note, note.classList.contains("toast-bad") ? "bad" : "good"));
   document.addEventListener("toast", (event) => toast(event.detail.text, event.detail.kind));
   document.addEventListener("htmx:error", (event) => {
     if (event.detail.error?.name === "TypeError") toast("The server cannot be reached. Try again in a moment.", "bad");
@@ -66,7 +67,7 @@
   document.addEventListener("click", (event) => {
     const at = (selector) => event.target.closest(selector);
     closeMenus(at("details.menu"));
-    if (at(".toast")) return at(".toast").remove();
+    if (at(".toast") && !at("button")) return at(".toast").remove();
     if (at("[data-copy]")) return copy(at("[data-copy]"));
     if (at("[data-keys]")) { closeMenus(); return $("#keys").showModal(); }
     if (at("[data-rail-toggle]")) {
@@ -170,7 +171,7 @@
       return event.target.blur();
     }
     if (event.ctrlKey || event.metaKey || event.altKey) {
-      if (event.key.toLowerCase() === "k" && $("#search")) { event.preventDefault(); $("#search").focus(); }
+      if (event.key.toLowerCase() === "k" && window.aieye.search) { event.preventDefault(); window.aieye.search(); }
       return;
     }
     if (isTyping(event.target) || $("dialog[open]")) return;
@@ -183,7 +184,7 @@
     else if (event.key === "k") step(-1);
     else if (event.key === "Enter" && event.target === document.body) $("tr[data-focused] [data-row-link]")?.click();
     else if (event.key === "?") $("#keys")?.showModal();
-    else if (event.key === "/" && $("#search")) { event.preventDefault(); $("#search").focus(); }
+    else if (event.key === "/" && window.aieye.search) { event.preventDefault(); window.aieye.search(); }
   });
 
   // -- charts: a cross-hair with all values at that moment ----------------------------------------

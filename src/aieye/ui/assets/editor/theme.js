@@ -1,0 +1,31 @@
+// The editor in the design's tokens, which reach into its shadow tree.
+import { EditorView } from "@codemirror/view";
+
+export const theme = EditorView.theme({
+  "&": { color: "var(--text)", backgroundColor: "var(--surface)", fontSize: "0.8125rem", borderRadius: "inherit" },
+  "&.cm-focused": { outline: "none" },
+  ".cm-scroller": { fontFamily: "var(--font-mono, ui-monospace, monospace)", lineHeight: "1.6", minHeight: "15rem", maxHeight: "60vh" },
+  ".cm-content": { padding: "8px 0", caretColor: "var(--accent)" },
+  ".cm-gutters": { backgroundColor: "var(--surface)", color: "var(--muted)", border: "0", borderRadius: "inherit" },
+  ".cm-lineNumbers .cm-gutterElement": { padding: "0 8px 0 12px", minWidth: "28px" },
+  ".cm-activeLine": { backgroundColor: "color-mix(in oklab, var(--raised) 55%, transparent)" },
+  ".cm-content ::selection, .cm-line::selection": { backgroundColor: "color-mix(in oklab, var(--accent) 24%, transparent)" },
+  "&.cm-focused .cm-matchingBracket": { backgroundColor: "var(--accent-soft)", outline: "1px solid var(--accent)" },
+  ".word-keyword": { color: "var(--accent)", fontWeight: "600" },
+  ".word-callee": { fontWeight: "650" },
+  ".word-type": { color: "var(--saved)" },
+  ".word-argument, .word-comment": { color: "var(--muted)" },
+  ".word-comment": { fontStyle: "italic" },
+  ".word-string": { color: "var(--good)" },
+  ".word-value": { color: "var(--warn)" },
+  ".word-option": { color: "var(--accent)" },
+  ".finding": { textDecoration: "underline wavy var(--bad) 1px", textUnderlineOffset: "3px", textDecorationSkipInk: "none" },
+  ".finding-warning": { textDecorationColor: "var(--warn)" },
+  ".cm-tooltip": { backgroundColor: "var(--surface)", color: "var(--text)", border: "1px solid var(--line)", borderRadius: "8px", boxShadow: "var(--shadow)", overflow: "hidden", zIndex: "20" },
+  ".cm-tooltip-autocomplete > ul": { fontFamily: "var(--font-mono, ui-monospace, monospace)", maxHeight: "15em" },
+  ".cm-tooltip-autocomplete > ul > li": { padding: "3px 10px" },
+  ".cm-tooltip-autocomplete ul li[aria-selected]": { backgroundColor: "var(--accent-soft)", color: "var(--accent-strong)" },
+  ".cm-completionMatchedText": { textDecoration: "none", fontWeight: "700" },
+  ".cm-completionDetail": { color: "var(--muted)", fontStyle: "normal" },
+  ".cm-tooltip.cm-completionInfo": { padding: "7px 10px", maxWidth: "320px", fontFamily: "var(--font-sans, system-ui, sans-serif)" },
+});

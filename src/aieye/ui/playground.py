@@ -1,0 +1,217 @@
+"""The playground: a question to up to three models side by side, answered as it comes.
+
+Without scripts the same form is sent, and the page comes back with the whole answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Response
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye.access import authored
+from aieye.db.rows import find_living
+from aieye.db.tables import Preset, Prompt
+from aieye.errors import AieyeError
+from aieye.prompts import service as prompts
+from aieye.ui.model_choices import offered_models
+from aieye.ui.pages import PageRoute, page, part
+from aieye.ui.playground_form import (
+    MOST_COLUMNS,
+    MOST_MESSAGES,
+    ROLES,
+    Column,
+    Play,
+    changed,
+    content_of,
+    read_play,
+    request_for,
+)
+from aieye.ui.playground_run import Trial, TrialStream
+from aieye.ui.playground_sources import from_call, from_preset, from_prompt
+from aieye.ui.prompt_form import content_values, show_form, stored_values
+from aieye.ui.session import RequireUser, Visitor
+from aieye.waiting import unless_gone
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+_MOST_SOURCES = 8
+_FIELDS = {"temperature": "Temperature", "max_tokens": "Most tokens", "params": "Other parameters",
+           "schema": "JSON schema"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A column with what came of it: nothing yet, an answer, or why it could not be asked."""
+
+    column: Column
+    trial: Trial | None = None
+    error: str = ""
+
+
+@router.get("/playground")
+async def show_playground(visitor: RequireUser) -> Response:
+    """Empty, or as `?prompt=`, `?preset=` or `?call=` say; `?model=`, repeated, are the columns."""
+    here = visitor.here
+    async with visitor.state.database.read() as session:
+        if here.get("prompt"):
+            play = await from_prompt(session, visitor, here.get("prompt"), here.get("version"))
+        elif here.get("preset"):
+            play = await from_preset(session, visitor, here.get("preset"))
+        elif here.get("call"):
+            play = await from_call(session, visitor, here.get("call"))
+        else:
+            play = Play(mode="prompt" if here.get("as") == "prompt" else "messages")
+    models = [value for name, value in here.params if name == "model"][:MOST_COLUMNS]
+    if models:
+        first = play.columns[0]
+        play = replace(play, columns=[replace(first, model=model[:200]) for model in models])
+    return await _page(visitor, play)
+
+
+@router.post("/playground")
+async def act(visitor: RequireUser) -> Response:
+    """Run without scripts, or change the form: another column, another message, another mode."""
+    fields = await visitor.fields()
+    play = read_play(fields)
+    name = fields.get("act", "run")
+    if name != "run":
+        return await _page(visitor, changed(play, name))
+    shown = [_asked(visitor, play, column) for column in play.columns]
+    trials = [one.trial for one in shown if one.trial is not None]
+    if trials:
+        await unless_gone(
+            visitor.request,
+            _all(trials),
+            at_leaving=partial(_left, trials),
+        )
+    return await _page(visitor, play, shown)
+
+
+@router.post("/playground/stream")
+async def stream(visitor: RequireUser) -> Response:
+    """One column asked: its answer as events, and at the end its cost and times."""
+    play = read_play(await visitor.fields())
+    shown = _asked(visitor, play, play.columns[0])
+    if shown.trial is None:
+        return page(
+            visitor.request, "playground_outcome.html", block="outcome", status=422,
+            error=shown.error, trial=None,
+        )  # fmt: skip
+    request = visitor.request
+
+    def finish(trial: Trial) -> str:
+        return part(request, "playground_outcome.html", "outcome", error=trial.error, trial=trial)
+
+    return TrialStream(request, shown.trial, finish)
+
+
+@router.post("/playground/variables")
+async def show_values(visitor: RequireUser) -> Response:
+    """The fields for the variables of what is being typed, with what was typed into them."""
+    play = read_play(await visitor.fields())
+    return page(visitor.request, "playground_values.html", block="values", play=play)
+
+
+@router.post("/playground/draft")
+async def try_draft(visitor: RequireUser) -> Response:
+    """The playground with a prompt as its form says, saved or not."""
+    fields = await visitor.fields()
+    column = Column(
+        fields.text("model"), fields.text("temperature"), fields.text("max_tokens"),
+        fields.get("params", ""),
+    )  # fmt: skip
+    play = replace(
+        read_play(fields), mode="prompt", columns=[column], prompt_id=visitor.here.get("prompt"),
+        row_version=fields.get("version", ""), note="As it stands in the form: nothing is saved yet.",
+    )  # fmt: skip
+    return await _page(visitor, play)
+
+
+@router.post("/playground/save")
+async def save(visitor: RequireUser) -> Response:
+    """The form of a prompt with what was tried: of a new one, or of the one that it began with."""
+    fields = await visitor.fields()
+    kind, _, place = fields.get("act", "").partition(":")
+    play = changed(read_play(fields), "mode:prompt")
+    number = int(place) if place.isascii() and place.isdigit() and len(place) < 3 else 0
+    column = play.columns[min(number, len(play.columns) - 1)]
+    try:
+        values = content_values(content_of(play, column))
+    except AieyeError as error:
+        shown = [Shown(one, error=error.message if one is column else "") for one in play.columns]
+        return await _page(visitor, play, shown, status=error.status)
+    async with visitor.state.database.read() as session:
+        row = await _prompt_of(session, visitor, play) if kind == "version" else None
+        if row is None or not visitor.actor.may_see(row.user_id):
+            return await show_form(visitor, None, values)
+        stored = stored_values(await prompts.get_prompt(session, row.id, actor=visitor.actor))
+    return await show_form(visitor, row, {**stored, **values}, row_version=play.row_version)
+
+
+def _asked(visitor: Visitor, play: Play, column: Column) -> Shown:
+    """The column with its trial, or with why there can be none."""
+    try:
+        return Shown(column, Trial(visitor, request_for(play, column)))
+    except AieyeError as error:
+        field = _FIELDS.get(error.param or "")
+        return Shown(column, error=f"{field}: {error.message}" if field else error.message)
+
+
+def _left(trials: Sequence[Trial]) -> None:
+    for trial in trials:
+        trial.left()
+
+
+async def _all(trials: Sequence[Trial]) -> None:
+    async def quiet(_: str) -> None:
+        """The whole answer is shown at once."""
+
+    await asyncio.gather(*(trial.run(quiet) for trial in trials))
+
+
+async def _page(
+    visitor: Visitor, play: Play, shown: Sequence[Shown] = (), *, status: int = 0
+) -> Response:
+    async with visitor.state.database.read() as session:
+        models = await offered_models(session, visitor)
+        prompt = await _prompt_of(session, visitor, play)
+        sources = await _sources(session, visitor)
+    failed = any(one.error for one in shown)
+    return page(
+        visitor.request,
+        "playground.html",
+        status=status or (422 if failed else 200),
+        play=play,
+        columns=shown or [Shown(column) for column in play.columns],
+        models=models,
+        roles=ROLES,
+        most_columns=MOST_COLUMNS,
+        most_messages=MOST_MESSAGES,
+        prompt=prompt,
+        may_save=prompt is not None and visitor.actor.may_see(prompt.user_id),
+        **sources,
+    )
+
+
+async def _prompt_of(session: AsyncSession, visitor: Visitor, play: Play) -> Prompt | None:
+    if not (play.prompt_id.isascii() and play.prompt_id.isdigit() and len(play.prompt_id) < 11):
+        return None
+    row = await find_living(session, Prompt, int(play.prompt_id))
+    is_visible = row is not None and (row.is_shared or visitor.actor.may_see(row.user_id))
+    return row if is_visible else None
+
+
+async def _sources(session: AsyncSession, visitor: Visitor) -> dict[str, Any]:
+    """The newest that a trial can begin with."""
+    written = await authored.list_newest(session, Prompt, actor=visitor.actor, limit=_MOST_SOURCES)
+    presets = await authored.list_newest(
+        session, Preset, actor=visitor.actor, where=Preset.type.in_(("chat", "completion")),
+        limit=_MOST_SOURCES,
+    )  # fmt: skip
+    return {"prompts": [row for row, _ in written], "presets": [row for row, _ in presets]}

@@ -1,0 +1,136 @@
+"""The walk of who writes a prompt: variables seen while typing, tried with the answer coming in, saved
+as a version, compared, rolled back; and a recorded call tried once more with other models."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.rig import Visits
+from tests.live import LiveServer
+
+
+def variables(page: Page) -> Locator:
+    return page.locator("#variables code")
+
+
+def outcome(page: Page) -> Locator:
+    return page.locator("[data-outcome]")
+
+
+def test_a_prompt_is_made_tried_saved_compared_and_rolled_back(
+    visits: Visits, server: LiveServer
+) -> None:
+    page = visits()
+    page.goto("/prompts")
+    visits.check_accessible(page)
+    page.get_by_role("link", name="New prompt").first.click()
+    page.get_by_label("Name").fill("greet")
+    page.get_by_label("Prompt", exact=True).press_sequentially("Say hello to {name}")
+    expect(variables(page)).to_have_text(["name"])
+    page.get_by_label("Prompt", exact=True).press_sequentially(", be {tone}.")
+    expect(variables(page)).to_have_text(["name", "tone"])
+    page.get_by_label("Temperature").fill("warm")
+    visits.check_accessible(page)
+    page.get_by_role("button", name="Create prompt").click()
+    expect(page.get_by_role("alert")).to_contain_text("This should be a number")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("Say hello to {name}, be {tone}.")
+    page.get_by_label("Temperature").fill("0.2")
+    page.get_by_role("button", name="Create prompt").click()
+    expect(page).to_have_url(f"{server.base_url}/prompts/1")
+    visits.check_accessible(page)
+
+    page.get_by_role("link", name="Try in the playground").click()
+    page.get_by_label("name", exact=True).fill("Ada")
+    page.get_by_label("tone", exact=True).fill("kind")
+    page.locator("[name=model]").fill("sim-slow-40")
+    page.keyboard.press("Control+Enter")
+    answer = page.locator("[data-answer]")
+    # It comes in while it is being said.
+    expect(answer).to_have_attribute("aria-busy", "true")
+    expect(answer).to_contain_text("Simulated")
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(answer).to_contain_text("Say hello to Ada, be kind.")
+    expect(outcome(page)).to_contain_text("First token")
+    expect(outcome(page)).to_contain_text("Latency")
+    expect(answer).to_have_attribute("aria-busy", "false")
+    visits.check_accessible(page)
+    page.get_by_label("Prompt", exact=True).fill("Greet {name} warmly.")
+    expect(page.get_by_label("tone", exact=True)).to_have_count(0)
+    expect(page.get_by_label("name", exact=True)).to_have_value("Ada")
+    page.locator("[name=model]").fill("gpt-4o")
+    page.get_by_role("button", name="Save as version 2").click()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("Greet {name} warmly.")
+    expect(page.get_by_label("Model")).to_have_value("gpt-4o")
+    page.get_by_role("button", name="Save as version 2").click()
+    expect(page).to_have_url(f"{server.base_url}/prompts/1")
+
+    page.get_by_role("link", name="What changed").click()
+    expect(page.locator(".diff-changed del").first).to_have_text("Say hello to")
+    expect(page.locator(".diff-changed ins").first).to_have_text("Greet")
+    expect(page.get_by_role("region", name="Fields that differ")).to_contain_text("gpt-4o-mini")
+    visits.check_accessible(page)
+    page.get_by_role("link", name="Roll back to version 1").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("A new version 3 will say what version 1 does")
+    visits.check_accessible(page)
+    dialog.get_by_role("button", name="Roll back").click()
+    expect(page).to_have_url(f"{server.base_url}/prompts/1")
+    expect(page.get_by_role("region", name="Prompt", exact=True)).to_contain_text("Say hello")
+    page.get_by_role("link", name="Labels").click()
+    page.get_by_label("Label").fill("production")
+    page.get_by_label("Version", exact=True).select_option("2")
+    visits.check_accessible(page)
+    page.get_by_role("button", name="Set label").click()
+    expect(page.get_by_role("row", name=re.compile("^Version 2"))).to_contain_text("production")
+
+
+def test_a_recorded_call_is_asked_again_of_three_models_and_stopped(visits: Visits) -> None:
+    page = visits()
+    page.goto("/playground")
+    page.get_by_label("Message 1", exact=True).fill("Count to five.")
+    page.get_by_role("button", name="Run").last.click()
+    expect(outcome(page)).to_contain_text("The call")
+    page.get_by_role("link", name="The call").click()
+    page.get_by_role("link", name="Open in playground").click()
+    expect(page.get_by_label("Message 1", exact=True)).to_have_value("Count to five.")
+    page.get_by_role("button", name="Add column").click()
+    page.get_by_role("button", name="Add column").click()
+    expect(page.get_by_role("button", name="Add column")).to_be_hidden()
+    models = page.locator("[name=model]")
+    expect(models).to_have_count(3)
+    models.nth(1).fill("sim-slow-2000")
+    models.nth(2).fill("sim-error-429")
+    page.locator("[data-run]").click()
+    columns = page.locator("[data-column]")
+    expect(columns.nth(0).locator("[data-outcome]")).to_contain_text("hit")
+    expect(columns.nth(2).get_by_role("alert")).to_be_visible()
+    expect(columns.nth(1).locator("[data-answer]")).not_to_be_empty()
+    expect(page).to_have_url(re.compile("model=sim-slow-2000"))
+    page.get_by_role("button", name="Stop").click()
+    expect(columns.nth(1)).to_contain_text("Stopped")
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    visits.check_accessible(page)
+    call = columns.nth(1).get_by_role("link", name="The call")
+    call.click()
+    expect(page.locator("main")).to_contain_text("499")
+    page.go_back()
+    page.get_by_role("button", name="Take this column out").nth(1).click()
+    expect(models).to_have_count(2)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_pages_fit_a_phone_without_scripts_too(visits: Visits, theme: str) -> None:
+    page = visits(width=390, theme=theme, scripts=False)  # type: ignore[arg-type] # one of the two
+    page.goto("/playground?as=prompt")
+    page.get_by_label("Prompt", exact=True).fill("Hello.")
+    page.get_by_role("button", name="Add column").click()
+    expect(page.locator("[name=model]")).to_have_count(2)
+    page.locator("[data-run]").click()
+    expect(page.locator("[data-answer]")).to_have_count(2)
+    expect(outcome(page).first).to_contain_text("Latency")
+    for path in ("/playground", "/prompts", "/prompts/new", "/prompts/1", "/prompts/1/versions"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
