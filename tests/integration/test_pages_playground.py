@@ -122,8 +122,10 @@ async def test_what_is_anothers_does_not_open(house: House) -> None:
     await see(house.user, f"/playground?call={'0' * 32}", 404)
     await see(house.administrator, f"/playground?call={call}")
     # An id that was put into the form shows nothing of the prompt behind it either.
-    page = await act(house.user, "add", {**PROMPT, "prompt_id": "1"})
-    assert "Save as version" not in page
+    for form in (PROMPT, MESSAGES):
+        page = await act(house.user, "mode:prompt", {**form, "prompt_id": "1"})
+        assert "Save as version" not in page
+        assert "/prompts/1" not in page
 
 
 async def test_the_buttons_change_the_form_without_scripts_and_what_was_typed_stays(

@@ -131,7 +131,7 @@ async def try_draft(visitor: RequireUser) -> Response:
     )  # fmt: skip
     play = replace(
         read_play(fields), mode="prompt", columns=[column], prompt_id=visitor.here.get("prompt"),
-        row_version=fields.get("version", ""), note="As it stands in the form: nothing is saved yet.",
+        row_version=fields.get("version", ""), note="as it stands in the form, nothing of it saved",
     )  # fmt: skip
     return await _page(visitor, play)
 
