@@ -23,6 +23,24 @@ _LAST_OF: Mapping[str, tuple[type[Token | User], InstrumentedAttribute[int | Non
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What calls came to; of `unpriced` ones nobody knows the cost."""
+
+    calls: int = 0
+    unpriced: int = 0
+    cost_nano: int = 0
+    saved_nano: int = 0
+
+    @property
+    def known_cost_nano(self) -> int | None:
+        """The cost; None when it is known of no call, which is not the same as nothing."""
+        return None if 0 < self.calls == self.unpriced else self.cost_nano
+
+
+NOTHING = Use()
+
+
 @dataclass(slots=True)
 class KeyUse:
     """What the newest calls say of a key: how often it was asked, and what the answers cost.
