@@ -105,7 +105,7 @@ def test_what_takes_long_shows_its_shape_and_the_focus_stays(visits: Visits) -> 
     page = visits()
     page.goto("/components?rows=8")
     held: list[Route] = []
-    page.route("**/components/sample/**", held.append)
+    page.route("**/components/sample/**", lambda route: held.append(route))
     page.locator("[data-row-link]").first.focus()
     page.keyboard.press("Enter")
     drawer = page.locator("#drawer")

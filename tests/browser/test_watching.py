@@ -75,7 +75,7 @@ def test_the_first_request_appears_by_itself_and_is_opened_found_and_exported(
 
     for number in range(2):
         ask(server, token, f"something else {number}")
-    page.get_by_role("searchbox").fill("ZEBRA")
+    page.get_by_role("searchbox", name="Text in request or answer").fill("ZEBRA")
     page.keyboard.press("Enter")
     expect(page.locator(".chip")).to_contain_text("ZEBRA")
     assert rows(page) == [path]

@@ -108,16 +108,12 @@
       const place = into.isConnected ? into : before ? before.nextElementSibling : parent.firstElementChild;
       if (!place) return;
       const all = $$(FOCUSABLE, place);
-      const alike = isMore ? null : ($("[aria-invalid=true]", place) ?? all.find((one) => sign(one) === said));
+      const alike = isMore ? $("[data-row-link]", place) : ($("[aria-invalid=true]", place) ?? all.find((one) => sign(one) === said));
       (alike ?? all[0])?.focus({ preventScroll: true });
     };
   }
-  document.addEventListener("htmx:before:swap", (event) => {
-    const refocus = keepFocus(target(event));
-    // What was replaced is told so itself: it is in no document any more.
-    const places = [event.target, target(event)].filter(Boolean);
-    places.forEach((place) => place.addEventListener("htmx:after:swap", refocus, { once: true }));
-  });
+  const refocus = new WeakMap();
+  document.addEventListener("htmx:before:swap", ({ detail: { ctx } }) => ctx && refocus.set(ctx, keepFocus(ctx.target)));
 
   // -- drawer and dialog ------------------------------------------------------------------------
   let cameFrom = null;
@@ -157,10 +153,10 @@
   let coming = null;
   function showSkeleton(into) {
     const wasOpen = isOpen();
-    const refocus = keepFocus(into);
+    const focusAgain = keepFocus(into);
     into.replaceChildren($("#drawer-waits").content.cloneNode(true));
     into.hidden = false;
-    if (wasOpen) refocus();
+    if (wasOpen) focusAgain();
     else $(".drawer-close", into).focus({ preventScroll: true });
   }
   document.addEventListener("htmx:before:request", (event) => {
@@ -187,6 +183,7 @@
       if (!wasOpen) ($("[autofocus], .drawer-close", into) ?? into).focus?.({ preventScroll: true });
     }
     if (into?.id === "dialog" && !into.open) into.showModal();
+    refocus.get(event.detail.ctx)?.();
     ready(document);
   });
 
