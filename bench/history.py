@@ -21,9 +21,11 @@ from pathlib import Path
 
 import orjson
 
+from aieye.access.cipher import Cipher, provider_key_place
 from aieye.gateway.usage import Usage
 from aieye.ledger.book import EXACT, UNKNOWN, Book, CallRecord
 from aieye.ledger.pricing import CompiledPrice, PriceBook
+from aieye.settings import Settings
 from bench.fill import BulkRows, call_id, in_bulk
 
 _SECOND = 1_000_000
@@ -139,15 +141,16 @@ def main() -> None:
 def write_history(database: Path, *, calls: int, days: int = 30, seed: int = 1) -> None:
     """Put `calls` calls of the last `days` into the database."""
     dice = random.Random(seed)
+    cipher = Cipher(Settings(data_dir=database.parent).secret_keys())
     started = time.monotonic()
     with in_bulk(database) as (connection, rows):
-        _people(connection)
+        _people(connection, cipher)
         _write(rows, calls, days, dice)
         rows.finish()
     print(f"{calls:,} calls in {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 
-def _people(connection: sqlite3.Connection) -> None:
+def _people(connection: sqlite3.Connection, cipher: Cipher) -> None:
     """Users 101…, tokens 201…, providers 301… and their keys 401…; routes."""
     moment = time.time_ns() // 1_000
     stamps = (moment, moment)
@@ -169,15 +172,19 @@ def _people(connection: sqlite3.Connection) -> None:
     for number, (name, url) in enumerate(_PROVIDERS.items()):
         connection.execute(
             "INSERT OR IGNORE INTO providers (id, name, base_url, is_default, created_at, updated_at)"
-            " SELECT ?, ?, ?, 0, ?, ? WHERE NOT EXISTS (SELECT 1 FROM providers WHERE name = ?)",
-            (301 + number, name, url, *stamps, name),
+            " SELECT ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM providers WHERE name = ?)",
+            (301 + number, name, url, number == 0, *stamps, name),
         )
         for key in range(2):
+            key_id, secret = 401 + 2 * number + key, f"no-key-of-anybody-{number:02}{key}aZ9"
             connection.execute(
-                "INSERT OR IGNORE INTO provider_keys (id, provider_id, name, last4, is_active, "
-                "created_at, updated_at) SELECT ?, id, ?, ?, 0, ?, ? FROM providers WHERE name = ?",
-                (401 + 2 * number + key, ("main", "spare")[key], f"{key}aZ9", *stamps, name),
-            )
+                "INSERT OR IGNORE INTO provider_keys (id, provider_id, name, sealed, last4, "
+                "is_active, created_at, updated_at) "
+                "SELECT ?, id, ?, ?, ?, 1, ?, ? FROM providers WHERE name = ?",
+                (key_id, ("main", "spare")[key],
+                 cipher.seal(secret, place=provider_key_place(key_id, url)), secret[-4:], *stamps,
+                 name),
+            )  # fmt: skip
     for alias, targets in _ROUTES.items():
         written = [
             {"model": model, "provider": provider, "key_id": None, "weight": 1}
