@@ -105,7 +105,11 @@ def test_what_takes_long_shows_its_shape_and_the_focus_stays(visits: Visits) -> 
     page = visits()
     page.goto("/components?rows=8")
     held: list[Route] = []
-    page.route("**/components/sample/**", lambda route: held.append(route))
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/components/sample/**", hold)
     page.locator("[data-row-link]").first.focus()
     page.keyboard.press("Enter")
     drawer = page.locator("#drawer")
