@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from html import unescape
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from aieye.access.audit import Actor
 from aieye.db.tables import Prompt
 from aieye.presets import service as presets
+from aieye.presets.fields import PresetType
 from aieye.prompts import service as prompts
 from aieye.prompts.content import Content
 from aieye.state import change
@@ -31,7 +33,9 @@ MESSAGES = {
 }  # fmt: skip
 
 
-async def act(person: Person, act: str, form: dict[str, str | list[str]], path: str = "") -> str:
+async def act(
+    person: Person, act: str, form: Mapping[str, str | Sequence[str]], path: str = ""
+) -> str:
     answer = await send(person, f"/playground{path}", **form, act=act)
     assert answer.status_code == 200, answer.text
     return unescape(answer.text)
@@ -81,15 +85,23 @@ async def test_a_prompt_opens_with_its_texts_variables_model_and_parameters(hous
 
 
 async def test_a_chat_preset_and_a_completion_preset_open_as_messages(house: House) -> None:
-    chat = {
+    chat: dict[str, object] = {
         "model": "gpt-4o",
         "messages": [{"role": "system", "content": "Be kind."}],
         "top_p": 0.5,
     }
-    completion = {"engine_id": "gpt-4o-mini", "prompt": "Once upon", "temperature": 0.1}
+    completion: dict[str, object] = {
+        "engine_id": "gpt-4o-mini",
+        "prompt": "Once upon",
+        "temperature": 0.1,
+    }
+    kinds: list[tuple[str, PresetType, object]] = [
+        ("kind", "chat", chat),
+        ("tale", "completion", completion),
+    ]
     uids = []
     async with change(house.state) as session:
-        for name, type_, config in (("kind", "chat", chat), ("tale", "completion", completion)):
+        for name, type_, config in kinds:
             made = await presets.create_preset(
                 session, name=name, type_=type_, config=config, actor=ADA
             )
