@@ -182,6 +182,16 @@ def fill(base_url: str) -> None:
             client.patch(f"/api/v1/prompts/{prompt['id']}", json=changed)
             chat = {"model": "gpt-4o-mini", "messages": [{"role": "system", "content": text}]}
             make("presets", name=f"preset_{i}", type="chat", config=chat)
+            searched = {"engine_id": label[:60], "documents": [text]}
+            completed = {
+                "engine_id": label[:60],
+                "prompt": text,
+                "injectStart": text,
+                "stop": [label],
+            }
+            if i % 4 == 0:
+                make("presets", name=f"search_{i}", type="search", config=searched)
+                make("presets", name=f"completion_{i}", type="completion", config=completed)
             source = f"uppercase({json.dumps(text, ensure_ascii=False)})"
             make("pipelines", name=f"pipeline_{i}", source=source, tags=[label[:40]])
             make(f"pipelines/pipeline_{i}/call", args={})
