@@ -111,10 +111,8 @@ def test_of_a_plain_text_each_line_is_a_document() -> None:
     ],
 )
 def test_a_wrong_line_of_a_plain_text_is_named(content: bytes, said: str) -> None:
-    reading = DocumentLines(is_plain=True)
     with pytest.raises(InvalidDocuments, match=said):
-        reading.feed(content)
-        reading.end()
+        DocumentLines(is_plain=True).feed(content)
 
 
 @pytest.mark.parametrize(("start", "count"), [(0, 3), (999, 50), (1990, 50), (2000, 5), (0, 2000)])
