@@ -168,6 +168,21 @@ def fill(base_url: str) -> None:
             make("tokens", name=label[:100])
             make("users", email=f"u{i}@example.org", name=label[:150])
         token = make("tokens", name="caller")["token"]
+        texts = list(bundles())
+        searched = {"engine_id": PAYLOADS[0], "documents": texts}
+        search = make("presets", name="search", type="search", config=searched)
+        searched["documents"] = texts[::-1]
+        client.patch(
+            f"/api/v1/presets/{search['id']}", json={"config": searched}
+        ).raise_for_status()
+        # There a preset may have any name.
+        completed = {"engine_id": PAYLOADS[1], "prompt": PAYLOADS[2], "injectStart": PAYLOADS[3]}
+        for name in PAYLOADS[20:23]:
+            client.post(
+                "/_saga/gpt3/create",
+                headers={"authorization": f"Bearer {token}"},
+                json={"name": name, "type": "completion", "config": completed},
+            ).raise_for_status()
         for i, text in enumerate(bundles()):
             label = " ".join(text.split())
             body = text.replace("{", "{{").replace("}", "}}")
@@ -182,16 +197,6 @@ def fill(base_url: str) -> None:
             client.patch(f"/api/v1/prompts/{prompt['id']}", json=changed)
             chat = {"model": "gpt-4o-mini", "messages": [{"role": "system", "content": text}]}
             make("presets", name=f"preset_{i}", type="chat", config=chat)
-            searched = {"engine_id": label[:60], "documents": [text]}
-            completed = {
-                "engine_id": label[:60],
-                "prompt": text,
-                "injectStart": text,
-                "stop": [label],
-            }
-            if i % 4 == 0:
-                make("presets", name=f"search_{i}", type="search", config=searched)
-                make("presets", name=f"completion_{i}", type="completion", config=completed)
             source = f"uppercase({json.dumps(text, ensure_ascii=False)})"
             make("pipelines", name=f"pipeline_{i}", source=source, tags=[label[:40]])
             make(f"pipelines/pipeline_{i}/call", args={})
