@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aieye.pipeline.language.catalogue import Parameter
 from aieye.pipeline.language.parser import parse
 from aieye.ui.calling import curl_of, sdk_of
@@ -16,7 +18,7 @@ def parameters(header: str) -> list[Parameter]:
     ]
 
 
-def _default(param: object) -> object:
+def _default(param: object) -> Any:
     default = getattr(param, "default", None)
     return getattr(default, "value", None)
 
