@@ -21,18 +21,71 @@ from pathlib import Path
 
 import orjson
 
+from aieye.access.cipher import Cipher, provider_key_place
+from aieye.cache.entry import Entry, Provenance
+from aieye.cache.key import cache_key, canonical, read_object
+from aieye.cache.store import Store
+from aieye.db.engine import Database
 from aieye.gateway.usage import Usage
 from aieye.ledger.book import EXACT, UNKNOWN, Book, CallRecord
 from aieye.ledger.pricing import CompiledPrice, PriceBook
+from aieye.settings import Settings
 from bench.fill import BulkRows, call_id, in_bulk
 
 _SECOND = 1_000_000
 _HOUR = 3_600
-_PROVIDERS = {"openai": "https://api.openai.com/v1", "together": "https://api.together.xyz/v1"}
-_TEAMS = ("search", "support", "billing", "research", "growth", "mobile")
+_PROVIDERS = {
+    "openai": "https://api.openai.com/v1",
+    "together": "https://api.together.xyz/v1",
+    "groq": "https://api.groq.com/openai/v1",
+    "mistral": "https://api.mistral.ai/v1",
+    "deepseek": "https://api.deepseek.com/v1",
+    "fireworks": "https://api.fireworks.ai/inference/v1",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "perplexity": "https://api.perplexity.ai",
+    "x-ai": "https://api.x.ai/v1",
+    "vllm-frankfurt": "https://vllm.fra.example.org/v1",
+    "vllm-oregon": "https://vllm.pdx.example.org/v1",
+    "ollama-lab": "https://ollama.lab.example.org/v1",
+}
+_PROVIDER_IDS = {name: 301 + number for number, name in enumerate(_PROVIDERS)}
+_TEAMS = (
+    *("search", "support", "billing", "research", "growth", "mobile", "checkout", "catalogue"),
+    *("fraud", "legal", "finance", "marketing", "sales", "documentation", "localisation"),
+    *("design", "security", "payments", "logistics", "warehouse", "pricing", "reviews"),
+    *(
+        "notifications",
+        "advertising",
+        "partners",
+        "compliance",
+        "platform",
+        "data",
+        "people",
+        "labs",
+    ),
+)
+# How steeply the share of a token falls from the busiest to the next.
+_STEEPNESS = 0.12
+# By alias, the providers and models that it stands for, in turn.
+_ROUTES: dict[str, tuple[tuple[str, str], ...]] = {
+    "fast": (("groq", "llama-3.3-70b-versatile"), ("openai", "gpt-4o-mini")),
+    "smart": (("openai", "gpt-4.1"), ("openai", "gpt-4o")),
+    "cheap": (("deepseek", "deepseek-chat"), ("openai", "gpt-4o-mini")),
+    "reasoning": (("openai", "o4-mini"),),
+    "embed": (("openai", "text-embedding-3-small"),),
+    "gpt-3.5-turbo": (("openai", "gpt-4o-mini"),),
+    "house-model": (("vllm-frankfurt", "house-model"), ("vllm-oregon", "house-model")),
+    "translate": (("mistral", "mistral-small-latest"), ("openai", "gpt-4o-mini")),
+    "summarise": (("openai", "gpt-4.1-mini"), ("mistral", "mistral-small-latest")),
+    "code-review": (("openai", "gpt-4.1"), ("deepseek", "deepseek-chat")),
+    "moderate": (("ollama-lab", "llama-guard3"),),
+    "tiny": (("ollama-lab", "qwen2.5-0.5b-instruct"), ("openai", "gpt-4o-mini")),
+}
 _PIPELINES = ("triage", "translate", "weekly_summary")
 # Of a token's calls those that a pipeline makes, and the models of a token: few, others have others.
 _FROM_PIPELINES, _MODELS_A_TOKEN = 0.3, 3
+# The share of answers that the cache holds still, and where.
+_STORED, _NAMESPACE = 0.05, "default"
 _ERRORS = {
     400: "The parameter `temperature` should be at most 2.",
     429: "Rate limit reached for requests.",
@@ -65,7 +118,10 @@ _MODELS = (
     _Model("gpt-4.1-mini", "gpt-4.1-mini-2025-04-14", "openai", 12, words_a_second=80),
     _Model("o4-mini", "o4-mini-2025-04-16", "openai", 4, "responses", 30),
     _Model("text-embedding-3-small", "text-embedding-3-small", "openai", 18, "embeddings"),
-    _Model("house-model", "house-model", "together", 3),
+    _Model("house-model", "house-model", "vllm-frankfurt", 3),
+    _Model("llama-3.3-70b-versatile", "llama-3.3-70b-versatile", "groq", 8, words_a_second=250),
+    _Model("deepseek-chat", "deepseek-chat", "deepseek", 6, words_a_second=35),
+    _Model("mistral-small-latest", "mistral-small-latest", "mistral", 5, words_a_second=90),
     _Model(
         "mistralai/Mixtral-8x7B-Instruct-v0.1",
         "mistralai/Mixtral-8x7B-Instruct-v0.1",
@@ -91,16 +147,22 @@ def main() -> None:
 def write_history(database: Path, *, calls: int, days: int = 30, seed: int = 1) -> None:
     """Put `calls` calls of the last `days` into the database."""
     dice = random.Random(seed)
+    cipher = Cipher(Settings(data_dir=database.parent).secret_keys())
     started = time.monotonic()
     with in_bulk(database) as (connection, rows):
-        _people(connection)
-        _write(rows, calls, days, dice)
+        _people(connection, cipher)
+        _write(rows, Store(Database(f"sqlite+aiosqlite:///{database}"), rows), calls, days, dice)
         rows.finish()
+        # How often an entry answered is counted as it is used: a few do nearly all of it.
+        connection.execute(
+            "UPDATE cache_entries SET hits = 900 / (1 + abs(random()) % 300), "
+            "last_used_at = last_used_at + (abs(random()) % 3600000000)"
+        )
     print(f"{calls:,} calls in {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 
-def _people(connection: sqlite3.Connection) -> None:
-    """Users 101…, tokens 201…, providers 301… and their keys 401…."""
+def _people(connection: sqlite3.Connection, cipher: Cipher) -> None:
+    """Users 101…, tokens 201…, providers 301… and their keys 401…; routes."""
     moment = time.time_ns() // 1_000
     stamps = (moment, moment)
     for number, team in enumerate(_TEAMS):
@@ -121,18 +183,32 @@ def _people(connection: sqlite3.Connection) -> None:
     for number, (name, url) in enumerate(_PROVIDERS.items()):
         connection.execute(
             "INSERT OR IGNORE INTO providers (id, name, base_url, is_default, created_at, updated_at)"
-            " SELECT ?, ?, ?, 0, ?, ? WHERE NOT EXISTS (SELECT 1 FROM providers WHERE name = ?)",
-            (301 + number, name, url, *stamps, name),
+            " SELECT ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM providers WHERE name = ?)",
+            (301 + number, name, url, number == 0, *stamps, name),
         )
         for key in range(2):
+            key_id, secret = 401 + 2 * number + key, f"no-key-of-anybody-{number:02}{key}aZ9"
             connection.execute(
-                "INSERT OR IGNORE INTO provider_keys (id, provider_id, name, last4, is_active, "
-                "created_at, updated_at) SELECT ?, id, ?, ?, 0, ?, ? FROM providers WHERE name = ?",
-                (401 + 2 * number + key, ("main", "spare")[key], f"{key}aZ9", *stamps, name),
-            )
+                "INSERT OR IGNORE INTO provider_keys (id, provider_id, name, sealed, last4, "
+                "is_active, created_at, updated_at) "
+                "SELECT ?, id, ?, ?, ?, 1, ?, ? FROM providers WHERE name = ?",
+                (key_id, ("main", "spare")[key],
+                 cipher.seal(secret, place=provider_key_place(key_id, url)), secret[-4:], *stamps,
+                 name),
+            )  # fmt: skip
+    for alias, targets in _ROUTES.items():
+        written = [
+            {"model": model, "provider": provider, "key_id": None, "weight": 1}
+            for provider, model in targets
+        ]
+        connection.execute(
+            "INSERT OR IGNORE INTO routes (alias, strategy, targets, created_at, updated_at) "
+            "VALUES (?, 'ordered', ?, ?, ?)",
+            (alias, orjson.dumps(written).decode(), *stamps),
+        )
 
 
-def _write(rows: BulkRows, calls: int, days: int, dice: random.Random) -> None:
+def _write(rows: BulkRows, store: Store, calls: int, days: int, dice: random.Random) -> None:
     book, prices = Book(rows, "history"), PriceBook()
     known: dict[str, CompiledPrice | None] = {
         model.name: prices.price_for(
@@ -143,7 +219,7 @@ def _write(rows: BulkRows, calls: int, days: int, dice: random.Random) -> None:
     of_tokens = [_models_of(token) for token in range(2 * len(_TEAMS))]
     last_body: dict[str, str] = {}
     for number, moment in enumerate(_moments(calls, days)):
-        token = min(len(of_tokens) - 1, int(dice.expovariate(0.35)))
+        token = min(len(of_tokens) - 1, int(dice.expovariate(_STEEPNESS)))
         models, shares = of_tokens[token]
         model = dice.choices(models, cum_weights=shares)[0]
         record = _call(dice, model, token, moment, call_id(moment, number))
@@ -152,7 +228,10 @@ def _write(rows: BulkRows, calls: int, days: int, dice: random.Random) -> None:
             record.body_id = last_body.get(model.name)
         elif record.status != 499:
             record.body_id = last_body[model.name] = record.id
-            book.keep_body(record.id, moment, *_texts(dice, model, record))
+            texts = _texts(dice, model, record)
+            book.keep_body(record.id, moment, *texts)
+            if record.status == 200 and dice.random() < _STORED:
+                _keep_entry(store, record, *texts)
         book.settle(record)
 
 
@@ -174,9 +253,11 @@ def _call(dice: random.Random, model: _Model, token: int, moment: int, id_: str)
     first_us = 900 if is_hit else int(dice.lognormvariate(-0.9, 0.5) * _SECOND)
     last_us = first_us + (0 if is_hit else said * _SECOND // model.words_a_second)
     is_stream = model.endpoint != "embeddings" and dice.random() < 0.4
+    provider_id = _PROVIDER_IDS[model.provider]
+    key_id = 401 + 2 * (provider_id - 301)
     attempts = None
     if not is_hit:
-        provider = {"provider": model.provider, "key_id": 401 + 2 * (model.provider != "openai")}
+        provider = {"provider": model.provider, "key_id": key_id}
         told_us = first_us if is_stream and is_answered else last_us
         attempts = [{**provider, "status": status, "ms": (told_us - 400) // 1_000}]
         if dice.random() < 0.03:
@@ -188,8 +269,8 @@ def _call(dice: random.Random, model: _Model, token: int, moment: int, id_: str)
         model.endpoint,
         token_id=201 + token,
         user_id=101 + token // 2,
-        provider_id=301 + (model.provider != "openai"),
-        key_id=401 + 2 * (model.provider != "openai"),
+        provider_id=provider_id,
+        key_id=key_id,
         model_asked=model.name,
         model=model.answered,
         is_stream=is_stream,
@@ -229,6 +310,32 @@ def _price(record: CallRecord, price: CompiledPrice | None, book: Book) -> None:
     else:
         record.cost_nano = cost
     record.usage = {"prompt_tokens": usage.input, "completion_tokens": usage.output}
+
+
+def _keep_entry(store: Store, record: CallRecord, request: bytes, response: bytes) -> None:
+    hashed, provider_id = canonical(read_object(request)), record.provider_id or 0
+    meta = Provenance(
+        model=record.model, key_id=record.key_id, cost_nano=record.cost_nano,
+        tokens_input=record.tokens_input, tokens_cached=record.tokens_cached,
+        tokens_output=record.tokens_output, tokens_reasoning=record.tokens_reasoning,
+    )  # fmt: skip
+    store.put(
+        Entry(
+            key=cache_key(record.endpoint, provider_id, _NAMESPACE, hashed),
+            endpoint=record.endpoint,
+            provider_id=provider_id,
+            namespace=_NAMESPACE,
+            model=record.model_asked or "",
+            is_stream=False,
+            headers=((b"content-type", b"application/json"),),
+            body=response,
+            provenance=meta,
+            created_at=record.created_at,
+            expires_at=None,
+        ),
+        hashed,
+        is_kept=False,
+    )
 
 
 def _texts(dice: random.Random, model: _Model, record: CallRecord) -> tuple[bytes, bytes]:

@@ -210,14 +210,22 @@ class Settings(BaseSettings):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
+    @property
+    def key_file(self) -> Path | None:
+        """Where the secret keys are read from; None where the environment holds them."""
+        if self.secret_key is not None:
+            return None
+        return self.secret_key_file or self.data_dir / "secret.key"
+
     def secret_keys(self) -> tuple[str, ...]:
         """The secret keys, newest first; the key file is made (mode 0600) when there is none.
 
         Raises `SettingsError` for a key that is empty, short or a sample.
         """
-        if self.secret_key is not None:
-            return tuple(key.strip() for key in self.secret_key.get_secret_value().split(","))
-        path = self.secret_key_file or self.data_dir / "secret.key"
+        path = self.key_file
+        if self.secret_key is not None or path is None:
+            given = self.secret_key.get_secret_value() if self.secret_key else ""
+            return tuple(key.strip() for key in given.split(","))
         try:
             if not path.exists():
                 _make_secret_file(path)

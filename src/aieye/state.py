@@ -18,7 +18,9 @@ from aieye.db.types import now
 from aieye.functions.service import Functions
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
-from aieye.ledger.queries.overview import Memory
+from aieye.ledger.queries.ahead import Ahead
+from aieye.ledger.queries.period_sums import Memory
+from aieye.ledger.retention import Pruned
 from aieye.ledger.tail import Tail
 from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.running import Pipelines
@@ -62,12 +64,21 @@ class State:
     # The other workers of this server, where there are several.
     colleagues: Colleagues | None = None
     started_at: datetime = field(default_factory=now)
-    # What periods that are over came to, and the calls that begin and end while somebody watches.
+    # What periods that are over came to, what is read of them before it is asked for, and the calls
+    # that begin and end while somebody watches.
     periods: Memory = field(default_factory=Memory)
+    ahead: Ahead = field(init=False)
+    # The last removal of what is past its time, by this process.
+    pruned: Pruned | None = None
     tail: Tail = field(init=False)
 
     def __post_init__(self) -> None:
+        self.ahead = Ahead(self.database, self.periods)
         self.tail = Tail(self.database)
+
+    def note_pruning(self, pruned: Pruned) -> None:
+        """Remember it for whoever asks how the installation does."""
+        self.pruned = pruned
 
 
 @asynccontextmanager

@@ -124,13 +124,21 @@ _OTHERS = [
 ]  # fmt: skip
 
 PAYLOADS: Sequence[str] = [*_SCRIPTS, *_HANDLERS, *_BREAKS, *_HTMX, *_LINKS, *_OTHERS]
-BUNDLE = 10
+BUNDLE = 20
 
 
 def bundles() -> Iterable[str]:
     """All payloads, a few in each text: one a line."""
     for start in range(0, len(PAYLOADS), BUNDLE):
         yield "\n".join(PAYLOADS[start : start + BUNDLE])
+
+
+def functions() -> str:
+    """A file of functions whose authors say the payloads of them, and have them for defaults."""
+    return "\n".join(
+        f"def hostile_{i}(text: str = {text!r}) -> str:\n    {text!r}\n    return text\n"
+        for i, text in enumerate(bundles())
+    )
 
 
 def answer_with_payloads(seen: Seen) -> Given | None:
@@ -162,6 +170,7 @@ def fill(base_url: str) -> None:
             made: dict[str, Any] = answer.json()
             return made
 
+        make("functions/sync")
         client.patch("/api/v1/users/me", json={"name": PAYLOADS[0]})
         for i, payload in enumerate(PAYLOADS):
             label = " ".join(payload.split())
@@ -172,7 +181,11 @@ def fill(base_url: str) -> None:
             label = " ".join(text.split())
             body = text.replace("{", "{{").replace("}", "}}")
             prompt = make(
-                "prompts", name=f"prompt_{i}", body=body, model=label[:100], description=label[:500]
+                "prompts",
+                name=f"prompt_{i}",
+                body=body,
+                model=label[:100],
+                description=label[:1000],
             )
             changed = {"body": f"{body}\n{{x}}", "params": {"system": text}}
             client.patch(f"/api/v1/prompts/{prompt['id']}", json=changed)

@@ -15,7 +15,14 @@ import pytest
 from playwright.sync_api import Page
 
 from aieye.ui import site
-from tests.browser.payloads import MARK, PAYLOADS, answer_with_payloads, bundles, fill
+from tests.browser.payloads import (
+    MARK,
+    PAYLOADS,
+    answer_with_payloads,
+    bundles,
+    fill,
+    functions,
+)
 from tests.browser.rig import EMAIL, PASSWORD, Visits, is_page
 from tests.fakes.recorded import RecordedDemo
 from tests.live import LiveServer
@@ -42,6 +49,12 @@ FOREIGN = r"""
   return found.slice(0, 5);
 }
 """
+LOAD_MORE = """
+() => new Promise((loaded) => {
+  document.addEventListener("htmx:finally:request", loaded, { once: true });
+  document.querySelector("#more a").click();
+})
+"""
 # The texts as a person sees them, in fields too.
 SEEN = """
 () => [...document.querySelectorAll("input, textarea")].reduce(
@@ -53,7 +66,10 @@ SEEN = """
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server whose provider says what it is asked, with the texts everywhere."""
+    funcs = tmp_path_factory.mktemp("funcs")
+    (funcs / "custom_hostile.py").write_text(functions())
     environment = {
+        "AIEYE_FUNCS_DIR": str(funcs),
         "AIEYE_ADMIN_EMAIL": EMAIL,
         "AIEYE_ADMIN_PASSWORD": PASSWORD,
         "OPENAI_API_KEY": "sk-x",
@@ -136,14 +152,15 @@ def test_no_text_of_a_prompt_a_call_or_an_answer_is_more_than_text_in_the_playgr
 
 
 def _load_all(page: Page) -> None:
-    """Follow `Load more` to the end of the list, as far as a hundred and more rows are."""
+    """Follow `Load more`, as far as a hundred and more rows are.
+
+    The rows come into the place of the link, so that no number of rows tells of them: only the request
+    does, which is over when they have been swapped in and the next link has been made to work.
+    """
     for _ in range(4):
-        more = page.locator("#more a")
-        if not more.count():
+        if not page.locator("#more a").count():
             return
-        rows = page.locator("main tbody tr").count()
-        more.first.click()
-        page.locator("main tbody tr").nth(rows).wait_for(state="attached")
+        page.evaluate(LOAD_MORE)
 
 
 def _links(page: Page) -> list[str]:

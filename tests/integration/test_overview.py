@@ -16,7 +16,9 @@ from aieye.db.types import now, to_micros
 from aieye.ledger.periods import before, cut
 from aieye.ledger.queries import UsageFilters
 from aieye.ledger.queries import overview as module
-from aieye.ledger.queries.overview import Amounts, Memory, Overview, overview
+from aieye.ledger.queries.ahead import Ahead
+from aieye.ledger.queries.overview import Overview, overview
+from aieye.ledger.queries.period_sums import REMEMBERED_SECONDS, Amounts, Memory
 from aieye.ledger.rollups import DAY, HOUR
 from tests.integration.ledger_api import Ledger, call, running_ledger
 from tests.integration.test_queries import some_calls
@@ -125,10 +127,20 @@ async def test_what_is_long_over_is_read_once_and_what_is_not_each_time(ledger: 
     assert (await seen(ledger, 20 * DAY)).whole.amounts.calls == 4
 
 
+async def test_what_was_read_ahead_is_not_read_when_somebody_looks(ledger: Ledger) -> None:
+    memory = Memory()
+    await ledger.settle(call(now() - timedelta(days=3)), call())
+    await Ahead(ledger.database, memory).read(None)
+    # No call comes so late; this one shows that nobody looks.
+    await ledger.settle(call(now() - timedelta(days=3)))
+    assert (await seen(ledger, 30 * DAY, memory=memory)).whole.amounts.calls == 2
+    assert (await seen(ledger, 30 * DAY)).whole.amounts.calls == 3
+
+
 async def test_what_is_remembered_is_forgotten_again(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = Memory()
     memory.keep("key", "found")
     assert memory.find("key") == "found"
-    later = time.monotonic() + module.REMEMBERED_SECONDS
+    later = time.monotonic() + REMEMBERED_SECONDS
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert memory.find("key") is None

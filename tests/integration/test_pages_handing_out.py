@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from html import unescape
 from typing import Any
@@ -39,7 +39,7 @@ def provider() -> Iterator[RecordedDemo]:
         yield demo
 
 
-async def send(person: Person, path: str, **fields: str | list[str]) -> httpx.Response:
+async def send(person: Person, path: str, **fields: str | Sequence[str]) -> httpx.Response:
     """A form as a browser without scripts sends it."""
     data = {"csrf_token": person.csrf_token} | fields
     return await person.client.post(path, data=data, headers=OWN)
@@ -117,6 +117,36 @@ async def test_what_was_typed_wrongly_stays_and_is_named(house: House) -> None:
         "/tokens/new", data=form, headers={"origin": "https://elsewhere.example"}
     )
     assert foreign.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "table", "form"),
+    [
+        ("/tokens/new", Token, {"name": "twice", "scope": "proxy"}),
+        ("/users/new", User, {"email": "twice@example.org", "role": "user", "entry": "password"}),
+    ],
+)
+async def test_a_form_that_shows_a_secret_makes_something_once(
+    house: House, path: str, table: type[Any], form: dict[str, str]
+) -> None:
+    before = len(await rows(house, table))
+    opened = await see(house.administrator, path)
+    found = re.search(r'name="form_id" value="([^"]+)"', opened)
+    assert found is not None
+    # What was refused made nothing, so the form goes on being the first.
+    refused = await send(
+        house.administrator, path, **form | {"role": "?", "scope": "?"}, form_id=found[1]
+    )
+    assert refused.status_code == 422
+    answers = [await send(house.administrator, path, **form, form_id=found[1]) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 409]
+    assert "sent before" in answers[1].text
+    assert secret_in(answers[0].text) not in answers[1].text
+    assert len(await rows(house, table)) == before + 1
+    # Whoever sends what it shows then wants another one.
+    again = re.search(r'name="form_id" value="([^"]+)"', answers[1].text)
+    assert again is not None
+    assert again[1] != found[1]
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12", "UTC"])

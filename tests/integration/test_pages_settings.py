@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from html import unescape
 
 import pytest
 
 from aieye.access import providers
 from aieye.access.audit import SYSTEM
+from aieye.access.cipher import Cipher
 from aieye.db.tables import PriceOverride
+from aieye.db.types import now
+from aieye.ledger.retention import Pruned
 from aieye.settings import Settings
 from tests.integration.ledger_api import Ledger, call, running_ledger
 from tests.integration.test_pages import Site, public_url, site
@@ -41,6 +47,34 @@ async def test_settings_say_where_they_come_from_and_nothing_secret(
     assert (">77<" in row[0], "environment" in row[0]) == (True, True)
     assert SECRET not in page
     assert "********" in page
+
+
+async def test_what_was_removed_what_is_kept_and_what_seals_it_is_told(
+    site: Site, ledger: Ledger
+) -> None:
+    state = site.state
+    await ledger.settle(call(), call())
+    state.note_pruning(Pruned(now(), {"call_bodies": 1_200, "sessions": 0}))
+    key_file = state.settings.data_dir / "secret.key"
+    key_file.parent.mkdir(parents=True, exist_ok=True)
+    key_file.touch()
+    os.utime(key_file, ns=(0, time.time_ns() - 3 * 3_600 * 10**9 - 10**9))
+    async with state.database.write() as session:
+        await providers.create_provider(
+            session, name="acme", base_url="https://acme.example/v1", actor=SYSTEM
+        )
+        provider = (await providers.list_providers(session))[-1]
+        old = Cipher(["an-older-secret-key-0123456789abcdefghij"])
+        await providers.add_key(
+            session, old, provider_id=provider.id, name="main", secret="sk-0123456789abcdefgh",
+            actor=SYSTEM,
+        )  # fmt: skip
+    page = unescape((await site.client.get("/settings")).text)
+    text = " ".join(re.sub(r"<[^>]+>", "", page).split())
+    assert "2 calls, for ever; sums by the minute 35 days" in text
+    assert re.search(r"in this one (just now|\d+ s(econds?)? ago): 1.200 call bodies", text), text
+    assert f"Secret key {state.cipher.key_id} seals what is stored, written 3 h ago" in text
+    assert "sealed under an older key" in text
 
 
 async def test_what_has_no_price_is_named_and_gets_one(site: Site, ledger: Ledger) -> None:

@@ -54,7 +54,7 @@ async def list_visible(
     limit: int | None = None,
 ) -> Sequence[AuthoredT]:
     """What `actor` may see, in the order of its making; of this name, of this user, if given."""
-    statement = select(table).where(table.deleted_at.is_(None), _may_see(table, actor))
+    statement = select(table).where(table.deleted_at.is_(None), may_see(table, actor))
     if name is not None:
         statement = statement.where(table.name == name)
     if user_id is not None:
@@ -84,7 +84,7 @@ async def list_newest(
     statement = (
         select(table, User)
         .join(User, User.id == table.user_id)
-        .where(table.deleted_at.is_(None), _may_see(table, actor))
+        .where(table.deleted_at.is_(None), may_see(table, actor))
         .order_by(table.id.desc())
         .limit(limit)
     )
@@ -119,7 +119,7 @@ async def get_id(session: AsyncSession, table: type[AuthoredT], name: str, *, ac
     found = None
     # No other text is a name, and not every text can be asked of every database.
     if name.isprintable():
-        visible = select(table.id).where(table.deleted_at.is_(None), _may_see(table, actor))
+        visible = select(table.id).where(table.deleted_at.is_(None), may_see(table, actor))
         found = await session.scalar(visible.where(table.name == name))
     if found is None:
         raise NotFound(f"There is no {_kind(table)} {name[:100]!r}.")
@@ -240,7 +240,8 @@ def _serve(row: Authored) -> None:
     row.served_version = row.labels.get(PRODUCTION, row.version)
 
 
-def _may_see(table: type[AuthoredT], actor: Actor) -> ColumnElement[bool]:
+def may_see(table: type[AuthoredT], actor: Actor) -> ColumnElement[bool]:
+    """That a row of the table is the actor's own or shared; of administrators every row."""
     if actor.is_administrator:
         return true()
     return or_(table.is_shared, table.user_id == actor.user_id)

@@ -36,6 +36,11 @@ class Cipher:
         self._ring = {_key_id(key): AESGCM(_derive(key)) for key in keys}
         self.key_id = next(iter(self._ring))
 
+    @property
+    def count(self) -> int:
+        """How many secret keys there are: more than one while they are changed."""
+        return len(self._ring)
+
     def seal(self, secret: str, *, place: str) -> str:
         """Seal `secret` for `place`, which names what it belongs to."""
         nonce = os.urandom(_NONCE_BYTES)

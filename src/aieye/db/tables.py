@@ -245,7 +245,10 @@ class OwnedObject(Base):
 
 
 class IdempotentCall(Base):
-    """What an `Idempotency-Key` stands for: a call in flight (`status` null) or its answer."""
+    """What an `Idempotency-Key` stands for: a call in flight (`status` null) or its answer.
+
+    Under the negative id of a user: a form of theirs that was sent (`aieye.ui.saving`), without one.
+    """
 
     __tablename__ = "idempotent_calls"
 
@@ -688,6 +691,21 @@ class LatencyRollup(Base):
     dimension_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     bin: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     calls: Mapped[int] = mapped_column(BigInteger)
+
+
+class PromptUse(Base):
+    """Sums of the calls of one day (`bucket`, in UTC) that asked a version of a prompt for a pipeline."""
+
+    __tablename__ = "prompt_uses"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own form
+
+    prompt_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    bucket: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    calls: Mapped[int] = mapped_column(BigInteger)
+    unpriced: Mapped[int] = mapped_column(BigInteger)
+    cost_nano: Mapped[int] = mapped_column(NanoDollars)
+    saved_nano: Mapped[int] = mapped_column(NanoDollars)
 
 
 class InstallationSecret(Base):

@@ -6,6 +6,8 @@ the last bytes of an answer are handed out.
 
 from __future__ import annotations
 
+import orjson
+
 from aieye.access.snapshot import Grant
 from aieye.db.group_writer import GroupWriter, NotRecorded
 from aieye.errors import AieyeError
@@ -16,6 +18,7 @@ from aieye.gateway.exchange import Exchange, Participant
 from aieye.gateway.settle import settlement_of
 from aieye.gateway.tariff import Tariff
 from aieye.ledger.book import EXACT, UNKNOWN, Book, CallRecord
+from aieye.ledger.redact import redact
 from aieye.settings import Settings
 
 
@@ -58,6 +61,7 @@ class Accounts:
         """
         record.token_id, record.user_id = grant.token_id, grant.user_id
         record.status, record.error = error.status, error.code
+        self._keep_words(record, error)
         self._book.settle(record)
         self._admission.settle(grant, record)
         try:
@@ -81,6 +85,21 @@ class Accounts:
             if call is not None:
                 self._book.withhold(call.record, error.status, error.code)
             raise
+
+    def _keep_words(self, record: CallRecord, error: AieyeError) -> None:
+        """Keep what a call was told that no provider has answered: its code alone says too little."""
+        if not self._keeps_bodies or record.body_id is not None:
+            return
+        said = {
+            "message": error.message,
+            "type": error.type,
+            "param": error.param,
+            "code": error.code,
+        }
+        record.body_id = record.id
+        self._book.keep_body(
+            record.id, record.created_at, None, redact(orjson.dumps({"error": said}))
+        )
 
     # -- what calls came to -----------------------------------------------------------------
 
@@ -125,6 +144,7 @@ class Accounts:
         if isinstance(error, Overloaded):
             # Not let in because no row can be written: one more in waiting would serve nobody.
             return
+        self._keep_words(record, error)
         if record.cost_nano is None and record.provider_id is None:
             record.cost_nano, record.cost_state = 0, EXACT
         if call.restate is not None:

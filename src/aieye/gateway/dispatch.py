@@ -59,6 +59,13 @@ class AllCircuitsOpen(UpstreamError):
 
     code = "upstream_unavailable"
 
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        names = " and ".join(dict.fromkeys(one.provider.name for one in candidates))
+        super().__init__(
+            f"All keys at {names} failed several times in a row and are left alone for a moment.",
+            headers={"Retry-After": "30"},
+        )
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -158,7 +165,7 @@ class Dispatcher:
                     break
             if time.monotonic() >= deadline:
                 break
-        return _last(last, is_spent=True)
+        return _last(last or AllCircuitsOpen(candidates), is_spent=True)
 
     def _earn(self, provider_id: int) -> RetryBudget:
         """The provider's budget, which a call earns its part for."""
@@ -270,18 +277,13 @@ def _asked(result: Outcome | UpstreamError) -> float | None:
     return retry_after_seconds(texts, now())
 
 
-def _last(last: Outcome | UpstreamError | None, *, is_spent: bool) -> Outcome:
+def _last(last: Outcome | UpstreamError, *, is_spent: bool) -> Outcome:
     """What a call comes to that nobody has answered well. Raises what is no answer.
 
     `is_spent` says that all retries were made that are to be made. Then the client is told so:
     OpenAI's SDKs would otherwise make each of them three times.
     """
-    if last is None:
-        last = AllCircuitsOpen(
-            "The provider failed several times in a row and is left alone for a moment.",
-            headers={"Retry-After": "30"},
-        )
-    elif isinstance(last, Outcome) and last.status in {401, 403}:
+    if isinstance(last, Outcome) and last.status in {401, 403}:
         last = ProviderRefusesKey(
             f"The provider {last.candidate.provider.name} does not accept the key that AI-Eye "
             "holds; an administrator finds in the log which it is, and replaces it at /api/v1/keys."

@@ -164,7 +164,8 @@ class Relay:
         answer = None if endpoint.lists is not None else read_answer(body)
         if answer is not None:
             self._ownership.note_made(call, outcome, answer)
-        if endpoint.name == "batches" and endpoint.method == "POST":
+        is_simulated = outcome.candidate.provider.is_simulated
+        if endpoint.name == "batches" and endpoint.method == "POST" and not is_simulated:
             # Its questions are asked and paid for later, out of sight.
             call.record.cost_nano, call.record.cost_state = None, "unknown"
         return body

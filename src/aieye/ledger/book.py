@@ -22,10 +22,11 @@ from aieye.db.tables import (
     CallBody,
     LatencyRollup,
     PriceSnapshot,
+    PromptUse,
     UsageDimension,
     UsageRollup,
 )
-from aieye.ledger.rollups import GRAINS, MINUTE, bucket_of, latency_bin
+from aieye.ledger.rollups import DAY, GRAINS, MINUTE, bucket_of, latency_bin
 
 OPEN, DONE, INTERRUPTED = "open", "done", "interrupted"
 EXACT, ESTIMATED, UNKNOWN = "exact", "estimated", "unknown"
@@ -67,6 +68,12 @@ LATENCIES = Target(
     LatencyRollup.__table__,  # type: ignore[arg-type] # as above
     (*_BUCKET, "bin", "calls"),
     (*_BUCKET, "bin"),
+    "add",
+)
+PROMPT_USES = Target(
+    PromptUse.__table__,  # type: ignore[arg-type] # as above
+    ("prompt_id", "number", "bucket", "calls", "unpriced", "cost_nano", "saved_nano"),
+    ("prompt_id", "number", "bucket"),
     "add",
 )
 
@@ -117,6 +124,8 @@ class CallRecord:
     run_id: str | None = None
     step: str | None = None
     pipeline: str | None = None
+    # The prompt that a run's step asks, and which version of it.
+    prompt: tuple[int, int] | None = None
     id: str = field(default_factory=lambda: uuid_utils.uuid7().hex)
     created_at: int = field(default_factory=lambda: time.time_ns() // 1000)
     started: float = field(default_factory=time.perf_counter)
@@ -242,6 +251,12 @@ class Book:
         sums[8] += number * latency
         place = (minute, dimension, latency_bin(latency))
         self._bins[place] = self._bins.get(place, 0) + number
+        if record.prompt is not None:
+            day = bucket_of(minute * MINUTE, DAY)
+            amounts = [number, *(number * amount for amount in (
+                int(record.cost_nano is None), record.cost_nano or 0, record.saved_nano or 0
+            ))]  # fmt: skip
+            self._writer.add(PROMPT_USES, (*record.prompt, day), amounts)
 
     def _dimension(self, record: CallRecord) -> int:
         values = dimension_of(record)

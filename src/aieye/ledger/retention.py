@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -77,13 +77,28 @@ class _Rule:
     size: SQLColumnExpression[int] = literal(0)  # noqa: RUF009 - immutable
 
 
-async def keep_pruning(database: Database, settings: Settings) -> None:
-    """Prune about every hour, for ever: a supervised task of the app."""
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a pruning removed: how many rows, or texts of runs, by table."""
+
+    at: datetime
+    counts: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+async def keep_pruning(
+    database: Database, settings: Settings, tell: Callable[[Pruned], None] = lambda _: None
+) -> None:
+    """Prune about every hour, for ever: a supervised task of the app. `tell` is told of each."""
     while True:
         try:
-            pruned = await prune(database, settings)
-            if any(pruned.values()):
-                log.info("pruned", **pruned)
+            pruned = Pruned(now(), await prune(database, settings))
+            tell(pruned)
+            if pruned.total:
+                log.info("pruned", **pruned.counts)
         except (AieyeError, SQLAlchemyError) as error:
             log.warning("not_pruned", reason=type(error).__name__)
         # Not at the same moment in every process.

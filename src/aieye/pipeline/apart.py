@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
 LARGE_SOURCE: Final = 4 << 10
 """Characters of a pipeline's text that take about a millisecond."""
+
+MANY_NAMES: Final = 1_000
+"""Names that take about a millisecond to be compared with one that is misspelt."""
 
 # It is Python's own work, of which one thread at a time makes progress.
 _MOST_AT_ONCE: Final = 2
@@ -41,9 +44,9 @@ def begin_apart(
     return asyncio.get_running_loop().run_in_executor(_pool(), call)
 
 
-def is_large(source: str) -> bool:
-    """Whether the text of a pipeline is large."""
-    return len(source) > LARGE_SOURCE
+def is_large(source: str, names: Sized = ()) -> bool:
+    """Whether the text of a pipeline is large, or what it is checked against."""
+    return len(source) > LARGE_SOURCE or len(names) > MANY_NAMES
 
 
 @functools.cache

@@ -6,13 +6,15 @@ administrator adds nothing. Of each the version counts that runs.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from aieye.db.tables import (
     Pipeline,
@@ -30,53 +32,85 @@ from aieye.pipeline.stored import Reference, read_arguments
 _TEXT = Type("str")
 # All that may be a name, in strings and comments too.
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_IDS_AT_ONCE: Final = 5_000
+# What is read at once takes some milliseconds.
+_IDS_AT_ONCE: Final = 1_000
 
 
 async def catalogue_of(
     session: AsyncSession, functions: Catalogue, owner_id: int, source: str
 ) -> dict[str, Definition]:
-    """What the user may use, by name. Of what `source` does not name, the parameters are not read."""
+    """What the user may use, by name. Of what `source` does not name, the parameters are not read.
+
+    There may be tens of thousands: all is done in parts, between which the loop serves others.
+    """
     named = frozenset(_NAME.findall(source))
-    presets = _presets().where(_usable(Preset, owner_id), Preset.is_callable)
-    found = [
-        *await _prompts_of(session, owner_id, named),
-        *await _pipelines_of(session, owner_id, named),
-        *(_preset(row) for row in await session.execute(presets)),
-    ]
-    return {definition.name: definition for definition in found} | dict(functions)
+    found: dict[str, Definition] = {}
+    async for prompts in _prompts_of(session, owner_id, named):
+        found.update((one.name, one) for one in prompts)
+    async for presets in _presets_of(session, owner_id):
+        found.update((one.name, one) for one in presets)
+    async for pipelines in _pipelines_of(session, owner_id, named):
+        found.update((one.name, one) for one in pipelines)
+    return found | dict(functions)
 
 
 async def _prompts_of(
     session: AsyncSession, owner_id: int, named: Collection[str]
-) -> list[Definition]:
+) -> AsyncIterator[list[Definition]]:
     usable = _usable(Prompt, owner_id)
-    names = (await session.execute(select(Prompt.id, Prompt.name).where(usable))).all()
-    found = [Definition(name, "prompt", (), id_) for id_, name in names if name not in named]
-    for ids in _parts([id_ for id_, name in names if name in named]):
-        statement = _prompts().where(usable, Prompt.id.in_(ids))
-        found += [_prompt(row) for row in await session.execute(statement)]
-    return found
+    ids: list[int] = []
+    async for rows in _in_parts(session, select(Prompt.id, Prompt.name).where(usable), Prompt.id):
+        ids += [id_ for id_, name in rows if name in named]
+        yield [Definition(name, "prompt", (), id_) for id_, name in rows if name not in named]
+    for some in _parts(ids):
+        statement = _prompts().where(usable, Prompt.id.in_(some))
+        yield [_prompt(row) for row in await session.execute(statement)]
+
+
+async def _presets_of(session: AsyncSession, owner_id: int) -> AsyncIterator[list[Definition]]:
+    statement = _presets().where(_usable(Preset, owner_id), Preset.is_callable)
+    async for rows in _in_parts(session, statement, Preset.id):
+        yield [_preset(row) for row in rows]
 
 
 async def _pipelines_of(
     session: AsyncSession, owner_id: int, named: Collection[str]
-) -> list[Definition]:
+) -> AsyncIterator[list[Definition]]:
     # One that is being saved has no version yet.
     usable = _usable(Pipeline, owner_id) & (Pipeline.served_version > 0)
-    rows = await session.execute(select(Pipeline.id, Pipeline.name).where(usable))
-    names: dict[int, str] = {row.id: row.name for row in rows}
+    names: dict[int, str] = {}
+    statement = select(Pipeline.id, Pipeline.name).where(usable)
+    async for rows in _in_parts(session, statement, Pipeline.id):
+        names.update((id_, name) for id_, name in rows)
     calls = await _calls(session)
-    seen = {id_: _seen_calls(id_, calls, names) for id_ in names}
-    found = [
-        Definition(name, "pipeline", (), id_, seen[id_])
-        for id_, name in names.items()
-        if name not in named
-    ]
+    for ids in _parts(list(names)):
+        yield [
+            Definition(names[id_], "pipeline", (), id_, _seen_calls(id_, calls, names))
+            for id_ in ids
+            if names[id_] not in named
+        ]
+        await asyncio.sleep(0)
     for ids in _parts([id_ for id_, name in names.items() if name in named]):
-        statement = _pipelines().where(usable, Pipeline.id.in_(ids))
-        found += [_pipeline(row, seen[row.id]) for row in await session.execute(statement)]
-    return found
+        statement_of = _pipelines().where(usable, Pipeline.id.in_(ids))
+        yield [
+            _pipeline(row, _seen_calls(row.id, calls, names))
+            for row in await session.execute(statement_of)
+        ]
+
+
+async def _in_parts(
+    session: AsyncSession, statement: Select[int, str], id_of: InstrumentedAttribute[int]
+) -> AsyncIterator[Sequence[Row[int, str]]]:
+    """The rows of a statement, whose first column is the id, in the order of their ids."""
+    last = 0
+    while True:
+        part = statement.where(id_of > last).order_by(id_of).limit(_IDS_AT_ONCE)
+        rows = (await session.execute(part)).all()
+        yield rows
+        if len(rows) < _IDS_AT_ONCE:
+            return
+        last = rows[-1][0]
+        await asyncio.sleep(0)
 
 
 def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:

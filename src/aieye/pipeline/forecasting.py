@@ -13,7 +13,7 @@ from aieye.errors import AieyeError
 from aieye.functions.model import Function
 from aieye.pipeline.executions import Past
 from aieye.pipeline.identity import Bodies, Sign, Signs, times_in
-from aieye.pipeline.known_values import Known, Values, converted, follow, reach
+from aieye.pipeline.known_values import Known, Values, converted, follow, reach, reader
 from aieye.pipeline.limits import SLICE_SECONDS
 from aieye.pipeline.model_calls import CHAT, Inference, ModelCalls
 from aieye.pipeline.model_requests import NoValue, request_of, text_of_answer, value_of_text
@@ -88,7 +88,8 @@ class Forecaster:
         self._grant = grant
         self._past = past
         self._options = options
-        self._signs = Signs()
+        self._read = reader()
+        self._signs = Signs(self._read)
         self._pause_at = 0.0
 
     async def look_through(self, plan: Plan, values: Values) -> list[StepForecast]:
@@ -124,7 +125,7 @@ class Forecaster:
                 found[index] = await self._body(step, values, signs, prefix, inside)
                 signs.append(Sign(inside, inside))
             else:
-                value = follow(step, values)
+                value = follow(step, values, self._read)
                 signs.append(self._signs.of(step, signs, value, values))
             if value is not None:
                 values[index] = value
@@ -164,7 +165,7 @@ class Forecaster:
         known = _handed_on(step.extras, values, first=len(first))
         given = [*first, *(signs[extra] for extra in step.extras)]
         found = await self._look(step.body, known, given, prefix=path, inside=inside | {body})
-        count, distinct = _counted(converted(step.items, values))
+        count, distinct = _counted(converted(step.items, values, self._read))
         return [_repeated(one, times_in(one.sign, body, count, distinct)) for one in found]
 
     async def _call(
@@ -180,7 +181,7 @@ class Forecaster:
         forecast = replace(
             forecast, model=step.options.model or model, cost_nano=None, saved_nano=None
         )
-        edges = {edge.parameter: converted(edge, values) for edge in step.edges}
+        edges = {edge.parameter: converted(edge, values, self._read) for edge in step.edges}
         if any(value is None for value in edges.values()):
             return self._from_past(forecast, params), None
         texts = {name: cast(Known, value).value for name, value in edges.items()}

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from aieye.pipeline.known_values import Known, Values, converted
+from aieye.pipeline.known_values import Known, Read, Values, converted
 from aieye.pipeline.sizes import Unmeasurable, canonical
 from aieye.pipeline.steps import (
     Apply,
@@ -53,7 +53,8 @@ class Item(NamedTuple):
 class Signs:
     """The signs of one explanation, over all plans in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Read) -> None:
+        self._read = read
         self._known: dict[Hashable, Sign] = {}
         self._items: dict[tuple[Sign, Bodies], Item] = {}
 
@@ -108,7 +109,7 @@ class Signs:
                 return Sign()
 
     def _edge(self, edge: Edge, signs: Sequence[Sign], values: Values) -> Sign:
-        known = converted(edge, values)
+        known = converted(edge, values, self._read)
         if known is not None:
             return self._of_value(known)
         sign = signs[edge.operand]

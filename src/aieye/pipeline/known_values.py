@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from functools import lru_cache
+from typing import Final, NamedTuple, TypeAlias
 
 from aieye.pipeline.evaluation.arguments import bind
 from aieye.pipeline.evaluation.room import Room
-from aieye.pipeline.language.values import Json, NoSuchItem, Unconvertible, convert, select
+from aieye.pipeline.language.values import (
+    Json,
+    NoSuchItem,
+    Unconvertible,
+    convert,
+    read_json,
+    select,
+)
 from aieye.pipeline.operands import first_of
 from aieye.pipeline.steps import (
     Block,
@@ -34,6 +42,17 @@ class Known(NamedTuple):
 Values: TypeAlias = dict[int, Known]
 """What is known, by the index of the step."""
 
+Read: TypeAlias = Callable[[str], Json]
+"""Reads JSON in a text. Raises `Unconvertible`."""
+
+# Of this many texts it is remembered what they hold: each may be large.
+_MOST_READ: Final = 4
+
+
+def reader() -> Read:
+    """What reads texts for one explanation: one that many steps read in is read once."""
+    return lru_cache(_MOST_READ)(read_json)
+
 
 def given(plan: Plan, arguments: Mapping[str, Json]) -> Values:
     """The arguments that are there or may be left out. Raises `RunFailed` for a wrong one."""
@@ -46,17 +65,17 @@ def given(plan: Plan, arguments: Mapping[str, Json]) -> Values:
     return values
 
 
-def follow(step: Step, values: Values) -> Known | None:
+def follow(step: Step, values: Values, read: Read) -> Known | None:
     """The value of a step that calls nothing, if it is known."""
     try:
         match step:
             case Constant():
                 return Known(step.value)
             case Convert():
-                return converted(step.edge, values)
+                return converted(step.edge, values, read)
             case Select():
                 base = values.get(step.base)
-                return None if base is None else Known(select(base.value, step.selectors))
+                return None if base is None else Known(select(base.value, step.selectors, read))
             case MakeList():
                 if all(item in values for item in step.items):
                     return Known([values[item].value for item in step.items])
@@ -78,13 +97,13 @@ def follow(step: Step, values: Values) -> Known | None:
     return None
 
 
-def converted(edge: Edge, values: Values) -> Known | None:
+def converted(edge: Edge, values: Values, read: Read = read_json) -> Known | None:
     """What arrives at a parameter, if that is known and can be converted."""
     found = values.get(edge.operand)
     if found is None or edge.type is None:
         return found
     try:
-        return Known(convert(found.value, edge.type))
+        return Known(convert(found.value, edge.type, read))
     except Unconvertible:
         return None
 

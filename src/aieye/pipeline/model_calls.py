@@ -30,6 +30,7 @@ from aieye.pipeline.model_requests import NoValue, message_of_error, text_of_ans
 from aieye.pipeline.step_runner import CacheState, StepFailed, StepResult
 from aieye.pipeline.steps import CacheMode
 from aieye.pipeline.streamed_text import EndedBadly, SaidTooMuch, StreamedText
+from aieye.prompts.models import SavedPrompt
 from aieye.telemetry.metrics import Metrics
 
 CHAT: Final = INFERENCE["/v1/chat/completions"]
@@ -80,13 +81,14 @@ class Answer(NamedTuple):
 class Inference(Generic[ValueT]):
     """A body for an endpoint, and what reads the answer's body: it raises `NoValue`.
 
-    `tags` are what the call's row is marked with.
+    `tags` are what the call's row is marked with; `prompt` is what the use is counted under too.
     """
 
     match: Match
     request: Mapping[str, Any]
     read: Callable[[bytes], ValueT]
     tags: Mapping[str, str] | None = None
+    prompt: SavedPrompt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +120,14 @@ class ModelCalls:
         *,
         on_text: OnText | None = None,
         tags: Mapping[str, str] | None = None,
+        prompt: SavedPrompt | None = None,
     ) -> Answer:
         """The text of the answer to a chat request; without a `cache` mode the settings decide.
 
         `on_text` is told what the model says as it comes; what fails after that cannot be repeated.
         Raises `StepFailed`.
         """
-        inference = Inference(CHAT, request, text_of_answer, tags)
+        inference = Inference(CHAT, request, text_of_answer, tags, prompt)
         if on_text is None:
             return Answer(*await self.infer(origin, step, inference, cache))
         inference = replace(inference, request={**request, "stream": True})
@@ -149,11 +152,13 @@ class ModelCalls:
         cache: CacheMode | None,
         receive: Callable[[Reply], Awaitable[ValueT]],
     ) -> tuple[ValueT, StepResult]:
+        prompt = inference.prompt
         record = CallRecord(
             inference.match.endpoint.name,
             run_id=origin.run_id,
             step=step[:LONGEST_STEP],
             pipeline=origin.pipeline,
+            prompt=None if prompt is None else (prompt.id, prompt.shown_version),
         )
         controls = DEFAULT if cache is None else Controls(cache, is_explicit=True)
         call = Call(

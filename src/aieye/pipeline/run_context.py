@@ -47,7 +47,8 @@ class RunContext:
         """The model's answer to a prompt. Raises `NotFound`, `MissingValue`, `StepFailed`."""
         prompt = await self._prompt(name)
         given = {key: _as_text(key, value) for key, value in values.items()}
-        return await self._ask(request_of(name, prompt.content, given, model=self.model))
+        request = request_of(name, prompt.content, given, model=self.model)
+        return await self._ask(request, prompt)
 
     async def complete(
         self,
@@ -78,11 +79,13 @@ class RunContext:
         async with self.database.read() as session:
             return await get_usable(session, name, self.origin.grant.user_id)
 
-    async def _ask(self, request: Mapping[str, Any]) -> str:
+    async def _ask(self, request: Mapping[str, Any], prompt: SavedPrompt | None = None) -> str:
         if request.get("stream"):
             raise InvalidRequest("Within a pipeline nothing is streamed.", param="stream")
         try:
-            answer = await self.models.ask(self.origin, self.step, request, self.cache)
+            answer = await self.models.ask(
+                self.origin, self.step, request, self.cache, prompt=prompt
+            )
         except BrokenOffCall as error:
             self._count(error.used)
             self.was_waiting = True

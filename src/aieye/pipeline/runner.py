@@ -121,7 +121,7 @@ class Runner:
             cache = "refresh"
         on_text = None if content.schema is not None else self._listens(step, attempt)
         text, used = await self._means.models.ask(
-            self._origin, attempt.path, request, cache, on_text=on_text
+            self._origin, attempt.path, request, cache, on_text=on_text, prompt=prompt
         )
         try:
             return used._replace(value=value_of_text(content, text))

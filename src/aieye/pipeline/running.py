@@ -178,7 +178,8 @@ class Pipelines:
         async with self._database.read() as session:
             owner_id = await owner_of_new(session, actor)
             catalogue = await catalogue_of(session, functions, owner_id, source)
-            tree, analysis = await apart(is_large(source), check_valid, source, catalogue)
+            is_heavy = is_large(source, catalogue)
+            tree, analysis = await apart(is_heavy, check_valid, source, catalogue)
             main = Resolved(0, "", owner_id, 0, tree, analysis)
             program = await complete(session, functions, main)
         return await _compiled(program, current)

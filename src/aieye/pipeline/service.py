@@ -57,7 +57,7 @@ async def check_source(
     if name is not None and (saved := await _find_named(session, name)) is not None:
         owner_id = saved.user_id if actor.may_see(saved.user_id) else owner_id
     catalogue = await catalogue_of(session, functions, owner_id, source)
-    return await apart(is_large(source), check, source, catalogue, name)
+    return await apart(is_large(source, catalogue), check, source, catalogue, name)
 
 
 async def list_pipelines(

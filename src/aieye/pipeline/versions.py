@@ -20,7 +20,8 @@ async def checked_version(
 ) -> PipelineVersion:
     """A version with this text, not stored yet. Raises `InvalidPipeline`."""
     catalogue = await catalogue_of(session, functions, row.user_id, source)
-    tree, analysis = await apart(is_large(source), check_valid, source, catalogue, row.name)
+    is_heavy = is_large(source, catalogue)
+    tree, analysis = await apart(is_heavy, check_valid, source, catalogue, row.name)
     return PipelineVersion(
         source=tree.source.text,
         arguments=write_arguments(analysis.arguments),

@@ -15,7 +15,8 @@ from aieye.cache.browse import EntryFilters
 from aieye.db.tables import Token
 from aieye.ledger.periods import Cut, before, cut
 from aieye.ledger.queries import UsageFilters
-from aieye.ledger.queries.overview import Amounts, Bar, overview
+from aieye.ledger.queries.overview import Bar, overview
+from aieye.ledger.queries.period_sums import Amounts
 from aieye.ledger.rollups import DAY
 from aieye.ui import charts
 from aieye.ui.charts import Series

@@ -14,6 +14,7 @@ from aieye.db.tables import CacheEntry, Call
 from aieye.errors import NotFound
 from aieye.gateway.usage import Usage, normalise_usage
 from aieye.ledger import copy_as
+from aieye.ledger.book import OPEN
 from aieye.ledger.call_fields import provider_name
 from aieye.ledger.pricing import PriceLine, breakdown
 from aieye.ledger.queries import FoundBody, FoundCall, get_body, get_call
@@ -55,6 +56,7 @@ async def show_call(
         call=call,
         provider_name=provider_name(found),
         body=body,
+        absent=why_absent(call, body, keeps_texts=state.settings.ledger_bodies),
         view=view,
         asked=reading.asked(body.request),
         answered=reading.answered(body.response),
@@ -131,6 +133,22 @@ def phases(call: Call) -> Sequence[Span]:
     if call.ttft_us is not None and total - first > 0:
         spans.append(Span("Answer", first, total - first, colour=4))
     return [*spans, Span("Total", 0, total, colour=0)]
+
+
+def why_absent(call: Call, body: FoundBody, *, keeps_texts: bool) -> str:
+    """Why there is no text of a call where one could be."""
+    if call.state == OPEN:
+        return "Under way."
+    if body.request is not None or body.response is not None:
+        is_refused = body.request is None
+        return (
+            "Not kept: the call was refused before anybody was asked."
+            if is_refused
+            else "None came."
+        )
+    if call.body_id is not None:
+        return "Not kept any longer: texts are removed when their days are over."
+    return "None was kept of this call." if keeps_texts else "Not kept: AIEYE_LEDGER_BODIES is off."
 
 
 async def _cache_key(session: AsyncSession, call: Call) -> tuple[int, str] | None:

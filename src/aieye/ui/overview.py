@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.access.snapshot import DEMO_ID, DEMO_PROVIDER
 from aieye.ledger.periods import Cut, before, cut
 from aieye.ledger.queries import UsageFilters, names_of
-from aieye.ledger.queries.overview import MOST_LAYERS, TOPS, Amounts, Measure, Overview, overview
+from aieye.ledger.queries.overview import MOST_LAYERS, Overview, overview
+from aieye.ledger.queries.period_sums import TOPS, Amounts, Measure
 from aieye.ledger.rollups import DAY
 from aieye.ui import charts, show
 from aieye.ui.charts import Series
@@ -97,6 +98,7 @@ async def page_values(visitor: Visitor) -> dict[str, Any]:
     period = visitor.range()
     asked = read_asked(visitor.here, is_administrator=visitor.is_administrator)
     state = visitor.state
+    state.ahead.expect(visitor.owner_id)
     moment = int(visitor.now.timestamp())
     until = int(period.until.timestamp())
     this = cut(int(period.since.timestamp()), until, now=moment)

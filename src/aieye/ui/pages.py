@@ -16,13 +16,14 @@ from markupsafe import Markup
 
 from aieye import __version__
 from aieye.access import csrf
+from aieye.access.secrets import make_secret
 from aieye.access.sessions import CSRF_COOKIE, SignedIn
 from aieye.db.types import now
 from aieye.errors import AieyeError
 from aieye.late_route import LateRoute
 from aieye.program import program
 from aieye.telemetry import denials, request_id
-from aieye.ui import charts, icons, show, static, toasts
+from aieye.ui import charts, icons, recent, show, static, toasts
 from aieye.ui.links import Here
 from aieye.ui.ranges import RANGES, find_zone
 from aieye.ui.session import (
@@ -75,11 +76,15 @@ def page(
         answer = _answer(request, _block(compiled, wanted, values), status, headers)
         if toast:
             toasts.add_to_fragment(answer, toast)
+        if found and wanted == "drawer":
+            recent.note(request, answer, found)
     else:
         # A page shows what a redirect left for it, once.
         values["toasts"] = [*toasts.take(request), *values["toasts"]]
         answer = _answer(request, compiled.render(values), status, headers)
         toasts.clear(request, answer)
+        if found:
+            recent.note(request, answer, found)
     return answer
 
 
@@ -234,6 +239,10 @@ def _common(request: Request, signed_in: SignedIn | None, messages: list[Any]) -
         "pages": paths_of(request),
         "hx_headers": json.dumps({"X-CSRFToken": token}),
         "csrf_field": Markup('<input type="hidden" name="csrf_token" value="{}">').format(token),
+        # For forms that hand out a secret: see `saving.require_first`.
+        "once_field": Markup('<input type="hidden" name="form_id" value="{}">').format(
+            make_secret()
+        ),
         "now": moment,
         "zone": zone,
         "when": functools.partial(show.when, now=moment, zone=zone),

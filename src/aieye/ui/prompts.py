@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,19 +14,25 @@ from aieye.access.audit import Actor
 from aieye.access.uses import count_dependants
 from aieye.db.cursors import number_after
 from aieye.db.tables import PromptVersion
+from aieye.db.types import now, to_micros
+from aieye.ledger.queries.holders import NOTHING, Use
+from aieye.ledger.queries.prompt_uses import uses_of_prompts, uses_of_versions
+from aieye.ledger.rollups import DAY, bucket_of
 from aieye.prompts import service as prompts
 from aieye.prompts.models import SavedPrompt, fields_of
 from aieye.state import State
+from aieye.ui import show
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.owned import OWNED, callers_of, owner_name
 from aieye.ui.pages import PageRoute, page
-from aieye.ui.session import RequireUser
+from aieye.ui.session import RequireUser, Visitor
 from aieye.ui.version_pages import add_version_pages, number_of
-from aieye.ui.versions import VersionPages, shown_versions, version_values
+from aieye.ui.versions import Row, VersionPages, shown_versions, version_values
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-RANGE = "30d"
+# What pipelines asked prompts for is kept by day.
+DAYS = 30
 WHOSE: Mapping[str, str] = {"mine": "Mine", "shared": "Shared"}
 _LONGEST_TEXT = 100
 # Of the versions, as many stand on the prompt's own page.
@@ -39,13 +45,15 @@ class PromptPages(VersionPages):
     kind = "prompt"
     version = PromptVersion
     owner = "prompt_id"
+    columns = (f"Calls, {DAYS} d", f"Cost, {DAYS} d")
 
     async def compared(
         self, state: State, session: AsyncSession, row_id: int, number: int, *, actor: Actor
     ) -> tuple[str, Mapping[str, Any]]:
         prompt = await prompts.get_prompt(session, row_id, actor=actor, version=number)
         fields = fields_of(prompt.content)
-        return prompt.content.body, {**fields, **fields.pop("params")}
+        params = fields.pop("params")
+        return prompt.content.body, {**fields, **params}
 
     async def roll_back(
         self, state: State, session: AsyncSession, row_id: int, number: int, *, actor: Actor,
@@ -59,6 +67,18 @@ class PromptPages(VersionPages):
     ) -> None:  # fmt: skip
         await prompts.label_version(session, row_id, label, number, actor=actor, force=force)
 
+    async def extras(
+        self, visitor: Visitor, session: AsyncSession, row: Row, numbers: Sequence[int]
+    ) -> Mapping[int, Sequence[str]]:
+        uses = await uses_of_versions(session, row.id, numbers, since=_since())
+        found = {number: uses.get(number, NOTHING) for number in numbers}
+        return {
+            number: (show.number(use.calls), show.money(use.known_cost_nano))
+            if use.calls
+            else ("–", "–")
+            for number, use in found.items()
+        }
+
 
 PAGES = PromptPages()
 
@@ -71,6 +91,7 @@ class ShownPrompt:
     owner: str
     is_own: bool
     used_by: int
+    use: Use
 
     @property
     def id(self) -> int:
@@ -90,13 +111,16 @@ async def show_prompts(visitor: RequireUser, cursor: Cursor = None) -> Response:
         )  # fmt: skip
         shown = found[:PAGE]
         deleted = await OWNED["prompt"].list_deleted(session, visitor.actor)
-        used_by = await count_dependants(session, "prompt", [prompt.id for prompt, _ in shown])
+        ids = [prompt.id for prompt, _ in shown]
+        used_by = await count_dependants(session, "prompt", ids)
+        uses = await uses_of_prompts(session, ids, since=_since())
     rows = [
         ShownPrompt(
             prompt,
             owner.email,
             prompt.user_id == visitor.user_id,
             used_by.get(prompt.id, 0),
+            uses.get(prompt.id, NOTHING),
         )
         for prompt, owner in shown
     ]
@@ -109,6 +133,7 @@ async def show_prompts(visitor: RequireUser, cursor: Cursor = None) -> Response:
         all_whose=WHOSE,
         is_filtered=bool(whose or text),
         deleted=deleted,
+        days=DAYS,
     )
 
 
@@ -133,6 +158,12 @@ async def show_prompt(key: str, visitor: RequireUser) -> Response:
         callers=callers,
         **version_values(PAGES, visitor, row, versions),
     )
+
+
+def _since() -> int:
+    """The start of the days that are counted, in epoch seconds."""
+    today = to_micros(now()) // 1_000_000
+    return bucket_of(today - (DAYS - 1) * DAY, DAY)
 
 
 add_version_pages(router, PAGES)

@@ -15,7 +15,8 @@ from aieye.access.snapshot import DEMO_ID, ProviderInfo
 from aieye.db.tables import Provider, ProviderKey
 from aieye.errors import AieyeError
 from aieye.gateway.circuits import Health
-from aieye.ledger.queries.holders import NOTHING, KeyUse, Use, keys_lately, uses_of
+from aieye.ledger.queries.holders import KeyUse, keys_lately
+from aieye.ledger.queries.period_sums import Amounts
 from aieye.ui import show
 from aieye.ui.forms import errors_of, no_errors
 from aieye.ui.pages import PageRoute, go, page
@@ -27,7 +28,7 @@ from aieye.ui.saving import (
     version_of,
 )
 from aieye.ui.session import RequireAdministrator, Visitor
-from aieye.ui.tokens import spans_of
+from aieye.ui.uses import find_uses
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -61,7 +62,7 @@ class ShownProvider:
     name: str
     base_url: str
     is_default: bool
-    use: Use
+    use: Amounts
     keys: Sequence[ShownKey]
 
 
@@ -73,20 +74,19 @@ async def show_providers(visitor: RequireAdministrator) -> Response:
     async with state.database.read() as session:
         rows = await providers.list_providers(session)
         keys = await providers.list_keys(session)
-        ids = [*(row.id for row in rows), DEMO_ID]
-        uses = await uses_of(session, "provider", ids, spans_of(period))
+        uses = (await find_uses(session, visitor, period)).tops["provider"]
         lately = await keys_lately(session)
     default_id = snapshot.default.id if snapshot.default else None
     shown = [
         ShownProvider(
-            row, row.name, row.base_url, row.id == default_id, uses.get(row.id, NOTHING),
+            row, row.name, row.base_url, row.id == default_id, uses[row.id],
             [_shown_key(visitor, key, lately.get(key.id)) for key in keys if key.provider_id == row.id],
         )
         for row in rows
     ]  # fmt: skip
     demo: ProviderInfo | None = snapshot.providers_by_id.get(DEMO_ID)
     if demo is not None:
-        use = uses.get(DEMO_ID, NOTHING)
+        use = uses[DEMO_ID]
         is_default = default_id == DEMO_ID
         shown.append(ShownProvider(None, demo.name, demo.base_url, is_default, use, ()))
     return page(visitor.request, "providers.html", period=period, providers=shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -14,14 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye import __version__
 from aieye.access.config_file import read_config
 from aieye.access.texts import check_moment
+from aieye.cache.browse import EntryFilters, measure
 from aieye.db.rows import LARGEST_ID
 from aieye.db.tables import CallBody, Instance, PriceOverride, Provider, ProviderKey
 from aieye.errors import AieyeError, Unprocessable
 from aieye.installation import database_bytes, find_faults, list_settings
 from aieye.ledger import overrides
-from aieye.ledger.periods import before, cut
+from aieye.ledger.periods import cut
 from aieye.ledger.queries import UsageFilters
-from aieye.ledger.queries.overview import Amounts, overview
+from aieye.ledger.queries.period_sums import Amounts, Question
+from aieye.ledger.rollups import DAY, MINUTES_KEPT_SECONDS, Span, round_up
 from aieye.settings import SettingsError
 from aieye.state import change
 from aieye.ui.forms import Fields, errors_of, no_errors
@@ -58,12 +61,16 @@ async def show_settings(visitor: RequireAdministrator) -> Response:
             "oldest_text": await _oldest_text(session),
             "instances": await _instances(session),
             "database_bytes": await database_bytes(session, state.database),
+            "calls_kept": await _calls_kept(session, visitor),
+            "cache_kept": await measure(session, EntryFilters()),
         }
     disk = shutil.disk_usage(state.settings.data_dir) if state.settings.data_dir.exists() else None
     return page(
         visitor.request, "settings.html", faults=faults, shown=list_settings(state.settings),
         settings=state.settings, is_sqlite=state.database.is_sqlite, started_at=state.started_at,
-        disk=disk, config=_config(visitor), service_version=__version__, rates=overrides.RATES,
+        disk=disk, config=_config(visitor), secret=_secret(visitor), pruned=_pruned(visitor),
+        is_newest=state.cipher.is_newest,
+        minutes_days=MINUTES_KEPT_SECONDS // DAY, service_version=__version__, rates=overrides.RATES,
         **values,
     )  # fmt: skip
 
@@ -197,18 +204,24 @@ async def _unpriced(session: AsyncSession, visitor: Visitor) -> Sequence[tuple[s
     """Models called lately of whose calls some have no known cost, those with most first."""
     moment = int(visitor.now.timestamp())
     this = cut(moment - _DAYS * 86_400, moment, now=moment)
-    found = await overview(
-        session, visitor.state.periods, this=this, before=before(this, moment, now=moment),
-        stack_by="model", measure="requests", filters=UsageFilters(), owner_id=None, now=moment,
-    )  # fmt: skip
-    unpriced = [(str(name), sums) for name, sums in found.tops["model"] if sums.unpriced]
+    question = Question(session, visitor.state.periods, UsageFilters(), None, moment)
+    share = await question.share(this.spans)
+    unpriced = [(str(name), sums) for name, sums in share.tops["model"].items() if sums.unpriced]
     return sorted(unpriced, key=lambda one: -one[1].unpriced)[:MOST_UNPRICED]
+
+
+async def _calls_kept(session: AsyncSession, visitor: Visitor) -> int:
+    """How many calls the ledger holds, from the sums of all days."""
+    moment = int(visitor.now.timestamp())
+    question = Question(session, visitor.state.periods, UsageFilters(), None, moment)
+    return (await question.whole([Span(DAY, 0, round_up(moment + 1, DAY))])).calls
 
 
 async def _keys(session: AsyncSession) -> Sequence[Any]:
     """Providers' keys, the oldest first: those that were not replaced for longest."""
     statement = (
         select(ProviderKey.name, ProviderKey.last4, ProviderKey.created_at, ProviderKey.is_active,
+               ProviderKey.sealed,
                Provider.name.label("provider"))
         .join(Provider, Provider.id == ProviderKey.provider_id)
         .where(ProviderKey.deleted_at.is_(None), Provider.deleted_at.is_(None))
@@ -231,6 +244,32 @@ async def _instances(session: AsyncSession) -> Sequence[Instance]:
     """The processes on this database, as far as they are noted, last heard of first."""
     statement = select(Instance).order_by(Instance.seen_at.desc()).limit(20)
     return (await session.scalars(statement)).all()
+
+
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    """The secret key that seals the others: its id, since when it is (None: nobody knows), and how
+    many older ones are still there to open what they sealed."""
+
+    key_id: str
+    written_at: datetime | None
+    older: int
+
+
+def _secret(visitor: Visitor) -> _Secret:
+    cipher, path = visitor.state.cipher, visitor.state.settings.key_file
+    written_at = None
+    if path is not None and path.exists():
+        written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return _Secret(cipher.key_id, written_at, cipher.count - 1)
+
+
+def _pruned(visitor: Visitor) -> tuple[datetime, Sequence[tuple[str, int]]] | None:
+    """When this process removed last what was past its time, and how much of what."""
+    pruned = visitor.state.pruned
+    if pruned is None:
+        return None
+    return pruned.at, [(name.replace("_", " "), n) for name, n in pruned.counts.items() if n]
 
 
 def _config(visitor: Visitor) -> tuple[str, str]:

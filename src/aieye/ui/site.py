@@ -36,6 +36,7 @@ from aieye.ui import (
     providers,
     route_form,
     routes,
+    search,
     settings,
     sharing,
     static,
@@ -50,6 +51,7 @@ from aieye.ui.session import anyone, require_administrator, require_user
 MODULES = (
     auth,
     home,
+    search,
     audit,
     cache,
     settings,

@@ -22,6 +22,7 @@ from aieye.ui.saving import (
     ChangedMeanwhile,
     changing,
     differences,
+    require_first,
     require_version,
     version_of,
 )
@@ -65,6 +66,7 @@ async def create(visitor: RequireUser) -> Response:
         changes = read_changes(fields, visitor)
         owner_id = _number(fields, "user_id") if visitor.is_administrator else None
         async with changing(visitor.state) as session:
+            await require_first(session, visitor.user_id, fields, "token")
             token, secret = await tokens.create_token(
                 session,
                 visitor.state.directory.digest,

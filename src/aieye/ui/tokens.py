@@ -16,17 +16,17 @@ from aieye.access.token_lists import STATES, State, newest_tokens, state_of
 from aieye.db.cursors import number_after
 from aieye.db.rows import LARGEST_ID, find_living
 from aieye.db.tables import Provider, ProviderKey, Token, User
-from aieye.db.types import now, to_micros
+from aieye.db.types import now
 from aieye.errors import AieyeError
-from aieye.ledger.periods import cut
-from aieye.ledger.queries.holders import NOTHING, Use, last_used, uses_of
-from aieye.ledger.rollups import Span
+from aieye.ledger.queries.holders import last_used
+from aieye.ledger.queries.period_sums import Amounts
 from aieye.ui.forms import errors_of, no_errors
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.ranges import Range
 from aieye.ui.saving import changing, require_version, version_of
 from aieye.ui.session import RequireUser, Visitor
+from aieye.ui.uses import find_uses
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -51,7 +51,7 @@ class ShownToken:
     owner_id: int
     state: State
     is_owner_off: bool
-    use: Use
+    use: Amounts
     last_at: datetime | None
     # Until when the secret before the last roll works, if it does still.
     former_until: datetime | None
@@ -80,7 +80,7 @@ async def show_tokens(visitor: RequireUser, cursor: Cursor = None) -> Response:
             before=number_after(cursor),
             limit=PAGE + 1,
         )
-        rows = await shown_tokens(session, found[:PAGE], period)
+        rows = await shown_tokens(session, visitor, found[:PAGE], period)
         owner = None if owner_id is None else await find_living(session, User, owner_id)
     return page(
         visitor.request,
@@ -102,7 +102,7 @@ async def show_token(token_id: int, visitor: RequireUser) -> Response:
     async with visitor.state.database.read() as session:
         token = await tokens.get_token(session, token_id, actor=visitor.actor)
         owner = await session.get_one(User, token.user_id)
-        (row,) = await shown_tokens(session, [(token, owner)], period)
+        (row,) = await shown_tokens(session, visitor, [(token, owner)], period)
     return page(
         visitor.request, "token.html", period=period, row=row, row_version=version_of(token)
     )
@@ -167,11 +167,11 @@ async def delete(token_id: int, visitor: RequireUser) -> Response:
 
 
 async def shown_tokens(
-    session: AsyncSession, found: Sequence[tuple[Token, User]], period: Range
+    session: AsyncSession, visitor: Visitor, found: Sequence[tuple[Token, User]], period: Range
 ) -> list[ShownToken]:
     """The tokens with their use in the period."""
     ids = [token.id for token, _ in found]
-    uses = await uses_of(session, "token", ids, spans_of(period))
+    uses = (await find_uses(session, visitor, period)).tops["token"]
     last = await last_used(session, "token", ids)
     shown = []
     for token, user in found:
@@ -183,7 +183,7 @@ async def shown_tokens(
                 user.id,
                 state_of(token),
                 not user.is_active,
-                uses.get(token.id, NOTHING),
+                uses[token.id],
                 last.get(token.id),
                 until if until is not None and until > now() else None,
                 await _key_name(session, token.provider_key_id),
@@ -191,12 +191,6 @@ async def shown_tokens(
             )
         )
     return shown
-
-
-def spans_of(period: Range) -> Sequence[Span]:
-    """The stored sums that the period is made of."""
-    ends = [to_micros(end) // 1_000_000 for end in (period.since, period.until, now())]
-    return cut(ends[0], ends[1], now=ends[2]).spans
 
 
 async def _key_name(session: AsyncSession, key_id: int | None) -> str:
@@ -232,7 +226,7 @@ async def _delete_page(visitor: Visitor, token_id: int, error: str = "") -> Resp
     async with visitor.state.database.read() as session:
         token = await tokens.get_token(session, token_id, actor=visitor.actor)
         owner = await session.get_one(User, token.user_id)
-        (row,) = await shown_tokens(session, [(token, owner)], period)
+        (row,) = await shown_tokens(session, visitor, [(token, owner)], period)
     return page(
         visitor.request, "token_delete.html", status=422 if error else 200, row=row, error=error
     )

@@ -17,6 +17,7 @@ from aieye.ui.saving import (
     ChangedMeanwhile,
     changing,
     differences,
+    require_first,
     require_version,
     version_of,
 )
@@ -54,6 +55,7 @@ async def create(visitor: RequireAdministrator) -> Response:
     link, ends_at = "", None
     try:
         async with changing(state) as session:
+            await require_first(session, visitor.user_id, fields, "user")
             user = await users.create_user(
                 session,
                 email=fields.text("email"),

@@ -17,13 +17,14 @@ from aieye.db.cursors import number_after
 from aieye.db.rows import LARGEST_ID
 from aieye.db.tables import User
 from aieye.errors import AieyeError, Conflict, Unprocessable
-from aieye.ledger.queries.holders import NOTHING, Use, last_used, uses_of
+from aieye.ledger.queries.holders import last_used
+from aieye.ledger.queries.period_sums import Amounts
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.ranges import Range
 from aieye.ui.saving import changing
 from aieye.ui.session import RequireAdministrator, Visitor
-from aieye.ui.tokens import spans_of
+from aieye.ui.uses import find_uses
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -38,7 +39,7 @@ class ShownUser:
 
     user: User
     holdings: Holdings
-    use: Use
+    use: Amounts
     last_at: datetime | None
 
     @property
@@ -54,7 +55,7 @@ async def show_users(visitor: RequireAdministrator, cursor: Cursor = None) -> Re
         found = await users.list_users(
             session, actor=visitor.actor, after=number_after(cursor), limit=PAGE + 1
         )
-        rows = await _shown(session, found[:PAGE], period)
+        rows = await _shown(session, visitor, found[:PAGE], period)
     return page(visitor.request, "users.html", period=period, rows=rows, next=next_cursor(found))
 
 
@@ -64,7 +65,7 @@ async def show_user(user_id: int, visitor: RequireAdministrator) -> Response:
     period = visitor.range(RANGE)
     async with visitor.state.database.read() as session:
         user = await users.get_user(session, user_id, actor=visitor.actor)
-        (row,) = await _shown(session, [user], period)
+        (row,) = await _shown(session, visitor, [user], period)
         tokens = await newest_tokens(
             session, actor=visitor.actor, user_id=user_id, limit=_MOST_TOKENS
         )
@@ -133,21 +134,20 @@ def _heir(text: str) -> int | None:
     return int(text)
 
 
-async def _shown(session: AsyncSession, found: Sequence[User], period: Range) -> list[ShownUser]:
+async def _shown(
+    session: AsyncSession, visitor: Visitor, found: Sequence[User], period: Range
+) -> list[ShownUser]:
     ids = [user.id for user in found]
     holdings = await holdings_of(session, ids)
-    uses = await uses_of(session, "user", ids, spans_of(period))
+    uses = (await find_uses(session, visitor, period)).tops["user"]
     last = await last_used(session, "user", ids)
-    return [
-        ShownUser(user, holdings[user.id], uses.get(user.id, NOTHING), last.get(user.id))
-        for user in found
-    ]
+    return [ShownUser(user, holdings[user.id], uses[user.id], last.get(user.id)) for user in found]
 
 
 async def _delete_page(visitor: Visitor, user_id: int, error: AieyeError | None = None) -> Response:
     async with visitor.state.database.read() as session:
         user = await users.get_user(session, user_id, actor=visitor.actor)
-        (row,) = await _shown(session, [user], visitor.range(RANGE))
+        (row,) = await _shown(session, visitor, [user], visitor.range(RANGE))
         others = await users.list_users(session, actor=visitor.actor, limit=_MOST_HEIRS)
     heirs = [
         (one.id, "you" if one.id == visitor.user_id else one.email)

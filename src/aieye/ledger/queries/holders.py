@@ -1,25 +1,19 @@
-"""What tokens, users, providers and keys were used for: over a period, and when last.
-
-Over a period from the roll-ups alone. Of keys these know nothing, so the newest calls say it.
-"""
+"""When tokens and users called last, and what the newest calls say of providers' keys: the sums of
+periods, which know who called for how much, know nothing of keys."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from aieye.db.tables import Call, Token, UsageDimension, UsageRollup, User
+from aieye.db.tables import Call, Token, User
 from aieye.ledger.book import OPEN
-from aieye.ledger.queries.usage_sums import DIMENSIONS
-from aieye.ledger.rollups import Span
-
-Kind = Literal["token", "user", "provider"]
 
 # What is told of keys is told of so many calls.
 NEWEST = 2_000
@@ -44,6 +38,9 @@ class Use:
         return None if 0 < self.calls == self.unpriced else self.cost_nano
 
 
+NOTHING = Use()
+
+
 @dataclass(slots=True)
 class KeyUse:
     """What the newest calls say of a key: how often it was asked, and what the answers cost.
@@ -64,31 +61,6 @@ class KeyUse:
     def known_cost_nano(self) -> int | None:
         """The cost; None when it is known of no call."""
         return None if 0 < self.calls == self.unpriced else self.cost_nano
-
-
-NOTHING = Use()
-
-
-async def uses_of(
-    session: AsyncSession, kind: Kind, ids: Collection[int], spans: Sequence[Span]
-) -> dict[int, Use]:
-    """What each of `ids` was used for in `spans`; those that had no call are left out."""
-    column = DIMENSIONS[kind]
-    found: dict[int, tuple[int, ...]] = {}
-    for span in spans if ids else ():
-        sums = (UsageRollup.calls, UsageRollup.unpriced, UsageRollup.cost_nano,
-                UsageRollup.saved_nano)  # fmt: skip
-        statement = (
-            select(column, *(func.sum(one) for one in sums))
-            .join(UsageDimension, UsageDimension.id == UsageRollup.dimension_id)
-            .where(UsageRollup.grain == span.grain, column.in_(ids))
-            .where(UsageRollup.bucket >= span.start, UsageRollup.bucket < span.stop)
-            .group_by(column)
-        )
-        for value, *amounts in await session.execute(statement):
-            before = found.get(value, (0, 0, 0, 0))
-            found[value] = tuple(one + int(more) for one, more in zip(before, amounts, strict=True))
-    return {value: Use(*amounts) for value, amounts in found.items()}
 
 
 async def last_used(

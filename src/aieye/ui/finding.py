@@ -1,0 +1,157 @@
+"""Everything by a part of its name: pages, what is written and owned, functions, tokens, calls by id.
+
+Nobody finds what they may not see. What is called exactly so stands first, then what begins so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, case, func, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from aieye.access import authored
+from aieye.db.tables import Call, Pipeline, Preset, Prompt, RegisteredFunction, Token
+from aieye.errors import NotFound
+from aieye.ledger.queries import get_call
+from aieye.ui.session import Visitor
+from aieye.ui.shell import navigation
+
+LONGEST: Final = 100
+"""Of what is searched for, in characters."""
+MOST: Final = 6
+"""Of each kind, as many are shown."""
+ICONS: Final = {
+    "prompt": "message-square-text",
+    "pipeline": "workflow",
+    "preset": "sliders-horizontal",
+    "function": "square-function",
+    "token": "ticket",
+    "call": "scroll-text",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Something that was found; `note` tells it from others of its name."""
+
+    kind: str
+    label: str
+    note: str
+    href: str
+    icon: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What was found of one kind."""
+
+    label: str
+    hits: Sequence[Hit]
+
+
+async def find(session: AsyncSession, visitor: Visitor, text: str) -> Sequence[Group]:
+    """All that has `text` in its name, by kind."""
+    groups = [
+        Group("Pages", find_pages(visitor, text)),
+        Group("Calls", await _call(session, visitor, text)),
+    ]
+    for label, kind, table, also in _AUTHORED:
+        groups.append(Group(label, await _authored(session, visitor, kind, table, also, text)))
+    groups.append(Group("Functions", await _functions(session, visitor, text)))
+    groups.append(Group("Tokens", await _tokens(session, visitor, text)))
+    return [group for group in groups if group.hits]
+
+
+def find_pages(visitor: Visitor, text: str = "") -> Sequence[Hit]:
+    """The pages of the rail whose name has the text, all for an empty one."""
+    found = [
+        Hit("page", link.label, label, link.path, link.icon)
+        for label, links in navigation(visitor.request, visitor.signed_in)
+        for link in links
+    ]
+    found.append(Hit("page", "Your account", "You", "/account", "user"))
+    return [hit for hit in found if text.lower() in hit.label.lower()]
+
+
+# -- rows as hits ------------------------------------------------------------------------------
+
+
+def hit_of(kind: str, row: Any, visitor: Visitor) -> Hit:
+    """A row as it is shown; `kind` is one of `ICONS`."""
+    path = f"/{kind}s/{getattr(row, 'uid', row.id)}"
+    match kind:
+        case "function":
+            path, note = f"/functions/{row.name}", row.file
+        case "token":
+            note = row.prefix
+        case "call":
+            label = row.model or row.model_asked or row.endpoint
+            note = f"{row.status or 'open'} · {row.id}"
+            return Hit(kind, label, note, f"/calls/{row.id}", ICONS[kind])
+        case _:
+            note = "" if row.user_id == visitor.user_id else _foreign(row)
+            if kind == "preset":
+                note = f"{row.type} · {note}" if note else row.type
+    return Hit(kind, row.name, note, path, ICONS[kind])
+
+
+def _foreign(row: Any) -> str:
+    return "shared" if row.is_shared else "of another user"
+
+
+_AUTHORED: Final[Sequence[tuple[str, str, Any, Any]]] = (
+    ("Prompts", "prompt", Prompt, (Prompt.description,)),
+    ("Pipelines", "pipeline", Pipeline, ()),
+    ("Presets", "preset", Preset, (Preset.uid,)),
+)
+
+
+async def _authored(
+    session: AsyncSession, visitor: Visitor, kind: str, table: Any, also: Any, text: str
+) -> Sequence[Hit]:
+    if f"/{kind}s" not in visitor.request.app.state.pages:
+        return ()
+    statement = select(table).where(
+        table.deleted_at.is_(None), authored.may_see(table, visitor.actor)
+    )
+    rows = await session.scalars(_named(statement, table, text, (table.name, *also)))
+    return [hit_of(kind, row, visitor) for row in rows]
+
+
+async def _functions(session: AsyncSession, visitor: Visitor, text: str) -> Sequence[Hit]:
+    if "/functions" not in visitor.request.app.state.pages:
+        return ()
+    statement = select(RegisteredFunction).where(RegisteredFunction.deleted_at.is_(None))
+    named = _named(statement, RegisteredFunction, text, (RegisteredFunction.name,))
+    return [hit_of("function", row, visitor) for row in await session.scalars(named)]
+
+
+async def _tokens(session: AsyncSession, visitor: Visitor, text: str) -> Sequence[Hit]:
+    statement = select(Token).where(Token.deleted_at.is_(None), own_tokens(visitor))
+    named = _named(statement, Token, text, (Token.name, Token.prefix))
+    return [hit_of("token", row, visitor) for row in await session.scalars(named)]
+
+
+async def _call(session: AsyncSession, visitor: Visitor, text: str) -> Sequence[Hit]:
+    try:
+        found = await get_call(session, text, owner_id=visitor.owner_id)
+    except NotFound:
+        return ()
+    call: Call = found.call
+    return [hit_of("call", call, visitor)]
+
+
+def own_tokens(visitor: Visitor) -> ColumnElement[bool]:
+    """The tokens that the visitor may see."""
+    return true() if visitor.is_administrator else Token.user_id == visitor.user_id
+
+
+def _named(statement: Any, table: Any, text: str, columns: Sequence[Any]) -> Any:
+    wanted = text.lower()
+    name = func.lower(table.name)
+    rank = case((name == wanted, 0), (name.startswith(wanted, autoescape=True), 1), else_=2)
+    has = (func.lower(one).contains(wanted, autoescape=True) for one in columns)
+    return statement.where(or_(*has)).order_by(rank, table.id.desc()).limit(MOST)

@@ -1,0 +1,59 @@
+"""What pages say of costs: nothing for what is simulated, and no less than is known of what is not."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+
+from aieye.db.tables import Call
+from tests.integration.ledger_api import call, running_ledger
+from tests.integration.test_page_access import BASE_URL, House, database_kind, house
+from tests.integration.test_pages_handing_out import rows, secret_in, see, send
+
+__all__ = ["database_kind", "house"]
+
+BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+async def test_what_is_simulated_costs_nothing_and_nobody_is_asked_for_its_price(
+    house: House,
+) -> None:
+    made = await send(house.administrator, "/tokens/new", name="bot", scope="proxy")
+    headers = {"authorization": f"Bearer {secret_in(made.text)}"}
+    transport = httpx.ASGITransport(house.service)
+    async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as program:
+        answer = await program.post("/v1/chat/completions", json=BODY, headers=headers)
+        assert (answer.status_code, answer.headers["x-aieye-cost-usd"]) == (200, "0")
+    (row,) = await rows(house, Call)
+    assert (row.cost_nano, row.cost_state) == (0, "exact")
+    for path in ("/", "/calls", f"/calls/{row.id}", "/tokens", f"/tokens/{row.token_id}", "/users",
+                 "/providers", "/settings"):  # fmt: skip
+        page = await see(house.administrator, path)
+        assert "unknown" not in page.replace("Left empty: unknown", ""), path
+        assert ("$0.00" in page) == (path not in {"/providers", "/settings"}), path
+
+
+async def test_a_sum_of_which_a_part_is_unknown_says_at_least(house: House) -> None:
+    await send(house.administrator, "/tokens/new", name="bot", scope="proxy")
+    async with running_ledger(house.state.database) as ledger:
+        for cost in (5_000_000_000, None, None):
+            await ledger.settle(call(token_id=1, user_id=1, cost_nano=cost))
+    for path in ("/", "/tokens", "/tokens/1", "/users", "/users/1"):
+        page = await see(house.administrator, path)
+        assert re.search(r"at least</span>\s*\$5.00", page), path
+        assert re.search(r"2(.calls)? of unknown cost", page), path
+
+
+async def test_a_refused_call_is_kept_with_what_it_was_told(house: House) -> None:
+    made = await send(house.administrator, "/tokens/new", name="bot", scope="proxy")
+    headers = {"authorization": f"Bearer {secret_in(made.text)}"}
+    transport = httpx.ASGITransport(house.service)
+    async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as program:
+        told = await program.post("/v1/chat/completions", content=b"{nonsense", headers=headers)
+    assert told.status_code == 400
+    (row,) = await rows(house, Call)
+    page = await see(house.administrator, f"/calls/{row.id}")
+    assert told.json()["error"]["message"] in page
+    assert "refused before anybody was asked" in page
+    assert "switched off" not in page
