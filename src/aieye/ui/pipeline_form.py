@@ -22,7 +22,8 @@ from aieye.pipeline.language.parser import parse
 from aieye.pipeline.language.printer import format_pipeline
 from aieye.pipeline.models import SavedPipeline
 from aieye.ui import plan_picture
-from aieye.ui.forms import Fields, errors_of, no_errors
+from aieye.ui.fields import Fields
+from aieye.ui.forms import errors_of, no_errors
 from aieye.ui.marks import Mark, marks_of, with_fix
 from aieye.ui.pages import PageRoute, go, page, part
 from aieye.ui.pipelines import SAMPLE

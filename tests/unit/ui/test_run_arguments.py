@@ -7,7 +7,7 @@ from typing import Any
 from aieye.pipeline.language.catalogue import Parameter
 from aieye.pipeline.language.parser import parse
 from aieye.ui.calling import curl_of, sdk_of
-from aieye.ui.forms import Fields
+from aieye.ui.fields import Fields
 from aieye.ui.run_arguments import fields_of, read_arguments, typed_of
 
 
