@@ -17,10 +17,12 @@ from aieye.ui import show
 
 MOST_NODES: Final = 80
 _MOST_EDGES: Final = 400
-_WIDTH, _HEIGHT = 148, 34
-_GAP_X, _GAP_Y = 44, 14
-_MARGIN = 8
-_LONGEST = 18
+_HEIGHT = 34
+_GAP_X, _GAP_Y = 36, 12
+_MARGIN = 2
+_LONGEST = 22
+# Of a letter in the picture's type, and what is around a label.
+_LETTER, _PADDING = 7.3, 28
 
 Kind = Literal["argument", "function", "prompt", "preset", "pipeline", "form", "result"]
 
@@ -33,6 +35,15 @@ class Node:
     kind: Kind
     sources: Sequence[int]
     maybe: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a box stands, in pixels."""
+
+    x: int
+    y: int
+    width: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +80,8 @@ def picture_of(plan: Plan) -> Picture:
 def draw(picture: Picture, *, title: str) -> Markup:
     """The picture as SVG of its own size; the box around it scrolls."""
     places = _places(picture.nodes)
-    width = 2 * _MARGIN + max(x for x, _ in places) + _WIDTH
-    height = 2 * _MARGIN + max(y for _, y in places) + _HEIGHT
+    width = _MARGIN + max(place.x + place.width for place in places)
+    height = _MARGIN + max(place.y for place in places) + _HEIGHT
     edges = [
         _edge(places[source], places[target], is_maybe=source in node.maybe)
         for target, node in enumerate(picture.nodes)
@@ -135,40 +146,45 @@ def _merged(origins: Mapping[int, tuple[int, ...]], steps: Sequence[int]) -> tup
     return tuple(found)
 
 
-def _places(nodes: Sequence[Node]) -> Sequence[tuple[int, int]]:
+def _places(nodes: Sequence[Node]) -> Sequence[Place]:
     """Where each box stands: in the column behind all that leads into it, level with that."""
     columns: list[int] = []
     for node in nodes:
         columns.append(1 + max((columns[source] for source in node.sources), default=-1))
-    # Arguments wait beside what needs them, the result stands last.
-    columns[-1] = max(columns)
-    rows: dict[int, int] = {}
-    places: list[tuple[int, int]] = []
+    widths: dict[int, int] = {}
     for node, column in zip(nodes, columns, strict=True):
-        wanted = max((places[source][1] for source in node.sources[:1]), default=0)
-        y = max(rows.get(column, 0), wanted)
+        letters = min(len(node.label), _LONGEST)
+        widths[column] = max(widths.get(column, 0), round(letters * _LETTER) + _PADDING)
+    lefts = [_MARGIN]
+    for column in range(max(columns)):
+        lefts.append(lefts[-1] + widths[column] + _GAP_X)
+    rows: dict[int, int] = {}
+    places: list[Place] = []
+    for node, column in zip(nodes, columns, strict=True):
+        level = places[node.sources[0]].y if node.sources else _MARGIN
+        y = max(rows.get(column, _MARGIN), level)
         rows[column] = y + _HEIGHT + _GAP_Y
-        places.append((column * (_WIDTH + _GAP_X), y))
+        places.append(Place(lefts[column], y, widths[column]))
     return places
 
 
-def _edge(source: tuple[int, int], target: tuple[int, int], *, is_maybe: bool) -> Markup:
-    x1, y1 = source[0] + _MARGIN + _WIDTH, source[1] + _MARGIN + _HEIGHT // 2
-    x2, y2 = target[0] + _MARGIN, target[1] + _MARGIN + _HEIGHT // 2
+def _edge(source: Place, target: Place, *, is_maybe: bool) -> Markup:
+    x1, y1 = source.x + source.width, source.y + _HEIGHT // 2
+    x2, y2 = target.x, target.y + _HEIGHT // 2
     bend = max(_GAP_X // 2, (x2 - x1) // 2)
     return Markup('<path class="plan-edge{}" d="M{} {}C{} {} {} {} {} {}"/>').format(
         " plan-maybe" if is_maybe else "", x1, y1, x1 + bend, y1, x2 - bend, y2, x2, y2
     )
 
 
-def _box(node: Node, place: tuple[int, int]) -> Markup:
-    x, y = place[0] + _MARGIN, place[1] + _MARGIN
+def _box(node: Node, place: Place) -> Markup:
     return Markup(
         '<g class="plan-node plan-{kind}"><title>{kind} {label}</title>'
         '<rect x="{x}" y="{y}" width="{w}" height="{h}" rx="{r}"/>'
         '<text x="{tx}" y="{ty}">{shown}</text></g>'
     ).format(
-        kind=node.kind, label=node.label, x=x, y=y, w=_WIDTH, h=_HEIGHT,
+        kind=node.kind, label=node.label, x=place.x, y=place.y, w=place.width, h=_HEIGHT,
         r=_HEIGHT // 2 if node.kind in {"argument", "result"} else 7,
-        tx=x + _WIDTH // 2, ty=y + _HEIGHT // 2 + 4, shown=show.middle(node.label, _LONGEST),
+        tx=place.x + place.width // 2, ty=place.y + _HEIGHT // 2 + 4,
+        shown=show.middle(node.label, _LONGEST),
     )  # fmt: skip
