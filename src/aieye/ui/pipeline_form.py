@@ -161,16 +161,17 @@ async def look(visitor: Visitor, source: str, name: str = "") -> Looked:
         checked = await pipelines.check_source(
             session, state.function_catalogue(), source, actor=visitor.actor, name=name or None
         )
-    picture, left_out = await _picture(visitor, source, checked)
+    picture, left_out = await _picture(visitor, checked)
     marks = marks_of(checked.diagnostics, source, name)
     return Looked(marks, checked.arguments, picture, left_out, is_looked=True)
 
 
-async def _picture(visitor: Visitor, source: str, checked: Checked) -> tuple[str, int]:
-    if checked.analysis is None or not checked.analysis.is_valid:
+async def _picture(visitor: Visitor, checked: Checked) -> tuple[str, int]:
+    tree, analysis = checked.tree, checked.analysis
+    if tree is None or analysis is None or not analysis.is_valid:
         return "", 0
     try:
-        plan = await visitor.state.pipelines.plan_of_text(source, visitor.actor)
+        plan = await visitor.state.pipelines.plan_of_tree(tree, analysis, visitor.actor)
     except AieyeError:
         # What it calls cannot run by now: the text itself is in order.
         return "", 0
