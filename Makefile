@@ -26,7 +26,7 @@ run: install ## install, then start on http://127.0.0.1:8000
 	@trap : INT; $(BIN)/aieye serve $(args); code=$$?; [ $$code -eq 130 ] || exit $$code
 
 test: $(VENV)/.installed-test node-sdk python-clients chromium ## run every test, on real servers
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(args)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(args)
 
 lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
 	$(BIN)/ruff check .

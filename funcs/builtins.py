@@ -1,8 +1,8 @@
 """The built-in functions of the pipeline language. Plain functions: values in, a value out.
 
-They run on the server's own loop, so none may take long or much memory, whatever it is given: work
-and results are in proportion to the arguments, or bounded by `LARGEST`. Patterns can be made to
-take for ever: what uses one runs in a worker process.
+They run on the server's own loop, with large arguments in a worker process, so none may take long or
+much memory, whatever it is given: work and results are in proportion to the arguments, or bounded by
+`LARGEST`. Patterns can be made to take for ever: what uses one runs in a worker process.
 
 A parameter without a type takes any value. `infer` reads texts into what they look like first, so
 that numbers and lists that come as text, as a model's answers do, can be reckoned with.

@@ -13,6 +13,7 @@ import pytest
 
 from tests.live import LiveServers
 from tests.servers import DATABASE_KINDS, DatabaseKind, Databases
+from tests.shared import hash_quickly, share_certificates, share_statements
 from tests.tools import not_run, report_not_run
 
 NODE_DIRECTORY = Path(__file__).parent / "node"
@@ -28,6 +29,16 @@ def pytest_configure() -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     report_not_run(terminalreporter)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def made_once() -> Iterator[None]:
+    """What every client, engine and sign-in would do anew and at length (`tests.shared`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        share_certificates(patch)
+        share_statements(patch)
+        hash_quickly(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

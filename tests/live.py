@@ -77,7 +77,14 @@ class LiveServer:
         """The process id of the server's first process."""
         return self._running().pid
 
-    def start(self, *, timeout_seconds: float = 30) -> Self:
+    def processor_seconds(self) -> float:
+        """What the server's first process has taken of the processors since it started."""
+        stat = Path(f"/proc/{self.pid}/stat").read_text()
+        # The name before the bracket may hold blanks; user and system time are fields 14 and 15.
+        fields = stat.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def start(self, *, timeout_seconds: float = 90) -> Self:
         """Start the process and wait until `/readyz` answers 200.
 
         Raises `LiveServerError` when it ends before that or takes longer.
@@ -107,7 +114,7 @@ class LiveServer:
                 start_new_session=True,
             )
 
-    def wait_ready(self, *, timeout_seconds: float = 30) -> None:
+    def wait_ready(self, *, timeout_seconds: float = 90) -> None:
         """Wait until `/readyz` answers 200; raises `LiveServerError`."""
         process = self._running()
         deadline = time.monotonic() + timeout_seconds
@@ -118,7 +125,7 @@ class LiveServer:
                 raise LiveServerError(self._report(f"not ready within {timeout_seconds} s"))
             time.sleep(POLL_INTERVAL_SECONDS)
 
-    def wait(self, *, timeout_seconds: float = 30) -> int:
+    def wait(self, *, timeout_seconds: float = 90) -> int:
         """Wait until the process ends by itself, and return its exit code."""
         try:
             code = self._running().wait(timeout_seconds)
@@ -129,7 +136,7 @@ class LiveServer:
         self.kill()
         return code
 
-    def terminate(self, *, timeout_seconds: float = 30) -> int:
+    def terminate(self, *, timeout_seconds: float = 90) -> int:
         """Ask the server to stop (SIGTERM), wait for it, and return its exit code."""
         self._running().terminate()
         return self.wait(timeout_seconds=timeout_seconds)
@@ -183,7 +190,7 @@ class LiveServers:
         *,
         data_dir: Path | None = None,
         arguments: Sequence[str] = (),
-        timeout_seconds: float = 30,
+        timeout_seconds: float = 90,
     ) -> LiveServer:
         """A server that is ready; for the parameters see `LiveServer`."""
         server = self.prepare(environment, data_dir=data_dir, arguments=arguments)

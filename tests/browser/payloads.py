@@ -133,6 +133,14 @@ def bundles() -> Iterable[str]:
         yield "\n".join(PAYLOADS[start : start + BUNDLE])
 
 
+def functions() -> str:
+    """A file of functions whose authors say the payloads of them, and have them for defaults."""
+    return "\n".join(
+        f"def hostile_{i}(text: str = {text!r}) -> str:\n    {text!r}\n    return text\n"
+        for i, text in enumerate(bundles())
+    )
+
+
 def answer_with_payloads(seen: Seen) -> Given | None:
     """The provider says what it was asked: what a model may say is anything."""
     if not seen.path.endswith("/chat/completions"):
@@ -162,6 +170,7 @@ def fill(base_url: str) -> None:
             made: dict[str, Any] = answer.json()
             return made
 
+        make("functions/sync")
         client.patch("/api/v1/users/me", json={"name": PAYLOADS[0]})
         for i, payload in enumerate(PAYLOADS):
             label = " ".join(payload.split())

@@ -15,7 +15,14 @@ import pytest
 from playwright.sync_api import Page
 
 from aieye.ui import site
-from tests.browser.payloads import MARK, PAYLOADS, answer_with_payloads, bundles, fill
+from tests.browser.payloads import (
+    MARK,
+    PAYLOADS,
+    answer_with_payloads,
+    bundles,
+    fill,
+    functions,
+)
 from tests.browser.rig import EMAIL, PASSWORD, Visits, is_page
 from tests.fakes.recorded import RecordedDemo
 from tests.live import LiveServer
@@ -59,7 +66,10 @@ SEEN = """
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server whose provider says what it is asked, with the texts everywhere."""
+    funcs = tmp_path_factory.mktemp("funcs")
+    (funcs / "custom_hostile.py").write_text(functions())
     environment = {
+        "AIEYE_FUNCS_DIR": str(funcs),
         "AIEYE_ADMIN_EMAIL": EMAIL,
         "AIEYE_ADMIN_PASSWORD": PASSWORD,
         "OPENAI_API_KEY": "sk-x",

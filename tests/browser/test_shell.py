@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.rig import EMAIL, PASSWORD, Visits, page_paths
 
@@ -94,9 +94,46 @@ def test_going_back_from_a_drawer_shows_the_list_again(visits: Visits) -> None:
 def test_more_rows_come_in_the_place_of_the_link(visits: Visits) -> None:
     page = visits()
     page.goto("/components?rows=8")
-    page.get_by_role("link", name="Load more").click()
+    page.get_by_role("link", name="Load more").focus()
+    page.keyboard.press("Enter")
     expect(page.locator("[data-row-link]")).to_have_count(16)
+    expect(page.locator("[data-row-link]").nth(8)).to_be_focused()
     expect(page).to_have_url(re.compile(r"rows=8$"))
+
+
+def test_what_takes_long_shows_its_shape_and_the_focus_stays(visits: Visits) -> None:
+    page = visits()
+    page.goto("/components?rows=8")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/components/sample/**", hold)
+    page.locator("[data-row-link]").first.focus()
+    page.keyboard.press("Enter")
+    drawer = page.locator("#drawer")
+    close = drawer.get_by_role("link", name="Close")
+    expect(drawer.locator(".skeleton").first).to_be_visible()
+    expect(close).to_be_focused()
+    visits.check_accessible(page)
+    held.pop().continue_()
+    expect(drawer.get_by_role("heading", level=2)).to_contain_text("req_0000")
+    expect(close).to_be_focused()
+    expect(page).to_have_title(re.compile("req_0000"))
+    page.keyboard.press("j")
+    expect(drawer.locator(".skeleton").first).to_be_visible()
+    held.pop().continue_()
+    expect(drawer.get_by_role("heading", level=2)).to_contain_text("req_0001")
+    expect(close).to_be_focused()
+    # What is closed while it comes stays closed.
+    page.keyboard.press("j")
+    expect(drawer.locator(".skeleton").first).to_be_visible()
+    with page.expect_event("requestfailed"):
+        page.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+    expect(page).to_have_title(re.compile("^Components"))
+    expect(page.locator("[data-row-link]").nth(2)).to_be_focused()
 
 
 def test_a_dialog_asks_for_the_word_before_it_acts(visits: Visits) -> None:
@@ -123,6 +160,7 @@ def test_a_form_that_is_wrong_comes_back_as_it_was_with_the_error_at_its_field(
     expect(page.locator("#name-error")).to_contain_text("Give it a name")
     expect(page.get_by_label("Text")).to_have_value("kept {text}")
     expect(page.get_by_label("Name")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Name")).to_be_focused()
     # It was swapped in, the page around it stayed.
     expect(page).to_have_url(re.compile("/components$"))
     page.get_by_label("Name").fill("<b>bold</b>")

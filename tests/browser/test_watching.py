@@ -62,8 +62,10 @@ def test_the_first_request_appears_by_itself_and_is_opened_found_and_exported(
     expect(drawer).to_contain_text(hostile)
     expect(page).to_have_url(re.compile(f"{path}$"))
     visits.check_accessible(page)
-    drawer.get_by_role("link", name="JSON", exact=True).click()
+    drawer.get_by_role("link", name="JSON", exact=True).focus()
+    page.keyboard.press("Enter")
     expect(drawer.locator("#texts")).to_contain_text('"messages"')
+    expect(drawer.get_by_role("link", name="JSON", exact=True)).to_be_focused()
     drawer.get_by_role("link", name="Why did it miss?").click()
     expect(drawer.locator("#why")).to_contain_text("stored")
     drawer.get_by_role("link", name="Python").click()
@@ -73,7 +75,7 @@ def test_the_first_request_appears_by_itself_and_is_opened_found_and_exported(
 
     for number in range(2):
         ask(server, token, f"something else {number}")
-    page.get_by_role("searchbox").fill("ZEBRA")
+    page.get_by_role("searchbox", name="Text in request or answer").fill("ZEBRA")
     page.keyboard.press("Enter")
     expect(page.locator(".chip")).to_contain_text("ZEBRA")
     assert rows(page) == [path]

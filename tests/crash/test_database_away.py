@@ -241,7 +241,7 @@ def test_a_server_that_starts_without_its_database_waits_for_it(
         until(lambda: answers("/healthz", 200), 6)
         assert answers("/readyz", 503)
         proxy.heal()
-        server.wait_ready(timeout_seconds=15)
+        server.wait_ready(timeout_seconds=60)
 
 
 def test_neither_the_log_nor_an_error_tells_the_databases_password(

@@ -24,7 +24,7 @@ def _shown(server: LiveServer, token: Made) -> dict[str, Any]:
         f"{server.base_url}/api/v1/functions?limit=1000",
         headers=token.headers,
         trust_env=False,
-        timeout=10,
+        timeout=30,
     )
     assert answer.status_code == 200, answer.text
     return {row["name"]: row for row in answer.json()["data"]}

@@ -119,7 +119,7 @@ def test_every_process_runs_a_pipeline_as_it_was_saved_last(
         body = {"pipeline_id": made["id"], "args": {"s": "Abc"}}
         answer = httpx.post(
             f"{server.base_url}/api/pipeline/call", json=body, headers=token.headers,
-            trust_env=False, timeout=10,
+            trust_env=False, timeout=30,
         )  # fmt: skip
         return bool(answer.status_code == 200 and answer.json()["response"] == value)
 
@@ -130,6 +130,6 @@ def test_every_process_runs_a_pipeline_as_it_was_saved_last(
     _until(lambda: says_everywhere("ABC"))
     httpx.patch(
         f"{server.base_url}/api/v1/pipelines/{made['id']}", json={"source": "lowercase(s)"},
-        headers=token.headers, trust_env=False, timeout=10,
+        headers=token.headers, trust_env=False, timeout=30,
     ).raise_for_status()  # fmt: skip
     _until(lambda: says_everywhere("abc"))

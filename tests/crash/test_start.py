@@ -216,7 +216,7 @@ def test_a_wrong_setting_refuses_the_start_and_names_itself_but_not_its_value(
     environment = {"AIEYE_PORT": "0", name: SERVED[name]}
     if name == "OPENAI_BASE_URL":
         environment["OPENAI_API_KEY"] = "sk-right-key-0123456789"
-    result = aieye("serve", environment=environment, timeout=8)
+    result = aieye("serve", environment=environment, timeout=60)
     assert result.returncode == 2, result.stdout + result.stderr
     _assert_named(result.stdout + result.stderr, name)
 
@@ -252,7 +252,7 @@ def test_a_second_server_on_one_sqlite_file_is_refused(
     first = start_server(installation.environment)
     second = start_server.prepare(installation.environment)
     second.launch()
-    assert second.wait(timeout_seconds=15) not in {0, 1}
+    assert second.wait(timeout_seconds=60) not in {0, 1}
     assert "running" in second.output()
     assert "Traceback" not in second.output()
     assert _ask(first, token.secret).status_code == 200
@@ -267,7 +267,7 @@ def test_a_taken_port_is_said_in_one_line(
     installation: Installation, start_server: LiveServers, aieye: Aieye
 ) -> None:
     server = start_server(installation.environment)
-    result = aieye("serve", environment={"AIEYE_PORT": str(server.port)}, timeout=15)
+    result = aieye("serve", environment={"AIEYE_PORT": str(server.port)}, timeout=60)
     assert result.returncode == 3
     assert str(server.port) in result.stderr
     assert "Traceback" not in result.stderr
@@ -282,7 +282,7 @@ def test_a_damaged_database_is_refused_and_restore_is_named(
     installation.file.write_bytes(content)
     server = start_server.prepare(installation.environment)
     server.launch()
-    assert server.wait(timeout_seconds=15) == 3
+    assert server.wait(timeout_seconds=60) == 3
     assert "aieye restore" in server.output()
     assert "Traceback" not in server.output()
     assert installation.file.read_bytes() == bytes(content)

@@ -56,7 +56,7 @@ def test_a_worker_that_is_killed_costs_no_finished_answer_and_is_replaced(
         before = len(load.seen.finished)
         time.sleep(1.5)
         assert len(load.seen.finished) > before + 20, "the other worker did not go on"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 40
     while len(now := _workers(server)) < 2 or first[0] in now:
         assert time.monotonic() < deadline, "the worker was not replaced"
         time.sleep(0.1)
@@ -109,7 +109,7 @@ def test_any_worker_tells_the_figures_of_all_also_after_one_was_replaced(
     assert len({tuple(sorted(_calls_by_worker(server).items())) for _ in range(20)}) == 1
     first = _workers(server)
     os.kill(first[0], signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 40
     while len(now := _workers(server)) < 2 or first[0] in now:
         assert time.monotonic() < deadline, "the worker was not replaced"
         time.sleep(0.1)
@@ -136,7 +136,7 @@ def test_several_workers_on_sqlite_are_refused(
 ) -> None:
     server = start_server.prepare({**installation.environment, "AIEYE_WORKERS": "2"})
     server.launch()
-    assert server.wait(timeout_seconds=15) == 2
+    assert server.wait(timeout_seconds=60) == 2
     assert "AIEYE_WORKERS" in server.output()
 
 
@@ -155,7 +155,7 @@ def test_a_server_without_free_file_descriptors_recovers(
         time.sleep(0.5)
         opened = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
         assert opened >= 85, "it did not run out"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 40
     while not _is_answered(server, token):
         assert time.monotonic() < deadline, server.output()[-2_000:]
         time.sleep(0.1)

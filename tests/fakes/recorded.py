@@ -64,7 +64,7 @@ class RecordedDemo(DemoProvider):
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10), "the simulated provider did not start"
+        assert self._ready.wait(60), "the simulated provider did not start"
         return self
 
     def __exit__(
@@ -74,7 +74,7 @@ class RecordedDemo(DemoProvider):
         _trace: TracebackType | None,
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

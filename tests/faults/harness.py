@@ -201,7 +201,7 @@ class Gateway:
         return httpx.AsyncClient(
             base_url=self.url,
             headers={"authorization": f"Bearer {token}"},
-            timeout=15,
+            timeout=60,
             trust_env=False,
             limits=httpx.Limits(max_connections=None),
         )

@@ -62,17 +62,20 @@ async def test_every_attempt_is_in_one_row_and_every_usage_is_paid_once(
             await call(gateway, chance)
 
     await asyncio.gather(*(one() for _ in range(250)))
+    await eventually(lambda: gateway.state.metrics.in_flight == 0)
     await eventually(lambda: gateway.state.gateway.exchanges.flights == {})
-    await asyncio.sleep(0.2)
     rows = await gateway.rows()
 
     assert min(upstream.fired[kind] for kind in KINDS) > 0
     assert {row.state for row in rows} == {"done"}
     attempts = [attempt for row in rows for attempt in row.attempts]
     assert all("status" in attempt or "error" in attempt for attempt in attempts)
-    # What was abandoned the moment it was sent may never have been read: a reset takes it back.
-    whole = [attempt for attempt in attempts if attempt.get("error") != "abandoned"]
-    assert len(whole) <= len(upstream.requests) <= len(attempts)
+    # What was abandoned the moment it was sent may never have been read: a reset takes it back. And
+    # on a busy machine a connection may come too late for anything to be sent on it.
+    unseen = {"abandoned", "upstream_unreachable"}
+    whole = [attempt for attempt in attempts if attempt.get("error") not in unseen]
+    ends = Counter((attempt.get("status"), attempt.get("error")) for attempt in attempts)
+    assert len(whole) <= len(upstream.requests) <= len(attempts), ends
     assert {row.cache for row in rows} >= {"miss", "hit", "shared", "bypass", "refresh"}
     assert not [row.id for row in rows if row.cache == "hit" and row.cost_nano]
     paid = [row for row in rows if row.cost_nano and row.cost_state == "exact"]

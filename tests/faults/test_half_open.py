@@ -43,7 +43,7 @@ async def rest(client: RawClient) -> tuple[bytes, float]:
     """What still comes until the connection is closed, and how long that takes."""
     started = time.monotonic()
     received = b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with contextlib.suppress(ConnectionResetError):
             while piece := await client.reader.read(2**16):
                 received += piece

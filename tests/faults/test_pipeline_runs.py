@@ -246,7 +246,7 @@ async def test_a_run_that_takes_its_time_has_its_row_meanwhile(
     await house.prompt("prompt_buddy", "Hey {buddy}")
     id_ = await house.pipeline("p", "prompt_buddy(x)")
     calling = asyncio.ensure_future(house.call(id_, {"x": "Ada"}))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not (found := await executions(house.gateway)):
             await asyncio.sleep(0.01)
     assert [(run.status, run.ended_at, run.arguments) for run in found] == [

@@ -169,3 +169,32 @@ async def test_several_columns_are_asked_side_by_side_without_scripts(
     assert [one["model"] for one in asked] == ["gpt-4o", "gpt-4o-mini"]
     assert [one.get("max_tokens") for one in asked] == [None, 7]
     assert [one.get("seed") for one in asked] == [None, 3]
+
+
+async def test_a_trial_is_paid_as_was_chosen_and_asks_anew_if_it_should(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    upstream.default = realistic()
+    async with browser(gateway) as client:
+        user = (await client.get("/api/v1/users/me")).json()
+        mine = await gateway.add_token(user_id=user["id"], models=["gpt-4o-mini"])
+        theirs = await gateway.add_token()
+        ids = {
+            secret: grant.token_id
+            for secret in (mine, theirs)
+            if (grant := gateway.state.directory.find_grant(secret)) is not None
+        }
+        await events_of(client, payer=f"token:{ids[mine]}", model="gpt-4o-mini")
+        await events_of(client, payer=f"token:{ids[mine]}", model="gpt-4o-mini", cache="refresh")
+        refused = await events_of(client, payer=f"token:{ids[mine]}", model="gpt-4o")
+        assert "may not use the model" in refused[-1][1]
+        rows = await gateway.rows(3)
+        assert {row.token_id for row in rows} == {ids[mine]}
+        assert [row.cache for row in rows[:2]] == ["miss", "refresh"]
+        missed = await events_of(client, cache="only", content="Never asked")
+        assert "no stored answer" in missed[-1][1]
+        assert len(upstream.calls()) == 2
+        other = await client.post(
+            "/playground/stream", data={**FORM, "payer": f"token:{ids[theirs]}"}
+        )
+        assert other.status_code == 422

@@ -7,12 +7,15 @@ import time
 from collections.abc import MutableMapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import pairwise
 from typing import Any
 
 import orjson
 import pytest
 from structlog.testing import capture_logs
 
+from aieye.gateway import dispatch
+from aieye.gateway.retry import delay_before
 from tests.fakes import chat
 from tests.fakes.upstream import (
     FakeUpstream,
@@ -27,6 +30,7 @@ from tests.faults.harness import (
     MODEL,
     PROVIDER_KEY,
     Gateway,
+    LoopClock,
     StartGateway,
     asked,
     both_forms,
@@ -87,11 +91,13 @@ async def test_milliseconds_of_patience_are_kept_to(
     limit = json_answer(429, chat.error_body("Slow down."), {"retry-after-ms": "150"})
     upstream.script(limit, chat_answer("Now."))
 
-    answer = await gateway.ask(question())
+    async with LoopClock() as clock:
+        answer = await gateway.ask(question())
 
     assert answer.status_code == 200
     first, second = upstream.requests
-    assert 0.15 <= second.arrived_at - first.arrived_at < 1
+    assert second.arrived_at - first.arrived_at >= 0.15
+    assert clock.seconds < 1
 
 
 @pytest.mark.parametrize(
@@ -107,11 +113,11 @@ async def test_a_429_that_asks_for_an_hour_is_passed_on_at_once(
 ) -> None:
     body = chat.error_body("Come back later.", code="rate_limit_exceeded")
     upstream.default = json_answer(429, body, {"Retry-After": patience})
-    started = time.monotonic()
 
-    answer = await gateway.ask(asked("Now?", form))
+    async with LoopClock() as clock:
+        answer = await gateway.ask(asked("Now?", form))
 
-    assert time.monotonic() - started < 1
+    assert clock.seconds < 1
     assert (answer.status_code, answer.json()) == (429, body)
     assert answer.headers["retry-after"] == patience
     assert len(upstream.requests) == 1
@@ -261,16 +267,27 @@ async def test_a_client_is_told_not_to_make_the_retries_once_more(
 
 
 async def test_retries_wait_a_random_time_that_grows(
-    gateway: Gateway, upstream: FakeUpstream
+    gateway: Gateway, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream.default = json_answer(503, chat.error_body())
+    waits: list[float] = []
 
-    await gateway.ask(question())
+    def noted(retry: int, asked: float | None) -> float:
+        waits.append(delay_before(retry, asked))
+        return waits[-1]
+
+    monkeypatch.setattr(dispatch, "delay_before", noted)
+
+    async with LoopClock() as clock:
+        await gateway.ask(question())
 
     arrivals = [request.arrived_at for request in upstream.requests]
-    assert len(arrivals) == 3
-    assert arrivals[1] - arrivals[0] < 0.4
-    assert arrivals[2] - arrivals[1] < 0.65
+    first, second = (after - before for before, after in pairwise(arrivals))
+    assert waits[0] < 0.4
+    assert waits[1] < 0.65
+    assert first >= waits[0] - 0.01
+    assert second >= waits[1] - 0.01
+    assert clock.seconds < 0.4 + 0.65
 
 
 async def test_a_provider_that_always_fails_gets_a_fifth_more_calls_at_most(

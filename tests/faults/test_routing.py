@@ -216,12 +216,12 @@ async def test_a_body_full_of_models_is_not_slow_to_change(
     inner = b",".join(b'{"model":"fast"}' for _ in range(5_000))
     text = b'\\"model\\":\\"fast\\"' * 5_000
     body = b'{"x":[%b],"y":"%b","messages":[],"model":"fast"}' % (inner, text)
-    started = time.monotonic()
+    started = time.process_time()
 
     answer = await two.ask(body)
 
     assert answer.status_code == 200
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     assert other.requests[0].body == body[: -len(b'"fast"}')] + b'"big"}'
 
 

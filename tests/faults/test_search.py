@@ -350,7 +350,7 @@ async def test_many_documents_are_indexed_in_the_background_and_a_restart_goes_o
     let_on.set()
     upstream.default = librarian
     before = len(upstream.requests)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             with suppress(NotIndexed):
                 found = await library.search(preset, "document 7 of many", top_k=3)

@@ -269,7 +269,7 @@ async def test_a_slow_call_on_the_originals_route_is_noted_as_open(
 
 async def _open_row(gateway: Gateway) -> tuple[str, bool]:
     """The state of the only row, which is not final yet, and whether it names a process."""
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         while not (rows := await gateway.rows()):
             await asyncio.sleep(0.01)
     (row,) = rows

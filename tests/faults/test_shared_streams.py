@@ -51,7 +51,7 @@ async def test_who_waits_for_the_plain_form_gets_it_when_the_streams_reader_leav
         await eventually(lambda: len(under_way(gateway).participants) == 1)
         gate.set()
 
-        answer = await asyncio.wait_for(asking, 5)
+        answer = await asyncio.wait_for(asking, 20)
 
     assert upstream.fired["held"] == len(upstream.requests) == 1
     assert len(text_of(answer)) > 20 * 60_000

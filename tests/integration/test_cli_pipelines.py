@@ -95,7 +95,7 @@ def _post(server: LiveServer, token: str, resource: str, body: Mapping[str, Any]
         json.dumps(body).encode(),
         {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         assert answer.status == 201
 
 

@@ -117,7 +117,7 @@ AND application_name = 'aieye ledger' AND wait_event_type = 'Lock'
 
 
 async def until_it_waits_for_a_lock(ledger: Ledger) -> None:
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(20):
         while await scalar(ledger, text(STOPPED)) == 0:
             await asyncio.sleep(0.01)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -14,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from pwdlib import PasswordHash
 
 from aieye.access import users
 from aieye.access.attempts import MOST_FAILURES
@@ -29,6 +27,7 @@ from aieye.headers import CONTENT_SECURITY_POLICY, SecurityHeaders
 from aieye.settings import Settings
 from aieye.state import State
 from aieye.ui import site as pages
+from tests.shared import quick_hash
 
 EMAIL, PASSWORD = "root@example.org", "a quiet river at dawn"
 # What a browser says of a form that our own page sent.
@@ -36,10 +35,9 @@ OWN = {"sec-fetch-site": "same-origin", "origin": "http://127.0.0.1:8000"}
 PUBLIC_URL = "http://127.0.0.1:8000"
 
 
-@functools.cache
 def password_hash() -> str:
-    """The hash of `PASSWORD`, made once: it is slow on purpose."""
-    return PasswordHash.recommended().hash(PASSWORD)
+    """The hash of `PASSWORD`."""
+    return quick_hash(PASSWORD)
 
 
 @dataclass

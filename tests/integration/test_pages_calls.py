@@ -244,7 +244,7 @@ async def test_calls_appear_as_they_come_to_whom_they_belong_and_no_one_else(
         assert "200" in (await streams[0].next("rows"))["rows"][own.id]
         # The stream is told when the session is over, and ends itself when the server stops.
         streams[1].scope["state"][STOPPING] = True  # type: ignore[index] # a dict
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await streams[1].task
     finally:
         for stream in streams:

@@ -71,7 +71,7 @@ async def test_what_was_removed_what_is_kept_and_what_seals_it_is_told(
         )  # fmt: skip
     page = unescape((await site.client.get("/settings")).text)
     text = " ".join(re.sub(r"<[^>]+>", "", page).split())
-    assert "sums by the minute 35 days · 2 calls" in text
+    assert "2 calls, for ever; sums by the minute 35 days" in text
     assert re.search(r"in this one (just now|\d+ s(econds?)? ago): 1.200 call bodies", text), text
     assert f"Secret key {state.cipher.key_id} seals what is stored, written 3 h ago" in text
     assert "sealed under an older key" in text

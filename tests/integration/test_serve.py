@@ -49,7 +49,7 @@ def _status(server: LiveServer, token: str) -> int:
         {"authorization": f"Bearer {token}", "content-type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         error.close()
@@ -205,7 +205,7 @@ def test_the_simulated_provider_runs_alone(tmp_path: Path) -> None:
         request = urllib.request.Request(
             f"{base_url}/models", headers={"authorization": "Bearer x"}
         )
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             assert response.status == 200
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0

@@ -88,7 +88,7 @@ class RawClient:
 
     async def read_all(self) -> bytes:
         """Everything until the other side closes; ConnectionResetError if it resets."""
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             return await self.reader.read()
 
     async def leave(self) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from pwdlib import PasswordHash
 
 from aieye.access import passwords
 from aieye.access.passwords import (
@@ -19,6 +20,12 @@ from aieye.access.passwords import (
 )
 
 GOOD = "a quiet river at dawn"
+
+
+@pytest.fixture(autouse=True)
+def as_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the work that a hash costs outside of the tests."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHash.recommended)
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ _SAMPLES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def curl_of(base_url: str, name: str, parameters: Sequence[Parameter]) -> str:
-    """The call by the API. The token stands in `AIEYE_TOKEN`."""
-    body = json.dumps({"args": sample_arguments(parameters)}, ensure_ascii=False)
+def curl_of(base_url: str, pipeline_id: int, parameters: Sequence[Parameter]) -> str:
+    """The call that any token may make. The token stands in `AIEYE_TOKEN`."""
+    asked = {"pipeline_id": pipeline_id, "args": sample_arguments(parameters)}
+    body = json.dumps(asked, ensure_ascii=False)
     return " \\\n  ".join(
         [
-            f"curl '{base_url}/api/v1/pipelines/{name}/call'",
+            f"curl '{base_url}/api/pipeline/call?typed=1'",
             '-H "Authorization: Bearer $AIEYE_TOKEN"',
             '-H "Content-Type: application/json"',
             "-d '" + body.replace("'", "'\\''") + "'",

@@ -17,6 +17,7 @@ from aieye.pipeline import service as pipelines
 from aieye.pipeline.executions import list_steps
 from aieye.pipeline.run_queries import find_execution, list_executions, tell_to_end
 from aieye.state import change
+from aieye.ui import toasts
 from aieye.ui.comparing import compare
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.pages import PageRoute, go, page
@@ -26,6 +27,7 @@ from aieye.ui.shown_runs import STATUSES, as_text, shown_run, shown_step, waterf
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 MOST_STEPS: Final = 500
+_ENDING: Final = "It is being ended."
 
 
 @router.get("/pipelines/executions/{execution_id}")
@@ -70,23 +72,29 @@ async def run_values(visitor: Visitor, session: AsyncSession, row: Execution) ->
 
 @router.post("/pipelines/executions/{execution_id}/cancel")
 async def cancel(execution_id: str, visitor: RequireUser) -> Response:
-    """Tell a run to end; one that is over stays as it is."""
+    """Tell a run to end; one that is over stays as it is. With `?stay` the page goes on to tell of it."""
     state = visitor.state
     run = state.pipelines.open.find(execution_id)
     if run is not None and visitor.actor.may_see(run.user_id):
+        # It may have no row yet.
         state.pipelines.open.cancel(execution_id)
-        return go(
-            visitor.request, f"/pipelines/executions/{execution_id}", toast="It is being ended."
-        )
+        return _told(visitor, execution_id, _ENDING)
     async with state.database.read() as session:
         row = await find_execution(session, execution_id, actor=visitor.actor)
-    said = "It was over already."
-    if row.status == "running":
-        said = "It is being ended."
-        if not state.pipelines.open.cancel(row.run_id):
-            async with change(state) as session:
-                await tell_to_end(session, row.id)
-    return go(visitor.request, f"/pipelines/executions/{row.id}", toast=said)
+    if row.status != "running":
+        return _told(visitor, row.id, "It was over already.")
+    if not state.pipelines.open.cancel(row.run_id):
+        async with change(state) as session:
+            await tell_to_end(session, row.id)
+    return _told(visitor, row.id, _ENDING)
+
+
+def _told(visitor: Visitor, execution: int | str, said: str) -> Response:
+    if visitor.here.get("stay") and "hx-request" in visitor.request.headers:
+        answer = Response(None, 200, {"HX-Reswap": "none"})
+        toasts.add_to_fragment(answer, said)
+        return answer
+    return go(visitor.request, f"/pipelines/executions/{execution}", toast=said)
 
 
 @router.get("/pipelines/{pipeline_id}/executions")

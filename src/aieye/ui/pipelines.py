@@ -187,7 +187,7 @@ async def pipeline_page(
         fields=fields_of(parameters, again if typed is None else typed, errors),
         payers=payers, typed=typed or {}, run_error=error, payer_error=(errors or {}).get("payer", ""),
         cache_modes=CACHE_MODES,
-        curl=curl_of(str(state.settings.base_url), saved.name, parameters),
+        curl=curl_of(str(state.settings.base_url), saved.id, parameters),
         sdk=sdk_of(str(state.settings.base_url), saved.name, parameters),
         **{"explained": None} | values,
     )  # fmt: skip

@@ -19,8 +19,10 @@ from aieye.db.rows import find_living
 from aieye.db.tables import Preset, Prompt
 from aieye.errors import AieyeError
 from aieye.prompts import service as prompts
+from aieye.ui.fields import Fields
 from aieye.ui.model_choices import offered_models
 from aieye.ui.pages import PageRoute, page, part
+from aieye.ui.payers import grant_of, payers_of
 from aieye.ui.playground_form import (
     MOST_COLUMNS,
     MOST_MESSAGES,
@@ -35,6 +37,7 @@ from aieye.ui.playground_form import (
 from aieye.ui.playground_run import Trial, TrialStream
 from aieye.ui.playground_sources import from_call, from_preset, from_prompt
 from aieye.ui.prompt_form import content_values, show_form, stored_values
+from aieye.ui.running import CACHE_MODES, read_cache_mode
 from aieye.ui.session import RequireUser, Visitor
 from aieye.waiting import unless_gone
 
@@ -78,11 +81,11 @@ async def show_playground(visitor: RequireUser) -> Response:
 async def act(visitor: RequireUser) -> Response:
     """Run without scripts, or change the form: another column, another message, another mode."""
     fields = await visitor.fields()
-    play = read_play(fields)
+    play = _read(fields)
     name = fields.get("act", "run")
     if name != "run":
         return await _page(visitor, changed(play, name))
-    shown = [_asked(visitor, play, column) for column in play.columns]
+    shown = [await _asked(visitor, play, column) for column in play.columns]
     trials = [one.trial for one in shown if one.trial is not None]
     if trials:
         await unless_gone(
@@ -96,8 +99,8 @@ async def act(visitor: RequireUser) -> Response:
 @router.post("/playground/stream")
 async def stream(visitor: RequireUser) -> Response:
     """One column asked: its answer as events, and at the end its cost and times."""
-    play = read_play(await visitor.fields())
-    shown = _asked(visitor, play, play.columns[0])
+    play = _read(await visitor.fields())
+    shown = await _asked(visitor, play, play.columns[0])
     if shown.trial is None:
         return page(
             visitor.request, "playground_outcome.html", block="outcome", status=422,
@@ -114,7 +117,7 @@ async def stream(visitor: RequireUser) -> Response:
 @router.post("/playground/variables")
 async def show_values(visitor: RequireUser) -> Response:
     """The fields for the variables of what is being typed, with what was typed into them."""
-    play = read_play(await visitor.fields())
+    play = _read(await visitor.fields())
     return page(visitor.request, "playground_values.html", block="values", play=play)
 
 
@@ -128,7 +131,7 @@ async def try_draft(visitor: RequireUser) -> Response:
     )  # fmt: skip
     play = replace(
         read_play(fields), mode="prompt", columns=[column], prompt_id=visitor.here.get("prompt"),
-        row_version=fields.get("version", ""), note="As it stands in the form: nothing is saved yet.",
+        row_version=fields.get("version", ""), note="as it stands in the form, nothing of it saved",
     )  # fmt: skip
     return await _page(visitor, play)
 
@@ -138,7 +141,7 @@ async def save(visitor: RequireUser) -> Response:
     """The form of a prompt with what was tried: of a new one, or of the one that it began with."""
     fields = await visitor.fields()
     kind, _, place = fields.get("act", "").partition(":")
-    play = changed(read_play(fields), "mode:prompt")
+    play = changed(_read(fields), "mode:prompt")
     number = int(place) if place.isascii() and place.isdigit() and len(place) < 3 else 0
     column = play.columns[min(number, len(play.columns) - 1)]
     try:
@@ -154,10 +157,16 @@ async def save(visitor: RequireUser) -> Response:
     return await show_form(visitor, row, {**stored, **values}, row_version=play.row_version)
 
 
-def _asked(visitor: Visitor, play: Play, column: Column) -> Shown:
+def _read(fields: Fields) -> Play:
+    return replace(read_play(fields), cache=read_cache_mode(fields))
+
+
+async def _asked(visitor: Visitor, play: Play, column: Column) -> Shown:
     """The column with its trial, or with why there can be none."""
     try:
-        return Shown(column, Trial(visitor, request_for(play, column)))
+        request = request_for(play, column)
+        grant = await grant_of(visitor, play.payer)
+        return Shown(column, Trial(visitor.state, grant, request, play.cache))
     except AieyeError as error:
         field = _FIELDS.get(error.param or "")
         return Shown(column, error=f"{field}: {error.message}" if field else error.message)
@@ -182,6 +191,7 @@ async def _page(
         models = await offered_models(session, visitor)
         prompt = await _prompt_of(session, visitor, play)
         sources = await _sources(session, visitor)
+        payers = await payers_of(session, visitor)
     failed = any(one.error for one in shown)
     return page(
         visitor.request,
@@ -190,6 +200,8 @@ async def _page(
         play=play,
         columns=shown or [Shown(column) for column in play.columns],
         models=models,
+        payers=payers,
+        cache_modes=CACHE_MODES,
         roles=ROLES,
         most_columns=MOST_COLUMNS,
         most_messages=MOST_MESSAGES,

@@ -1,4 +1,4 @@
-"""A model asked from the playground: a call like any other, paid by whoever is signed in.
+"""A model asked from the playground: a call like any other, paid as whoever is signed in chose.
 
 It goes through the gateway in the process, so that cache, limits, routes and the ledger's row are those
 of a program's call. Whoever leaves closes it at the provider, and what was used is booked.
@@ -14,16 +14,18 @@ from typing import Any, Final
 import orjson
 from fastapi import Request, Response
 
-from aieye.access.grants import grant_of_user
+from aieye.access.snapshot import Grant
+from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.key import write_json
 from aieye.errors import AieyeError
 from aieye.gateway.calls import LEFT, Call
 from aieye.gateway.wire import INFERENCE
 from aieye.ledger.book import CallRecord
 from aieye.pipeline.model_requests import NoValue, message_of_error
+from aieye.pipeline.steps import CacheMode
 from aieye.pipeline.streamed_text import EndedBadly, StreamedText
+from aieye.state import State
 from aieye.ui import reading
-from aieye.ui.session import Visitor
 from aieye.waiting import ClientGone, ShuttingDown, unless_gone
 
 CHAT: Final = INFERENCE["/v1/chat/completions"]
@@ -39,14 +41,15 @@ OnText = Callable[[str], Awaitable[None]]
 class Trial:
     """One question to one model. `record` is the call's row; `error` why there is no whole answer."""
 
-    def __init__(self, visitor: Visitor, request: Mapping[str, Any]) -> None:
-        self._state = visitor.state
-        who = visitor.signed_in
-        grant = grant_of_user(visitor.user_id, who.email, who.role)
+    def __init__(
+        self, state: State, grant: Grant, request: Mapping[str, Any], cache: CacheMode
+    ) -> None:
+        self._state = state
         self.record = CallRecord(CHAT.endpoint.name)
         body = write_json({**request, "stream": True})
         self.call = Call(
             CHAT, grant, body, self.record, tags=TAGS,
+            controls=DEFAULT if cache == "use" else Controls(cache, is_explicit=True),
             cancelled_as=(ShuttingDown.status, ShuttingDown.code),
         )  # fmt: skip
         self.text = ""
@@ -106,6 +109,7 @@ class Trial:
 
     def _note_open(self) -> None:
         if self.record.status is None:
+            self.record.token_id = self.call.grant.token_id
             self.record.user_id = self.call.grant.user_id
             self._state.gateway.book.open(self.record)
 

@@ -52,7 +52,8 @@ class PromptPages(VersionPages):
     ) -> tuple[str, Mapping[str, Any]]:
         prompt = await prompts.get_prompt(session, row_id, actor=actor, version=number)
         fields = fields_of(prompt.content)
-        return prompt.content.body, {**fields, **fields.pop("params")}
+        params = fields.pop("params")
+        return prompt.content.body, {**fields, **params}
 
     async def roll_back(
         self, state: State, session: AsyncSession, row_id: int, number: int, *, actor: Actor,
@@ -73,6 +74,8 @@ class PromptPages(VersionPages):
         found = {number: uses.get(number, NOTHING) for number in numbers}
         return {
             number: (show.number(use.calls), show.money(use.known_cost_nano))
+            if use.calls
+            else ("–", "–")
             for number, use in found.items()
         }
 

@@ -114,10 +114,9 @@ def delta(now: float, before: float) -> str:
     change = (now - before) / abs(before) * 100
     if abs(change) < 0.05:
         return f"0{THIN}%"
-    text = (
-        "over 1000" if abs(change) > 1_000 else _trimmed(abs(change), 1 if abs(change) < 10 else 0)
-    )
-    return f"{'+' if change > 0 else MINUS}{text}{THIN}%"
+    text = "1000" if abs(change) > 1_000 else _trimmed(abs(change), 1 if abs(change) < 10 else 0)
+    more = " and more" if abs(change) > 1_000 else ""
+    return f"{'+' if change > 0 else MINUS}{text}{THIN}%{more}"
 
 
 def ago(moment: datetime, now: datetime) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from aieye.pipeline.evaluation.clock import Clock
 from aieye.pipeline.evaluation.frames import RUNNING, Flow, Frame
@@ -148,7 +149,7 @@ class Calls:
                 operation.timer.cancel()
             task = operation.task
             if task is None or not task.done():
-                _leave_to_itself(task)
+                _leave_to_itself(operation)
             elif not task.cancelled():
                 _count_used(operation, task.exception() or task.result())
         for trace in self.trace:
@@ -239,7 +240,7 @@ class Calls:
 
     def _give_up(self, operation: Operation) -> None:
         """It was told to end and goes on all the same: the run goes on without it."""
-        _leave_to_itself(operation.task)
+        _leave_to_itself(operation)
         operation.task = None
         self._arrive(operation, None)
 
@@ -365,7 +366,19 @@ def _count_used(operation: Operation, found: object) -> None:
         operation.trace.count(used)
 
 
-def _leave_to_itself(task: asyncio.Task[StepResult] | None) -> None:
-    """Nobody waits for it any more; what it may raise in the end is nobody's."""
-    if task is not None:
-        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+def _leave_to_itself(operation: Operation) -> None:
+    """Nobody waits for its task any more; what that may raise in the end is nobody's.
+
+    A function is closed where it stands, which catching a cancellation does not hold up: else it would
+    keep the server from stopping, too.
+    """
+    task = operation.task
+    if task is None:
+        return
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    coroutine = task.get_coro()
+    if not operation.step.callee.is_model:
+        # It may catch even this, and wait for something else: there is no more to be done then.
+        with suppress(RuntimeError, StepFailed):
+            coroutine.close()
+        task.cancel()

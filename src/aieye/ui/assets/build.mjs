@@ -26,6 +26,7 @@ const vendored = copied.map(([name, from, file]) => {
 const bundle = await build({
   absWorkingDir: here, entryPoints: ["editor/index.js"], outfile: "../static/editor.js", bundle: true, minify: true, format: "iife",
   target: "es2022", legalComments: "none", metafile: true, logLevel: "warning",
+  alias: { "@codemirror/language": "./editor/no_trees.js" },
 });
 const taken = Object.keys(bundle.metafile.inputs).map((path) => path.match(/node_modules\/((?:@[^/]+\/)?[^/]+)\//)?.[1]).filter(Boolean);
 for (const name of [...new Set(taken)].sort()) {

@@ -69,6 +69,13 @@
     closeMenus(at("details.menu"));
     if (at(".toast") && !at("button")) return at(".toast").remove();
     if (at("[data-copy]")) return copy(at("[data-copy]"));
+    const leaving = at("[data-whole-page]");
+    if (leaving) {
+      // Sent by the browser itself: htmx would take the form's own address and swap a part.
+      event.preventDefault();
+      leaving.form.action = leaving.formAction;
+      return leaving.form.submit();
+    }
     if (at("[data-keys]")) { closeMenus(); return $("#keys").showModal(); }
     if (at("[data-rail-toggle]")) {
       const isNarrow = root.dataset.rail !== "narrow";
@@ -94,16 +101,38 @@
     }
   });
 
+  // -- the focus stays where the person was -----------------------------------------------------
+  const FOCUSABLE = "a[href], button:not(:disabled), input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
+  const sign = (one) => `${one.tagName} ${one.id || one.name || one.getAttribute("aria-label") || one.textContent.trim()}`;
+  // What puts the focus back once `into`, in which it is, was replaced: to what is called alike there,
+  // of a form to what is wrong, and behind "Load more" to the first that came.
+  function keepFocus(into) {
+    const at = document.activeElement;
+    if (!into?.contains(at)) return () => {};
+    const [said, isMore, before, parent] = [sign(at), at.closest(".more"), into.previousElementSibling, into.parentElement];
+    return () => {
+      if (document.activeElement !== document.body) return;
+      const place = into.isConnected ? into : before ? before.nextElementSibling : parent.firstElementChild;
+      if (!place) return;
+      const all = $$(FOCUSABLE, place);
+      const alike = isMore ? $("[data-row-link]", place) : ($("[aria-invalid=true]", place) ?? all.find((one) => sign(one) === said));
+      (alike ?? all[0])?.focus({ preventScroll: true });
+    };
+  }
+  const refocus = new WeakMap();
+  document.addEventListener("htmx:before:swap", ({ detail: { ctx } }) => ctx && refocus.set(ctx, keepFocus(ctx.target)));
+
   // -- drawer and dialog ------------------------------------------------------------------------
   let cameFrom = null;
   const drawer = () => $("#drawer");
   const isOpen = () => drawer() && !drawer().hidden;
   function closeDrawer() {
     if (!isOpen()) return;
+    coming?.request.abort();
     drawer().hidden = true;
     drawer().replaceChildren();
     if (cameFrom) {
-      history.pushState({ htmx: true }, "", cameFrom.url);
+      if (location.href !== cameFrom.url) history.pushState({ htmx: true }, "", cameFrom.url);
       document.title = cameFrom.title;
       (cameFrom.element?.isConnected ? cameFrom.element : $("tr[data-focused] [data-row-link]"))?.focus();
     }
@@ -126,17 +155,42 @@
       cameFrom.element = ctx.sourceElement;
     }
   });
+  // What takes longer than a moment shows the shape of what comes; of two, the later one comes.
+  const SKELETON_AFTER_MS = 300;
+  let coming = null;
+  function showSkeleton(into) {
+    const wasOpen = isOpen();
+    const focusAgain = keepFocus(into);
+    into.replaceChildren($("#drawer-waits").content.cloneNode(true));
+    into.hidden = false;
+    if (wasOpen) focusAgain();
+    else $(".drawer-close", into).focus({ preventScroll: true });
+  }
+  document.addEventListener("htmx:before:request", (event) => {
+    const { ctx } = event.detail;
+    if (ctx.target?.id !== "drawer") return;
+    if (coming !== ctx) coming?.request.abort();
+    coming = ctx;
+    setTimeout(() => coming === ctx && ctx.status === "issuing" && showSkeleton(ctx.target), SKELETON_AFTER_MS);
+  });
+  document.addEventListener("htmx:error", (event) => {
+    if (event.detail.ctx && event.detail.ctx === coming) closeDrawer();
+  });
   document.addEventListener("htmx:after:swap", (event) => {
     const into = target(event);
     if (into?.id === "drawer") {
       const wasOpen = isOpen();
       into.hidden = false;
       into.scrollTop = 0;
+      coming = null;
+      const name = $(".drawer-head h2", into)?.textContent;
+      if (name) document.title = `${name} · AI-Eye`;
       const row = cameFrom?.element?.closest?.("tr");
       if (row) focusRow(row);
       if (!wasOpen) ($("[autofocus], .drawer-close", into) ?? into).focus?.({ preventScroll: true });
     }
     if (into?.id === "dialog" && !into.open) into.showModal();
+    refocus.get(event.detail.ctx)?.();
     ready(document);
   });
 

@@ -2,7 +2,6 @@
 // It stands in a shadow tree, whose style sheets are made without a <style> that the policy would refuse.
 import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
 import { standardKeymap, history, historyKeymap } from "@codemirror/commands";
-import { bracketMatching } from "@codemirror/language";
 import { EditorState } from "@codemirror/state";
 import { EditorView, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
 import { checker, post } from "./checking.js";
@@ -60,6 +59,9 @@ const show = (view) => (said, apply) => {
   });
 };
 
+// A form that was refused comes anew: the caret is where it was.
+let before = null;
+
 function mount(area) {
   const { form } = area;
   const { check, names, formatted } = area.dataset;
@@ -76,7 +78,7 @@ function mount(area) {
     state: EditorState.create({
       doc: area.value,
       extensions: [
-        lineNumbers(), highlightActiveLine(), history(), bracketMatching(), closeBrackets(), colours, theme,
+        lineNumbers(), highlightActiveLine(), history(), closeBrackets(), colours, theme,
         autocompletion({ override: [completer(names)], icons: false }), checking.extension, EditorView.lineWrapping, typesOver,
         keymap.of([
           { key: FORMAT_KEY, run: (at) => (format(at, formatted), true) },
@@ -88,10 +90,15 @@ function mount(area) {
         }),
         EditorView.updateListener.of((update) => {
           if (update.docChanged) area.value = update.state.doc.toString();
+          before = { anchor: update.state.selection.main.head, hadFocus: update.view.hasFocus };
         }),
       ],
     }),
   });
+  if (before) {
+    view.dispatch({ selection: { anchor: Math.min(before.anchor, view.state.doc.length) } });
+    if (before.hadFocus) view.focus();
+  }
   label?.addEventListener("click", () => view.focus());
   form.elements.name?.addEventListener("change", () => checking.check(view));
   onClick("[data-format]", () => format(view, formatted));

@@ -10,7 +10,6 @@ export const theme = EditorView.theme({
   ".cm-lineNumbers .cm-gutterElement": { padding: "0 8px 0 12px", minWidth: "28px" },
   ".cm-activeLine": { backgroundColor: "color-mix(in oklab, var(--raised) 55%, transparent)" },
   ".cm-content ::selection, .cm-line::selection": { backgroundColor: "color-mix(in oklab, var(--accent) 24%, transparent)" },
-  "&.cm-focused .cm-matchingBracket": { backgroundColor: "var(--accent-soft)", outline: "1px solid var(--accent)" },
   ".word-keyword": { color: "var(--accent)", fontWeight: "600" },
   ".word-callee": { fontWeight: "650" },
   ".word-type": { color: "var(--saved)" },
