@@ -9,7 +9,6 @@ import pytest
 from aieye.errors import Unprocessable
 from aieye.prompts.content import Content, check_content
 
-
 TEMPERATURES: list[Any] = [-0.1, 2.1, "0.5", True, [], float("nan")]
 MOST_TOKENS: list[Any] = [0, -1, 1.5, "7", 2**31, True]
 
