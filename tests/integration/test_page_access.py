@@ -101,7 +101,7 @@ async def house(database_url: str, tmp_path: Path) -> AsyncIterator[House]:
                 client.cookies.set(SESSION_COOKIE, begun.cookie)
                 token = begun.csrf_token
             people.append(Person(client, token))
-        yield House(state, *people, service)
+        yield House(state, people[0], people[1], people[2], service)
         for person in people:
             await person.client.aclose()
 
@@ -132,6 +132,8 @@ async def test_nobody_is_sent_to_sign_in_and_comes_back(house: House) -> None:
         # htmx is told so in its own way, and a program in JSON.
         part = await house.nobody.take(page, **{"hx-request": "true"})
         assert (part.status_code, part.headers["hx-redirect"][:6]) == (204, "/login"), page
+        stream = await house.nobody.take(page, accept="text/event-stream")
+        assert (stream.status_code, stream.text) == (204, ""), page
         program = await house.nobody.take(page, accept="application/json")
         assert (program.status_code, list(program.json())) == (401, ["detail"]), page
 
