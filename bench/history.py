@@ -22,6 +22,10 @@ from pathlib import Path
 import orjson
 
 from aieye.access.cipher import Cipher, provider_key_place
+from aieye.cache.entry import Entry, Provenance
+from aieye.cache.key import cache_key, canonical, read_object
+from aieye.cache.store import Store
+from aieye.db.engine import Database
 from aieye.gateway.usage import Usage
 from aieye.ledger.book import EXACT, UNKNOWN, Book, CallRecord
 from aieye.ledger.pricing import CompiledPrice, PriceBook
@@ -80,6 +84,8 @@ _ROUTES: dict[str, tuple[tuple[str, str], ...]] = {
 _PIPELINES = ("triage", "translate", "weekly_summary")
 # Of a token's calls those that a pipeline makes, and the models of a token: few, others have others.
 _FROM_PIPELINES, _MODELS_A_TOKEN = 0.3, 3
+# The share of answers that the cache holds still, and where.
+_STORED, _NAMESPACE = 0.05, "default"
 _ERRORS = {
     400: "The parameter `temperature` should be at most 2.",
     429: "Rate limit reached for requests.",
@@ -145,8 +151,13 @@ def write_history(database: Path, *, calls: int, days: int = 30, seed: int = 1) 
     started = time.monotonic()
     with in_bulk(database) as (connection, rows):
         _people(connection, cipher)
-        _write(rows, calls, days, dice)
+        _write(rows, Store(Database(f"sqlite+aiosqlite:///{database}"), rows), calls, days, dice)
         rows.finish()
+        # How often an entry answered is counted as it is used: a few do nearly all of it.
+        connection.execute(
+            "UPDATE cache_entries SET hits = 900 / (1 + abs(random()) % 300), "
+            "last_used_at = last_used_at + (abs(random()) % 3600000000)"
+        )
     print(f"{calls:,} calls in {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 
@@ -197,7 +208,7 @@ def _people(connection: sqlite3.Connection, cipher: Cipher) -> None:
         )
 
 
-def _write(rows: BulkRows, calls: int, days: int, dice: random.Random) -> None:
+def _write(rows: BulkRows, store: Store, calls: int, days: int, dice: random.Random) -> None:
     book, prices = Book(rows, "history"), PriceBook()
     known: dict[str, CompiledPrice | None] = {
         model.name: prices.price_for(
@@ -217,7 +228,10 @@ def _write(rows: BulkRows, calls: int, days: int, dice: random.Random) -> None:
             record.body_id = last_body.get(model.name)
         elif record.status != 499:
             record.body_id = last_body[model.name] = record.id
-            book.keep_body(record.id, moment, *_texts(dice, model, record))
+            texts = _texts(dice, model, record)
+            book.keep_body(record.id, moment, *texts)
+            if record.status == 200 and dice.random() < _STORED:
+                _keep_entry(store, record, *texts)
         book.settle(record)
 
 
@@ -296,6 +310,32 @@ def _price(record: CallRecord, price: CompiledPrice | None, book: Book) -> None:
     else:
         record.cost_nano = cost
     record.usage = {"prompt_tokens": usage.input, "completion_tokens": usage.output}
+
+
+def _keep_entry(store: Store, record: CallRecord, request: bytes, response: bytes) -> None:
+    hashed, provider_id = canonical(read_object(request)), record.provider_id or 0
+    meta = Provenance(
+        model=record.model, key_id=record.key_id, cost_nano=record.cost_nano,
+        tokens_input=record.tokens_input, tokens_cached=record.tokens_cached,
+        tokens_output=record.tokens_output, tokens_reasoning=record.tokens_reasoning,
+    )  # fmt: skip
+    store.put(
+        Entry(
+            key=cache_key(record.endpoint, provider_id, _NAMESPACE, hashed),
+            endpoint=record.endpoint,
+            provider_id=provider_id,
+            namespace=_NAMESPACE,
+            model=record.model_asked or "",
+            is_stream=False,
+            headers=((b"content-type", b"application/json"),),
+            body=response,
+            provenance=meta,
+            created_at=record.created_at,
+            expires_at=None,
+        ),
+        hashed,
+        is_kept=False,
+    )
 
 
 def _texts(dice: random.Random, model: _Model, record: CallRecord) -> tuple[bytes, bytes]:

@@ -1,13 +1,16 @@
 """Pictures of every page with data, in light and dark, wide and narrow:
 
-python -m tests.browser.screenshots FOLDER [PATH ...]
+python -m tests.browser.screenshots FOLDER [--data DIRECTORY] [PATH ...]
+
+`--data` is a data directory to start from, such as one that `python -m bench.history` filled; without
+it, some calls are made in a new one.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Literal
@@ -25,17 +28,18 @@ MODELS = ("gpt-4o-mini", "gpt-4o", "o4-mini", "gpt-4.1", "our-own-model")
 QUESTIONS = 40
 
 
-def main(folder: Path, paths: list[str]) -> None:
+def main(folder: Path, paths: list[str], data: Path | None) -> None:
     """Take the pictures of `paths`, of all pages where none is given, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = {"AIEYE_ADMIN_EMAIL": EMAIL, "AIEYE_ADMIN_PASSWORD": PASSWORD}
     chromium = next(filter(None, map(shutil.which, CHROMIUMS)))
     with (
         tempfile.TemporaryDirectory() as directory,
-        LiveServer(Path(directory), environment=environment) as server,
+        LiveServer(Path(directory), environment=environment, data_dir=data) as server,
         sync_playwright() as playwright,
     ):
-        ask(server)
+        if data is None:
+            ask(server)
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         visits = Visits(browser, server.base_url, "")
         for theme in THEMES:
@@ -65,4 +69,11 @@ def ask(server: LiveServer) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.browser.screenshots", description=__doc__
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("paths", nargs="*")
+    parser.add_argument("--data", type=Path)
+    asked = parser.parse_intermixed_args()
+    main(asked.folder, asked.paths, asked.data)

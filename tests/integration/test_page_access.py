@@ -101,7 +101,8 @@ async def house(database_url: str, tmp_path: Path) -> AsyncIterator[House]:
                 client.cookies.set(SESSION_COOKIE, begun.cookie)
                 token = begun.csrf_token
             people.append(Person(client, token))
-        yield House(state, people[0], people[1], people[2], service)
+        administrator, user, nobody = people
+        yield House(state, administrator, user, nobody, service)
         for person in people:
             await person.client.aclose()
 

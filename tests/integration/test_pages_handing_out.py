@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from html import unescape
 from typing import Any
@@ -39,7 +39,7 @@ def provider() -> Iterator[RecordedDemo]:
         yield demo
 
 
-async def send(person: Person, path: str, **fields: str | list[str]) -> httpx.Response:
+async def send(person: Person, path: str, **fields: str | Sequence[str]) -> httpx.Response:
     """A form as a browser without scripts sends it."""
     data = {"csrf_token": person.csrf_token} | fields
     return await person.client.post(path, data=data, headers=OWN)

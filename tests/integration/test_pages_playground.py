@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from html import unescape
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from aieye.access.audit import Actor
 from aieye.db.tables import Prompt
 from aieye.presets import service as presets
+from aieye.presets.fields import PresetType
 from aieye.prompts import service as prompts
 from aieye.prompts.content import Content
 from aieye.state import change
@@ -31,7 +33,9 @@ MESSAGES = {
 }  # fmt: skip
 
 
-async def act(person: Person, act: str, form: dict[str, str | list[str]], path: str = "") -> str:
+async def act(
+    person: Person, act: str, form: Mapping[str, str | Sequence[str]], path: str = ""
+) -> str:
     answer = await send(person, f"/playground{path}", **form, act=act)
     assert answer.status_code == 200, answer.text
     return unescape(answer.text)
@@ -81,15 +85,23 @@ async def test_a_prompt_opens_with_its_texts_variables_model_and_parameters(hous
 
 
 async def test_a_chat_preset_and_a_completion_preset_open_as_messages(house: House) -> None:
-    chat = {
+    chat: dict[str, object] = {
         "model": "gpt-4o",
         "messages": [{"role": "system", "content": "Be kind."}],
         "top_p": 0.5,
     }
-    completion = {"engine_id": "gpt-4o-mini", "prompt": "Once upon", "temperature": 0.1}
+    completion: dict[str, object] = {
+        "engine_id": "gpt-4o-mini",
+        "prompt": "Once upon",
+        "temperature": 0.1,
+    }
+    kinds: list[tuple[str, PresetType, object]] = [
+        ("kind", "chat", chat),
+        ("tale", "completion", completion),
+    ]
     uids = []
     async with change(house.state) as session:
-        for name, type_, config in (("kind", "chat", chat), ("tale", "completion", completion)):
+        for name, type_, config in kinds:
             made = await presets.create_preset(
                 session, name=name, type_=type_, config=config, actor=ADA
             )
@@ -122,8 +134,10 @@ async def test_what_is_anothers_does_not_open(house: House) -> None:
     await see(house.user, f"/playground?call={'0' * 32}", 404)
     await see(house.administrator, f"/playground?call={call}")
     # An id that was put into the form shows nothing of the prompt behind it either.
-    page = await act(house.user, "add", {**PROMPT, "prompt_id": "1"})
-    assert "Save as version" not in page
+    for form in (PROMPT, MESSAGES):
+        page = await act(house.user, "mode:prompt", {**form, "prompt_id": "1"})
+        assert "Save as version" not in page
+        assert "/prompts/1" not in page
 
 
 async def test_the_buttons_change_the_form_without_scripts_and_what_was_typed_stays(

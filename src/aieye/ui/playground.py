@@ -19,7 +19,7 @@ from aieye.db.rows import find_living
 from aieye.db.tables import Preset, Prompt
 from aieye.errors import AieyeError
 from aieye.prompts import service as prompts
-from aieye.ui.forms import Fields
+from aieye.ui.fields import Fields
 from aieye.ui.model_choices import offered_models
 from aieye.ui.pages import PageRoute, page, part
 from aieye.ui.payers import grant_of, payers_of
@@ -131,7 +131,7 @@ async def try_draft(visitor: RequireUser) -> Response:
     )  # fmt: skip
     play = replace(
         read_play(fields), mode="prompt", columns=[column], prompt_id=visitor.here.get("prompt"),
-        row_version=fields.get("version", ""), note="As it stands in the form: nothing is saved yet.",
+        row_version=fields.get("version", ""), note="as it stands in the form, nothing of it saved",
     )  # fmt: skip
     return await _page(visitor, play)
 

@@ -18,7 +18,7 @@ from aieye.pipeline.model_requests import request_of
 from aieye.pipeline.steps import CacheMode
 from aieye.prompts.content import Content, check_content
 from aieye.prompts.substitution import variables
-from aieye.ui.forms import Fields
+from aieye.ui.fields import Fields
 from aieye.ui.parameters import FIELDS as PARAMETERS
 from aieye.ui.parameters import read_object, read_parameters, shown_parameters
 
@@ -199,7 +199,7 @@ def _as_prompt(play: Play) -> Play:
     system = [one.content for one in play.messages if one.role in {"system", "developer"}]
     left_out = len(play.messages) - bool(said) - len(system)
     note = (
-        "A prompt is one message and a system text: the others were left out." if left_out else ""
+        "a prompt is one message and a system text, so the others were left out" if left_out else ""
     )
     return replace(
         play, mode="prompt", system="\n\n".join(system), note=note,

@@ -61,7 +61,7 @@ async def from_prompt(session: AsyncSession, visitor: Visitor, key: str, version
         columns=[Column.of(content.model, params)],
         prompt_id=str(prompt.id),
         row_version=version_of(row),
-        note=f"Version {prompt.shown_version} of the prompt",
+        note=f"version {prompt.shown_version}",
     )
 
 
@@ -69,7 +69,7 @@ async def from_preset(session: AsyncSession, visitor: Visitor, uid: str) -> Play
     """The messages and parameters of a chat preset, or the prompt of a completion one."""
     preset = await presets.get_preset(session, uid, actor=visitor.actor)
     config = preset.config
-    said = f"From the preset “{preset.name}”, version {preset.version}."
+    said = f"from the preset “{preset.name}”, version {preset.version}"
     if preset.type == "chat":
         params = {
             name: value
@@ -87,9 +87,9 @@ async def from_preset(session: AsyncSession, visitor: Visitor, uid: str) -> Play
             for name in ("temperature", "max_tokens", "top_p", "stop")
             if config.get(name) is not None
         }
-        note = f"{said} It asks as a completion; here its prompt is a message."
+        note = f"{said}; it asks as a completion, here its prompt is a message"
         return Play(messages=[asked], columns=[Column.of(preset.model, params)], note=note)
-    return Play(note=f"The preset “{preset.name}” is no chat: try it on its own page.")
+    return Play(note=f"the preset “{preset.name}” is no chat: try it on its own page")
 
 
 async def from_call(session: AsyncSession, visitor: Visitor, call_id: str) -> Play:
@@ -102,12 +102,12 @@ async def from_call(session: AsyncSession, visitor: Visitor, call_id: str) -> Pl
     if not isinstance(asked, dict):
         return Play(
             columns=[Column(model)],
-            note="What this call asked is not kept, so that only its model is known.",
+            note="what this call asked is not kept, so that only its model is known",
         )
     if call.endpoint == "chat/completions":
         messages = messages_of(asked.get("messages"))
         params = _parameters(asked)
-        note = "As it was recorded: what looked like a secret is blacked out."
+        note = "as it was recorded: what looked like a secret is blacked out"
     else:
         said = reading.asked(body.request)
         messages = [
@@ -115,7 +115,7 @@ async def from_call(session: AsyncSession, visitor: Visitor, call_id: str) -> Pl
             for one in said
         ]
         params = _parameters({key: value for key, value in asked.items() if key in _SHARED})
-        note = f"Its texts, as a chat; it was a call of /v1/{call.endpoint}."
+        note = f"its texts, as a chat; it was a call of /v1/{call.endpoint}"
     return Play(
         messages=messages or (Message("user", ""),),
         columns=[Column.of(model, params)],

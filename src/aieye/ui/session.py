@@ -21,7 +21,8 @@ from aieye.errors import AieyeError, Forbidden
 from aieye.headers import TrustedProxies, client_ip
 from aieye.state import State
 from aieye.telemetry import request_id
-from aieye.ui.forms import CrossSite, Fields, read_fields
+from aieye.ui.fields import Fields
+from aieye.ui.forms import CrossSite, read_fields
 from aieye.ui.links import Here
 from aieye.ui.ranges import Range, find_zone, read_range, shown_range
 

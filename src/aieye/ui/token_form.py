@@ -15,7 +15,8 @@ from aieye.access.snapshot import DEFAULT_NAMESPACE
 from aieye.db.rows import LARGEST_ID
 from aieye.db.tables import Provider, ProviderKey, Token, User
 from aieye.errors import AieyeError, Unprocessable
-from aieye.ui.forms import Fields, errors_of, no_errors
+from aieye.ui.fields import Fields
+from aieye.ui.forms import errors_of, no_errors
 from aieye.ui.model_choices import called_models
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.saving import (

@@ -3,6 +3,7 @@
 `owner_id` limits everything to one user's calls; None is for administrators and sees all.
 """
 
+from aieye.access.texts import FIRST_YEAR
 from aieye.ledger.queries.call_filters import CallFilters
 from aieye.ledger.queries.call_rows import (
     CallPage,
@@ -14,7 +15,6 @@ from aieye.ledger.queries.call_rows import (
 )
 from aieye.ledger.queries.usage_sums import (
     DIMENSIONS,
-    FIRST_YEAR,
     Sums,
     Usage,
     UsageFilters,

@@ -69,6 +69,13 @@
     closeMenus(at("details.menu"));
     if (at(".toast") && !at("button")) return at(".toast").remove();
     if (at("[data-copy]")) return copy(at("[data-copy]"));
+    const leaving = at("[data-whole-page]");
+    if (leaving) {
+      // Sent by the browser itself: htmx would take the form's own address and swap a part.
+      event.preventDefault();
+      leaving.form.action = leaving.formAction;
+      return leaving.form.submit();
+    }
     if (at("[data-keys]")) { closeMenus(); return $("#keys").showModal(); }
     if (at("[data-rail-toggle]")) {
       const isNarrow = root.dataset.rail !== "narrow";
