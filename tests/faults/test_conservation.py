@@ -70,8 +70,10 @@ async def test_every_attempt_is_in_one_row_and_every_usage_is_paid_once(
     assert {row.state for row in rows} == {"done"}
     attempts = [attempt for row in rows for attempt in row.attempts]
     assert all("status" in attempt or "error" in attempt for attempt in attempts)
-    # What was abandoned the moment it was sent may never have been read: a reset takes it back.
-    whole = [attempt for attempt in attempts if attempt.get("error") != "abandoned"]
+    # What was abandoned the moment it was sent may never have been read: a reset takes it back. And
+    # on a busy machine a connection may come too late for anything to be sent on it.
+    unseen = {"abandoned", "upstream_unreachable"}
+    whole = [attempt for attempt in attempts if attempt.get("error") not in unseen]
     ends = Counter((attempt.get("status"), attempt.get("error")) for attempt in attempts)
     assert len(whole) <= len(upstream.requests) <= len(attempts), ends
     assert {row.cache for row in rows} >= {"miss", "hit", "shared", "bypass", "refresh"}

@@ -41,22 +41,25 @@ def install(app: FastAPI) -> None:
 
     A caller with a token gets the pipelines that they may use as operations of their own besides.
     """
-    made: list[dict[str, Any]] = []
+    app.state.document = None
+    app.get("/openapi.json", include_in_schema=False)(_serve_document)
 
-    @app.get("/openapi.json", include_in_schema=False)
-    async def get_openapi_document(request: Request) -> Response:
-        if not made:
-            # In a thread: it builds each route that nobody has asked yet.
-            made.append(await asyncio.to_thread(document, app))
-        described = made[0]
-        grant = _find_grant(request)
-        if grant is not None:
-            state: State = request.app.state.aieye
-            found = await state.pipelines.list_arguments(
-                grant.user_id, is_administrator=grant.is_administrator
-            )
-            described = add_pipelines(described, found)
-        return Response(orjson.dumps(described), media_type="application/json")
+
+# Not made anew for each application: FastAPI remembers thousands of handlers, and so all they hold.
+async def _serve_document(request: Request) -> Response:
+    app: FastAPI = request.app
+    if app.state.document is None:
+        # In a thread: it builds each route that nobody has asked yet.
+        app.state.document = await asyncio.to_thread(document, app)
+    described: dict[str, Any] = app.state.document
+    grant = _find_grant(request)
+    if grant is not None:
+        state: State = app.state.aieye
+        found = await state.pipelines.list_arguments(
+            grant.user_id, is_administrator=grant.is_administrator
+        )
+        described = add_pipelines(described, found)
+    return Response(orjson.dumps(described), media_type="application/json")
 
 
 def _find_grant(request: Request) -> Grant | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.names import free_name
@@ -112,26 +112,25 @@ async def register(session: AsyncSession, found: Found, *, only_builtins: bool) 
         if function.is_builtin or not only_builtins
     }
     taken = await _taken(session, functions.keys() - living.keys())
-    changed, added, refused = [], [], []
+    changed, added, refused, new = [], [], [], []
     for name, function in functions.items():
-        row = rows.get(name) or RegisteredFunction(name=name)
         if name in living:
-            if _is_changed(row, function):
+            if _is_changed(rows[name], function):
                 changed.append(name)
         elif name in taken:
             reason = f"'{name}' is the name of something else already"
             refused.append(Failure(function.file, function.line, reason))
             continue
         else:
+            added.append(name)
+        if name in rows:
             # One that comes back has its old id, so that pipelines find it again.
-            added.append(row)
-        _write(row, function)
-    session.add_all(added)
-    await session.flush()
-    session.add_all(CallableName(name=row.name, kind=KIND, object_id=row.id) for row in added)
-    await session.flush()
+            _write(rows[name], function)
+        else:
+            new.append({"name": name, **_columns(function)})
+    await _add(session, new, added)
     return SyncResult(
-        tuple(sorted(row.name for row in added)),
+        tuple(sorted(added)),
         tuple(sorted(changed)),
         tuple(sorted(removed)),
         tuple(sorted([*found.failures, *refused], key=lambda one: (one.file, one.line or 0))),
@@ -167,11 +166,33 @@ async def _taken(session: AsyncSession, names: Collection[str]) -> set[str]:
     return set(await session.scalars(statement))
 
 
+async def _add(
+    session: AsyncSession, new: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> None:
+    """Insert the new rows, and take the names of these and of those that come back."""
+    if new:
+        # All at once: objects of the session, whose ids are asked for, go into SQLite one by one.
+        await session.execute(insert(RegisteredFunction), new)
+    if names:
+        table = RegisteredFunction
+        found = await session.execute(select(table.id, table.name).where(table.name.in_(names)))
+        taken = [{"name": name, "kind": KIND, "object_id": id_} for id_, name in found]
+        await session.execute(insert(CallableName), taken)
+    await session.flush()
+
+
+def _columns(function: Function) -> dict[str, Any]:
+    return {
+        "file": function.file,
+        "source_hash": function.source_hash,
+        "definition": describe(function),
+        "deleted_at": None,
+    }
+
+
 def _write(row: RegisteredFunction, function: Function) -> None:
-    row.deleted_at = None
-    row.file = function.file
-    row.source_hash = function.source_hash
-    row.definition = describe(function)
+    for name, value in _columns(function).items():
+        setattr(row, name, value)
 
 
 def _is_changed(row: RegisteredFunction, function: Function) -> bool:

@@ -33,8 +33,10 @@ from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.ignored import ignored_arguments
 from aieye.pipeline.kept_results import KeptResults
 from aieye.pipeline.known_functions import KnownFunctions
+from aieye.pipeline.language.analysis import Analysis
 from aieye.pipeline.language.catalogue import Catalogue, Parameter
 from aieye.pipeline.language.errors import Diagnostic
+from aieye.pipeline.language.nodes import Pipeline as Tree
 from aieye.pipeline.language.suggest import did_you_mean
 from aieye.pipeline.language.values import Json
 from aieye.pipeline.model_calls import ModelCalls, OnText, Origin
@@ -174,12 +176,19 @@ class Pipelines:
     async def plan_of_text(self, source: str, actor: Actor) -> Plan:
         """The plan of a text that is not saved, with the actor's rights. Raises `InvalidPipeline`."""
         await self._functions.settle()
-        functions, current = self.catalogue(), self._functions.current
+        functions = self.catalogue()
         async with self._database.read() as session:
             owner_id = await owner_of_new(session, actor)
             catalogue = await catalogue_of(session, functions, owner_id, source)
-            is_heavy = is_large(source, catalogue)
-            tree, analysis = await apart(is_heavy, check_valid, source, catalogue)
+        is_heavy = is_large(source, catalogue)
+        tree, analysis = await apart(is_heavy, check_valid, source, catalogue)
+        return await self.plan_of_tree(tree, analysis, actor)
+
+    async def plan_of_tree(self, tree: Tree, analysis: Analysis, actor: Actor) -> Plan:
+        """The same of a text that was found to be in order. Raises `InvalidPipeline`."""
+        functions, current = self.catalogue(), self._functions.current
+        async with self._database.read() as session:
+            owner_id = await owner_of_new(session, actor)
             main = Resolved(0, "", owner_id, 0, tree, analysis)
             program = await complete(session, functions, main)
         return await _compiled(program, current)

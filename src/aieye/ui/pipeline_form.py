@@ -22,7 +22,8 @@ from aieye.pipeline.language.parser import parse
 from aieye.pipeline.language.printer import format_pipeline
 from aieye.pipeline.models import SavedPipeline
 from aieye.ui import plan_picture
-from aieye.ui.forms import Fields, errors_of, no_errors
+from aieye.ui.fields import Fields
+from aieye.ui.forms import errors_of, no_errors
 from aieye.ui.marks import Mark, marks_of, with_fix
 from aieye.ui.pages import PageRoute, go, page, part
 from aieye.ui.pipelines import SAMPLE
@@ -160,16 +161,17 @@ async def look(visitor: Visitor, source: str, name: str = "") -> Looked:
         checked = await pipelines.check_source(
             session, state.function_catalogue(), source, actor=visitor.actor, name=name or None
         )
-    picture, left_out = await _picture(visitor, source, checked)
+    picture, left_out = await _picture(visitor, checked)
     marks = marks_of(checked.diagnostics, source, name)
     return Looked(marks, checked.arguments, picture, left_out, is_looked=True)
 
 
-async def _picture(visitor: Visitor, source: str, checked: Checked) -> tuple[str, int]:
-    if checked.analysis is None or not checked.analysis.is_valid:
+async def _picture(visitor: Visitor, checked: Checked) -> tuple[str, int]:
+    tree, analysis = checked.tree, checked.analysis
+    if tree is None or analysis is None or not analysis.is_valid:
         return "", 0
     try:
-        plan = await visitor.state.pipelines.plan_of_text(source, visitor.actor)
+        plan = await visitor.state.pipelines.plan_of_tree(tree, analysis, visitor.actor)
     except AieyeError:
         # What it calls cannot run by now: the text itself is in order.
         return "", 0

@@ -6,7 +6,7 @@ lists) are not drawn, their values' ways are. Of a huge plan the first steps are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -16,9 +16,11 @@ from aieye.pipeline.steps import Apply, CallStep, Choose, Given, Plan, Scope, St
 from aieye.ui import show
 
 MOST_NODES: Final = 80
-_MOST_EDGES: Final = 400
+# A box with more ways into it is drawn with the first ones.
+_MOST_WAYS: Final = 40
 _HEIGHT = 34
 _GAP_X, _GAP_Y = 36, 12
+_LANE = 4
 _MARGIN = 2
 _LONGEST = 22
 # Of a letter in the picture's type, and what is around a label.
@@ -79,21 +81,15 @@ def picture_of(plan: Plan) -> Picture:
 
 def draw(picture: Picture, *, title: str) -> Markup:
     """The picture as SVG of its own size; the box around it scrolls."""
-    places = _places(picture.nodes)
-    width = _MARGIN + max(place.x + place.width for place in places)
-    height = _MARGIN + max(place.y for place in places) + _HEIGHT
-    edges = [
-        _edge(places[source], places[target], is_maybe=source in node.maybe)
-        for target, node in enumerate(picture.nodes)
-        for source in node.sources
-    ]
-    boxes = [_box(node, place) for node, place in zip(picture.nodes, places, strict=True)]
+    layout = _Layout(picture.nodes)
+    edges = [_edge(way, is_maybe=is_maybe) for way, is_maybe in layout.ways()]
+    boxes = [_box(node, place) for node, place in zip(picture.nodes, layout.places, strict=True)]
     return Markup(
         '<svg class="plan" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="img" '
         'aria-label="{title}">{edges}{boxes}</svg>'
     ).format(
-        w=width, h=height, title=title,
-        edges=Markup("").join(edges[:_MOST_EDGES]), boxes=Markup("").join(boxes),
+        w=layout.width, h=layout.height, title=title,
+        edges=Markup("").join(edges), boxes=Markup("").join(boxes),
     )  # fmt: skip
 
 
@@ -146,34 +142,86 @@ def _merged(origins: Mapping[int, tuple[int, ...]], steps: Sequence[int]) -> tup
     return tuple(found)
 
 
-def _places(nodes: Sequence[Node]) -> Sequence[Place]:
-    """Where each box stands: in the column behind all that leads into it, level with that."""
+class _Layout:
+    """Where everything stands: each box in the column behind all that leads into it, as level with that
+    as there is room. A way that passes columns by has a lane of its own in each of them."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._nodes = nodes
+        self._columns = _columns(nodes)
+        self._lanes: dict[tuple[int, int], list[int]] = {}
+        # By column: where it begins, and how wide it is.
+        self._spans: dict[int, tuple[int, int]] = {}
+        self.places: list[Place] = [Place(0, 0, 0)] * len(nodes)
+        self.height = 0
+        left = _MARGIN
+        for column in range(max(self._columns) + 1):
+            left += self._fill(column, left) + _GAP_X
+        self.width = left - _GAP_X + _MARGIN
+
+    def ways(self) -> Iterator[tuple[Sequence[tuple[int, int]], bool]]:
+        """The points of each way, from a box over its lanes to another, and whether it may not be taken."""
+        for target, node in enumerate(self._nodes):
+            for source in node.sources[:_MOST_WAYS]:
+                begin, end = self.places[source], self.places[target]
+                points = [(begin.x + begin.width, begin.y + _HEIGHT // 2)]
+                for column, y in enumerate(self._lanes.get((source, target), ())):
+                    x, width = self._spans[self._columns[source] + 1 + column]
+                    points += [(x, y), (x + width, y)]
+                yield [*points, (end.x, end.y + _HEIGHT // 2)], source in node.maybe
+
+    def _fill(self, column: int, left: int) -> int:
+        """Place the boxes and lanes of a column; its width."""
+        here = [i for i, one in enumerate(self._columns) if one == column]
+        letters = max((min(len(self._nodes[i].label), _LONGEST) for i in here), default=0)
+        width = round(letters * _LETTER) + _PADDING
+        self._spans[column] = (left, width)
+        wanted: list[tuple[float, int, int | None]] = []
+        for i in here:
+            levels = [self._level(source, i) for source in self._nodes[i].sources]
+            wanted.append((sum(levels) / len(levels) if levels else -1.0, i, None))
+        for target, node in enumerate(self._nodes):
+            if self._columns[target] <= column:
+                continue
+            passing = [one for one in node.sources[:_MOST_WAYS] if self._columns[one] < column]
+            wanted += [(self._level(source, target), source, target) for source in passing]
+        bottom = _MARGIN
+        for level, i, passed_to in sorted(wanted, key=lambda one: one[0]):
+            height = _HEIGHT if passed_to is None else _LANE
+            y = max(bottom, round(level) - height // 2)
+            if passed_to is None:
+                self.places[i] = Place(left, y, width)
+            else:
+                self._lanes.setdefault((i, passed_to), []).append(y + height // 2)
+            bottom = y + height + _GAP_Y
+            self.height = max(self.height, y + height + _MARGIN)
+        return width
+
+    def _level(self, source: int, target: int) -> float:
+        """How high the way between two boxes has come so far."""
+        lanes = self._lanes.get((source, target))
+        return lanes[-1] if lanes else self.places[source].y + _HEIGHT / 2
+
+
+def _columns(nodes: Sequence[Node]) -> Sequence[int]:
     columns: list[int] = []
     for node in nodes:
         columns.append(1 + max((columns[source] for source in node.sources), default=-1))
-    widths: dict[int, int] = {}
-    for node, column in zip(nodes, columns, strict=True):
-        letters = min(len(node.label), _LONGEST)
-        widths[column] = max(widths.get(column, 0), round(letters * _LETTER) + _PADDING)
-    lefts = [_MARGIN]
-    for column in range(max(columns)):
-        lefts.append(lefts[-1] + widths[column] + _GAP_X)
-    rows: dict[int, int] = {}
-    places: list[Place] = []
-    for node, column in zip(nodes, columns, strict=True):
-        level = places[node.sources[0]].y if node.sources else _MARGIN
-        y = max(rows.get(column, _MARGIN), level)
-        rows[column] = y + _HEIGHT + _GAP_Y
-        places.append(Place(lefts[column], y, widths[column]))
-    return places
+    return columns
 
 
-def _edge(source: Place, target: Place, *, is_maybe: bool) -> Markup:
-    x1, y1 = source.x + source.width, source.y + _HEIGHT // 2
-    x2, y2 = target.x, target.y + _HEIGHT // 2
-    bend = max(_GAP_X // 2, (x2 - x1) // 2)
-    return Markup('<path class="plan-edge{}" d="M{} {}C{} {} {} {} {} {}"/>').format(
-        " plan-maybe" if is_maybe else "", x1, y1, x1 + bend, y1, x2 - bend, y2, x2, y2
+def _edge(way: Sequence[tuple[int, int]], *, is_maybe: bool) -> Markup:
+    (x, y), *rest = way
+    drawn = [f"M{x} {y}"]
+    for next_x, next_y in rest:
+        bend = (next_x - x) // 2
+        drawn.append(
+            f"H{next_x}" if next_y == y
+            else f"C{x + bend} {y} {next_x - bend} {next_y} {next_x} {next_y}"
+        )  # fmt: skip
+        x, y = next_x, next_y
+    return Markup('<path class="plan-edge{}" d="{}"/>').format(
+        " plan-maybe" if is_maybe else "", "".join(drawn)
     )
 
 

@@ -15,7 +15,7 @@ from aieye.pipeline.language.catalogue import Parameter
 from aieye.pipeline.language.printer import format_type
 from aieye.pipeline.language.values import Json, Unconvertible, read_json
 from aieye.ui import show
-from aieye.ui.forms import Fields
+from aieye.ui.fields import Fields
 
 NEEDED: Final = "This needs a value."
 _FIELD: Final = "arg-"

@@ -154,4 +154,8 @@ def _milliseconds(since: datetime | None, until: datetime | None) -> float | Non
 
 
 def _error(kept: Any) -> str | None:
-    return None if kept is None else f"{kept['code']}: {kept.get('message') or 'not kept'}"
+    """Why, with the place in the pipeline's text where there is one."""
+    if kept is None:
+        return None
+    place = f" at {kept['line']}:{kept['column']}" if kept.get("line") else ""
+    return f"{kept['code']}{place}: {kept.get('message') or 'not kept'}"

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
 
+from aieye.pipeline.checking import check
 from aieye.pipeline.language.catalogue import Parameter
-from aieye.pipeline.language.parser import parse
 from aieye.ui.calling import curl_of, sdk_of
-from aieye.ui.forms import Fields
+from aieye.ui.fields import Fields
 from aieye.ui.run_arguments import fields_of, read_arguments, typed_of
+
+NAMES = re.compile(r"param (\w+)")
 
 
 def parameters(header: str) -> list[Parameter]:
-    return [
-        Parameter(one.name, one.type, is_required=one.default is None, default=_default(one))
-        for one in parse(f"{header} x").params
-    ]
-
-
-def _default(param: object) -> Any:
-    default = getattr(param, "default", None)
-    return getattr(default, "value", None)
+    analysis = check(f"{header} {{{', '.join(f'{n}: {n}' for n in NAMES.findall(header))}}}", {})
+    assert analysis.analysis is not None
+    return list(analysis.analysis.arguments)
 
 
 def read(header: str, **typed: str) -> tuple[dict[str, object], list[str], list[str]]:
