@@ -83,8 +83,13 @@ def _parse(body: bytes) -> Fields:
 
 def errors_of(error: AieyeError, *names: str) -> Mapping[str, str]:
     """An error as the fields `names` show it: under its own field, else as `form`, for all of them."""
-    place = error.param if error.param in names else "form"
-    return dict.fromkeys(("form", *names), "") | {place: error.message}
+    place, said = error.param or "form", error.message
+    if place not in names:
+        place = "form"
+    elif said.startswith(f"{place} "):
+        # Programs are told which field it is; here it stands under its own.
+        said = f"This{said.removeprefix(place)}"
+    return dict.fromkeys(("form", *names), "") | {place: said}
 
 
 def no_errors(*names: str) -> Mapping[str, str]:

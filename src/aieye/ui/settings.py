@@ -176,7 +176,8 @@ def _by_field(error: AieyeError) -> AieyeError:
     place = error.param or ""
     if not place.startswith("rates."):
         return error
-    return Unprocessable(error.message, param=place.removeprefix("rates."))
+    said = "This should be a number of dollars such as 2.5, with at most six decimals."
+    return Unprocessable(said, param=place.removeprefix("rates."))
 
 
 async def _form(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -189,10 +189,17 @@ async def _form(
         typed=dict.fromkeys(FIELDS, "") | dict(typed),
         row_version=version_of(token) if token else "",
         errors=errors,
-        scopes=SCOPES,
+        scopes=_scopes(visitor, typed),
         zone_name=f"{visitor.now.astimezone(visitor.zone):%Z}",
         **choices,
     )
+
+
+def _scopes(visitor: Visitor, typed: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+    """The scopes to choose from: what no role of theirs allows is not offered, unless it is stored."""
+    if visitor.is_administrator or typed.get("scope") == "admin":
+        return SCOPES
+    return SCOPES[:-1]
 
 
 async def _choices(session: AsyncSession, visitor: Visitor) -> dict[str, Any]:
