@@ -1,4 +1,4 @@
-"""Two runs side by side: their arguments, their values, and step by step what differs. Pure."""
+"""Two runs side by side: their arguments, their values, and step by step what differs."""
 
 from __future__ import annotations
 

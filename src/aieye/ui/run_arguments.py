@@ -1,4 +1,4 @@
-"""The arguments of a pipeline or function as the fields of a form, and what was typed as values. Pure.
+"""The arguments of a pipeline or function as the fields of a form, and what was typed as values.
 
 What is typed is text, which the run itself converts where a parameter has a type; what takes anything
 takes the text, or its JSON where the box beside it is ticked. An empty field leaves out what may be.
