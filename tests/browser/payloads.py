@@ -177,6 +177,21 @@ def fill(base_url: str) -> None:
             make("tokens", name=label[:100])
             make("users", email=f"u{i}@example.org", name=label[:150])
         token = make("tokens", name="caller")["token"]
+        texts = list(bundles())
+        searched = {"engine_id": PAYLOADS[0], "documents": texts}
+        search = make("presets", name="search", type="search", config=searched)
+        searched["documents"] = texts[::-1]
+        client.patch(
+            f"/api/v1/presets/{search['id']}", json={"config": searched}
+        ).raise_for_status()
+        # There a preset may have any name.
+        completed = {"engine_id": PAYLOADS[1], "prompt": PAYLOADS[2], "injectStart": PAYLOADS[3]}
+        for name in PAYLOADS[20:23]:
+            client.post(
+                "/_saga/gpt3/create",
+                headers={"authorization": f"Bearer {token}"},
+                json={"name": name, "type": "completion", "config": completed},
+            ).raise_for_status()
         for i, text in enumerate(bundles()):
             label = " ".join(text.split())
             body = text.replace("{", "{{").replace("}", "}}")

@@ -120,6 +120,11 @@ def test_from_the_first_key_to_a_second_person(
     page.goto("/users")
     visits.check_accessible(page)
 
+    phone = visits(width=390)
+    for path in ("/routes/new", "/tokens/new", "/providers/new", "/users/new"):
+        phone.goto(path)
+        assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+
     other = visits(None)
     other.goto(link)
     visits.check_accessible(other)

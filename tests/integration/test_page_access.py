@@ -133,6 +133,8 @@ async def test_nobody_is_sent_to_sign_in_and_comes_back(house: House) -> None:
         # htmx is told so in its own way, and a program in JSON.
         part = await house.nobody.take(page, **{"hx-request": "true"})
         assert (part.status_code, part.headers["hx-redirect"][:6]) == (204, "/login"), page
+        stream = await house.nobody.take(page, accept="text/event-stream")
+        assert (stream.status_code, stream.text) == (204, ""), page
         program = await house.nobody.take(page, accept="application/json")
         assert (program.status_code, list(program.json())) == (401, ["detail"]), page
 

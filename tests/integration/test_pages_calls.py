@@ -143,10 +143,46 @@ async def test_a_wrong_filter_says_what_is_wrong_and_keeps_what_was_typed(
         assert said in form.text
         export = await site.client.get(f"/calls/export?{query}")
         assert export.status_code == 422
-    for query in ("cursor=%00", "cursor=x", "range=9y", "since=never", "newer=aTE"):
+    for query in ("cursor=%00", "cursor=x", "newer=aTE"):
         assert (await site.client.get(f"/calls?{query}")).status_code == 400
     for query in ("by=weather", "measure=joy", "token=x", "model=%00", "provider=-1"):
         assert (await site.client.get(f"/?{query}")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/calls", "/cache", "/tokens", "/users", "/providers", "/audit"]
+)
+async def test_a_time_range_that_is_none_is_told_in_its_picker(
+    site: Site, ledger: Ledger, path: str
+) -> None:
+    for query, said in (
+        ("range=9y", "no such time range"),
+        ("since=never", "The beginning should be a time"),
+        ("since=2026-11-02T10:00&until=2026-11-01T10:00", "should end after it begins"),
+    ):
+        page = await site.client.get(f"{path}?{query}")
+        assert page.status_code == 422, query
+        assert re.search(f'id="range-error" role="alert">[^<]*{said}', page.text), query
+        assert "data-range open" in page.text
+        assert 'href="/settings"' in page.text, "the frame stays"
+    assert 'name="since" required value="2026-11-02T10:00"' in page.text
+    assert 'name="until" value="2026-11-01T10:00"' in page.text
+
+
+async def test_files_and_streams_of_a_time_range_that_is_none_are_refused(
+    site: Site, ledger: Ledger
+) -> None:
+    for path in ("/calls/export", "/calls/live", "/audit/export"):
+        assert (await site.client.get(f"{path}?range=9y")).status_code == 400, path
+    form = await site.client.get("/calls/export?form=xml")
+    assert "In the address, form should be" in form.text
+
+
+async def test_the_time_range_goes_along_from_page_to_page(site: Site, ledger: Ledger) -> None:
+    page = (await site.client.get("/?range=7d&tz=utc&model=m")).text
+    for path in ("/calls", "/cache", "/tokens", "/users", "/providers", "/audit"):
+        assert f'class="rail-link" href="{path}?range=7d&amp;tz=utc"' in page, path
+    assert 'class="rail-link" href="/settings"' in page
 
 
 async def test_what_a_form_left_empty_stays_out_of_the_address(site: Site, ledger: Ledger) -> None:

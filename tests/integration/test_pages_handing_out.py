@@ -93,6 +93,45 @@ async def test_a_token_is_made_in_one_form_and_its_secret_shown_once(house: Hous
     assert "token.create" in await acts(house)
 
 
+async def test_an_error_under_its_field_speaks_of_it(house: House) -> None:
+    unnamed = await send(house.user, "/tokens/new", name=" ", scope="proxy")
+    assert ">This should have 1 to 100 printable characters.<" in unnamed.text
+    gone = await house.administrator.client.get("/providers/keys/987654/edit")
+    assert "There is no provider key 987654." in gone.text
+
+
+async def test_nobody_is_offered_a_scope_that_their_role_does_not_allow(house: House) -> None:
+    offered = {
+        person: 'value="admin"' in await see(person, "/tokens/new")
+        for person in (house.user, house.administrator)
+    }
+    assert list(offered.values()) == [False, True]
+
+
+async def test_every_page_says_the_same_by_api(house: House, provider: RecordedDemo) -> None:
+    await add_provider(house, provider)
+    await send(
+        house.administrator, "/routes/new", alias="fast", strategy="ordered", model="gpt-4o",
+        place="openai", weight="1", act="save",
+    )  # fmt: skip
+    made = await send(house.administrator, "/tokens/new", name="bot", scope="proxy")
+    assert "The same by API" in made.text
+    for path in ("/tokens/1/delete", "/users/2/delete", "/providers/1/delete", "/routes/1/delete",
+                 "/providers/keys/1/delete", "/calls/filter", "/calls/columns"):  # fmt: skip
+        page = await see(house.administrator, path)
+        assert "The same by API" in page, path
+        # In the dialog there is room for what it asks alone.
+        dialog = await house.administrator.client.get(
+            path,
+            headers={
+                "hx-request": "true",
+                "hx-request-type": "partial",
+                "hx-target": "dialog#dialog",
+            },
+        )
+        assert "The same by API" not in dialog.text, path
+
+
 async def test_what_was_typed_wrongly_stays_and_is_named(house: House) -> None:
     form = {"name": "my laptop", "scope": "proxy", "expires_at": "2001-01-01T00:00"}
     refused = await send(house.user, "/tokens/new", **form)

@@ -54,6 +54,12 @@ async def test_what_is_called_exactly_so_stands_first(house: House) -> None:
     assert "a_greet" not in names
 
 
+async def test_the_best_of_very_many_is_found_however_old_it_is(house: House) -> None:
+    await make(house, "prompt", "old")
+    await _fill(house, 300, "so_old")
+    assert 'hit-name">old<' in await found(house.user, "old")
+
+
 async def test_pages_are_found_as_far_as_one_is_led_there(house: House) -> None:
     assert 'href="/users"' in await found(house.administrator, "use")
     assert 'href="/users"' not in await found(house.user, "use")
@@ -126,16 +132,16 @@ async def test_ten_thousand_of_each_are_searched_in_no_time(house: House) -> Non
     assert min(took) < 0.25
 
 
-async def _fill(house: House, count: int) -> None:
+async def _fill(house: House, count: int, word: str = "thing") -> None:
     common: dict[str, Any] = {
         "user_id": 2, "is_shared": False, "version": 1, "served_version": 1, "labels": {},
         "created_at": now(), "updated_at": now(),
     }  # fmt: skip
     async with house.state.database.write() as session:
         for n in range(count):
-            session.add(Prompt(name=f"thing_{n}", description="", **common))
-            session.add(Pipeline(name=f"way_thing_{n}", **common))
-            session.add(Preset(name=f"set_thing_{n}", uid=f"{n:020d}", type="chat", **common))
+            session.add(Prompt(name=f"{word}_{n}", description="", **common))
+            session.add(Pipeline(name=f"way_{word}_{n}", **common))
+            session.add(Preset(name=f"set_{word}_{n}", uid=f"{n:020d}", type="chat", **common))
             session.add(Token(user_id=2, name=f"token thing_{n}", digest=f"{n:064d}", prefix=f"aie_{n}",
                               scope="proxy"))  # fmt: skip
         await session.flush()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from aieye.errors import PayloadTooLarge
 from aieye.presets import document_lines
 from aieye.presets.document_lines import DocumentLines, InvalidDocuments, PackedDocuments
-from aieye.presets.documents import Documents, unpacked
+from aieye.presets.documents import Documents, some_of, unpacked
 
 TEXTS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30
@@ -93,3 +93,31 @@ def test_more_documents_or_bytes_than_are_taken_are_refused(
     monkeypatch.setattr(document_lines, "MOST_BYTES", 6)
     with pytest.raises(PayloadTooLarge, match="more than 6 bytes"):
         read(b'"a"\n"b"')
+
+
+def test_of_a_plain_text_each_line_is_a_document() -> None:
+    reading = DocumentLines(is_plain=True)
+    reading.feed('\ufeffEin "Hai"\r\n{"text": 1}\n'.encode())
+    packed = reading.end()
+    assert zlib.decompress(packed.lines) == b'"Ein \\"Hai\\""\n"{\\"text\\": 1}"'
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a\n\nb\n", "Line 2 is empty"),
+        (b"a\n\xff\n", "Line 2 is not UTF-8 text"),
+        (b"a\nb\0\n", "Line 2 is no document"),
+    ],
+)
+def test_a_wrong_line_of_a_plain_text_is_named(content: bytes, said: str) -> None:
+    with pytest.raises(InvalidDocuments, match=said):
+        DocumentLines(is_plain=True).feed(content)
+
+
+@pytest.mark.parametrize(("start", "count"), [(0, 3), (999, 50), (1990, 50), (2000, 5), (0, 2000)])
+def test_some_documents_are_read_without_the_others(start: int, count: int) -> None:
+    # In several parts, which end in other places than what is asked for.
+    texts = [f"{number} {'x' * (number % 1_500)}" for number in range(2_000)]
+    packed = read(b"\n".join(map(orjson.dumps, texts)))
+    assert some_of(packed.lines, start, count) == texts[start : start + count]

@@ -28,7 +28,9 @@ async def get_living(session: AsyncSession, table: type[RowT], row_id: int) -> R
     """The row with this id that is not deleted. Raises `NotFound`."""
     row = await find_living(session, table, row_id)
     if row is None:
-        raise NotFound(f"There is no {table.__tablename__.removesuffix('s')} {row_id}.")
+        raise NotFound(
+            f"There is no {table.__tablename__.removesuffix('s').replace('_', ' ')} {row_id}."
+        )
     return row
 
 

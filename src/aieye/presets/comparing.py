@@ -1,4 +1,4 @@
-"""What a version of a preset says, as two of them are compared: a text line by line, and fields. Pure."""
+"""What a version of a preset says, as two of them are compared: a text line by line, and fields."""
 
 from __future__ import annotations
 

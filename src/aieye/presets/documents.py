@@ -90,10 +90,11 @@ async def read_some(database: Database, documents_id: str, start: int, count: in
         packed = await session.scalar(statement)
     if packed is None:
         raise _gone()
-    return await asyncio.to_thread(_some, packed, start, count)
+    return await asyncio.to_thread(some_of, packed, start, count)
 
 
-def _some(packed: bytes, start: int, count: int) -> Sequence[str]:
+def some_of(packed: bytes, start: int, count: int) -> Sequence[str]:
+    """`count` of the packed documents from the number `start` on."""
     found: list[bytes] = []
     number = 0
     for part in unpacked(packed):

@@ -71,7 +71,7 @@ async def show_audit(visitor: RequireAdministrator, cursor: Cursor = None) -> Re
 @router.get("/audit/export")
 async def export_audit(visitor: RequireAdministrator) -> Response:
     """All acts that pass the filters, as a file for spreadsheets."""
-    asked, period = _asked(visitor.here), visitor.range(RANGE)
+    asked, period = _asked(visitor.here), visitor.exact_range(RANGE)
     name = f"audit-{visitor.now:%Y%m%d-%H%M%S}.csv"
     return StreamingResponse(
         audit_log.export_acts(visitor.state.database, _within(asked, period)),

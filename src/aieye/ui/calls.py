@@ -109,7 +109,7 @@ async def export_calls(visitor: RequireUser, form: Literal["csv", "json"] = "csv
         return await show_calls(visitor)
     parts = export.export_calls(
         visitor.state.database,
-        asked.within(visitor.range(RANGE)),
+        asked.within(visitor.exact_range(RANGE)),
         owner_id=visitor.owner_id,
         form=form,
     )
@@ -127,7 +127,7 @@ async def watch_calls(visitor: RequireUser, after: str = "") -> Response:
     asked = read_filters(visitor.here.as_dict)
     last = visitor.request.headers.get("last-event-id") or after
     return StreamingResponse(
-        _events(visitor, asked.within(visitor.range(RANGE)), last if last.isalnum() else ""),
+        _events(visitor, asked.within(visitor.exact_range(RANGE)), last if last.isalnum() else ""),
         media_type="text/event-stream",
         headers={"X-Accel-Buffering": "no"},
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, case, func, or_, select, true
+from sqlalchemy import ColumnElement, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import authored
@@ -23,6 +23,7 @@ LONGEST: Final = 100
 """Of what is searched for, in characters."""
 MOST: Final = 6
 """Of each kind, as many are shown."""
+_MOST_RANKED: Final = 100
 ICONS: Final = {
     "prompt": "message-square-text",
     "pipeline": "workflow",
@@ -117,7 +118,7 @@ async def _authored(
     statement = select(table).where(
         table.deleted_at.is_(None), authored.may_see(table, visitor.actor)
     )
-    rows = await session.scalars(_named(statement, table, text, (table.name, *also)))
+    rows = await _best(session, statement, table, text, (table.name, *also))
     return [hit_of(kind, row, visitor) for row in rows]
 
 
@@ -125,14 +126,14 @@ async def _functions(session: AsyncSession, visitor: Visitor, text: str) -> Sequ
     if "/functions" not in visitor.request.app.state.pages:
         return ()
     statement = select(RegisteredFunction).where(RegisteredFunction.deleted_at.is_(None))
-    named = _named(statement, RegisteredFunction, text, (RegisteredFunction.name,))
-    return [hit_of("function", row, visitor) for row in await session.scalars(named)]
+    rows = await _best(session, statement, RegisteredFunction, text, (RegisteredFunction.name,))
+    return [hit_of("function", row, visitor) for row in rows]
 
 
 async def _tokens(session: AsyncSession, visitor: Visitor, text: str) -> Sequence[Hit]:
     statement = select(Token).where(Token.deleted_at.is_(None), own_tokens(visitor))
-    named = _named(statement, Token, text, (Token.name, Token.prefix))
-    return [hit_of("token", row, visitor) for row in await session.scalars(named)]
+    rows = await _best(session, statement, Token, text, (Token.name, Token.prefix))
+    return [hit_of("token", row, visitor) for row in rows]
 
 
 async def _call(session: AsyncSession, visitor: Visitor, text: str) -> Sequence[Hit]:
@@ -149,9 +150,22 @@ def own_tokens(visitor: Visitor) -> ColumnElement[bool]:
     return true() if visitor.is_administrator else Token.user_id == visitor.user_id
 
 
-def _named(statement: Any, table: Any, text: str, columns: Sequence[Any]) -> Any:
+async def _best(
+    session: AsyncSession, statement: Any, table: Any, text: str, columns: Sequence[Any]
+) -> Sequence[Any]:
+    """The rows that have the text in one of the columns: what is called so, what begins so, the newest."""
     wanted = text.lower()
-    name = func.lower(table.name)
-    rank = case((name == wanted, 0), (name.startswith(wanted, autoescape=True), 1), else_=2)
     has = (func.lower(one).contains(wanted, autoescape=True) for one in columns)
-    return statement.where(or_(*has)).order_by(rank, table.id.desc()).limit(MOST)
+    newest = statement.where(or_(*has)).order_by(table.id.desc()).limit(_MOST_RANKED)
+    found = {row.id: row for row in await session.scalars(newest)}
+    if len(found) == _MOST_RANKED:
+        # Of so many the best may be older. To order all of them would take longer than to look once more.
+        begins = func.lower(table.name).startswith(wanted, autoescape=True)
+        shortest = statement.where(begins).order_by(func.length(table.name)).limit(MOST)
+        found |= {row.id: row for row in await session.scalars(shortest)}
+
+    def rank(row: Any) -> tuple[bool, bool, int]:
+        name = row.name.lower()
+        return name != wanted, not name.startswith(wanted), -row.id
+
+    return sorted(found.values(), key=rank)[:MOST]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Mapping
 
 import orjson
 from fastapi import Request
@@ -14,6 +13,7 @@ from starlette.exceptions import HTTPException
 from aieye.access.secrets import make_secret
 from aieye.access.sessions import CSRF_COOKIE
 from aieye.errors import AieyeError, Forbidden, InvalidRequest, PayloadTooLarge
+from aieye.ui.fields import Fields
 
 # The whole body is bounded too (`aieye.app`): these are what one field of it may be.
 _MOST_BYTES = 2**20
@@ -27,39 +27,6 @@ class CrossSite(Forbidden):
     """The request was not made on our own pages, or its CSRF token is missing or wrong."""
 
     code = "cross_site_request"
-
-
-class Fields(Mapping[str, str]):
-    """The fields of a form; of a name that stands twice, the last value (`all` has each)."""
-
-    def __init__(
-        self,
-        values: Mapping[str, Sequence[str]],
-        files: Mapping[str, Sequence[UploadFile]] | None = None,
-    ) -> None:
-        self._values = values
-        self.files = MappingProxyType(dict(files or {}))
-
-    def __getitem__(self, name: str) -> str:
-        return self._values[name][-1]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def all(self, name: str) -> Sequence[str]:
-        """All values of a name: what was ticked of several boxes."""
-        return self._values.get(name, ())
-
-    def text(self, name: str) -> str:
-        """What was typed, less the space around it; empty when the field is not there."""
-        return self.get(name, "").strip()
-
-    def is_on(self, name: str) -> bool:
-        """Whether a box is ticked: browsers leave out those that are not."""
-        return self.get(name, "") not in {"", "false", "off", "0"}
 
 
 async def read_fields(request: Request) -> Fields:
@@ -116,8 +83,13 @@ def _parse(body: bytes) -> Fields:
 
 def errors_of(error: AieyeError, *names: str) -> Mapping[str, str]:
     """An error as the fields `names` show it: under its own field, else as `form`, for all of them."""
-    place = error.param if error.param in names else "form"
-    return dict.fromkeys(("form", *names), "") | {place: error.message}
+    place, said = error.param or "form", error.message
+    if place not in names:
+        place = "form"
+    elif said.startswith(f"{place} "):
+        # Programs are told which field it is; here it stands under its own.
+        said = f"This{said.removeprefix(place)}"
+    return dict.fromkeys(("form", *names), "") | {place: said}
 
 
 def no_errors(*names: str) -> Mapping[str, str]:

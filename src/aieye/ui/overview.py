@@ -94,7 +94,7 @@ def _is_value(kind: str, text: str) -> bool:
 
 
 async def page_values(visitor: Visitor) -> dict[str, Any]:
-    """What the template shows. Raises `InvalidRequest` for a time range that is none."""
+    """What the template shows."""
     period = visitor.range()
     asked = read_asked(visitor.here, is_administrator=visitor.is_administrator)
     state = visitor.state

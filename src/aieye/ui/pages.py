@@ -70,6 +70,8 @@ def page(
     """
     found = signed_in or known_signed_in(request)
     compiled = _templates().get_template(template)
+    if status == 200 and getattr(values.get("period"), "fault", None):
+        status = 422
     values |= _common(request, found, [toasts.Toast("good", toast)] if toast else [])
     wanted = block or _target(request)
     if wanted is not None and wanted in compiled.blocks and (block or is_fragment(request)):
@@ -162,6 +164,9 @@ class PageRoute(LateRoute):
             except SignInFirst as error:
                 if wants_json(request):
                     return JSONResponse({"detail": error.message}, 401)
+                if request.headers.get("accept") == "text/event-stream":
+                    # So a browser asks no more; a page would be an error in its console.
+                    return Response(None, NEVER_SWAPPED)
                 return go(request, error.location)
             except AieyeError as error:
                 return render_error(request, error)
@@ -189,7 +194,8 @@ def render_invalid(request: Request, error: RequestValidationError) -> Response:
     if error.errors()[0]["loc"][0] == "path":
         return render_failure(request, 404, "There is no such page.")
     name = ".".join(place) if all(part.isidentifier() for part in place) else "…"
-    return render_failure(request, 422, f"{name}: {error.errors()[0]['msg']}.")
+    said = str(error.errors()[0]["msg"]).removeprefix("Input ")
+    return render_failure(request, 422, f"In the address, {name} {said[:1].lower()}{said[1:]}.")
 
 
 def render_failure(

@@ -15,7 +15,8 @@ from aieye.errors import AieyeError
 from aieye.pipeline import service as pipelines
 from aieye.pipeline.language.errors import InvalidPipeline
 from aieye.pipeline.models import SavedPipeline
-from aieye.ui.forms import Fields, errors_of, no_errors
+from aieye.ui.fields import Fields
+from aieye.ui.forms import errors_of, no_errors
 from aieye.ui.marks import with_fix
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.pipeline_editor import formatted, look

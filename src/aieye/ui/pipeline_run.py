@@ -11,7 +11,8 @@ from aieye.access.snapshot import Grant, PipelineInfo
 from aieye.errors import AieyeError
 from aieye.pipeline.language.values import Json
 from aieye.pipeline.steps import Plan
-from aieye.ui.forms import Fields, errors_of
+from aieye.ui.fields import Fields
+from aieye.ui.forms import errors_of
 from aieye.ui.pages import PageRoute, is_fragment
 from aieye.ui.payers import grant_of
 from aieye.ui.pipelines import pipeline_page

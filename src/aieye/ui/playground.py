@@ -19,7 +19,7 @@ from aieye.db.rows import find_living
 from aieye.db.tables import Preset, Prompt
 from aieye.errors import AieyeError
 from aieye.prompts import service as prompts
-from aieye.ui.forms import Fields
+from aieye.ui.fields import Fields
 from aieye.ui.model_choices import offered_models
 from aieye.ui.pages import PageRoute, page, part
 from aieye.ui.payers import grant_of, payers_of

@@ -18,7 +18,7 @@ from aieye.pipeline.model_requests import request_of
 from aieye.pipeline.steps import CacheMode
 from aieye.prompts.content import Content, check_content
 from aieye.prompts.substitution import variables
-from aieye.ui.forms import Fields
+from aieye.ui.fields import Fields
 from aieye.ui.parameters import FIELDS as PARAMETERS
 from aieye.ui.parameters import read_object, read_parameters, shown_parameters
 

@@ -1,4 +1,4 @@
-"""The calls of a preset as they are copied from its page: in the GPT3 Proxy's shape, and as a model. Pure."""
+"""The calls of a preset as they are copied from its page: in the GPT3 Proxy's shape, and as a model."""
 
 from __future__ import annotations
 

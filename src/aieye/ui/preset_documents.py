@@ -8,7 +8,6 @@ from typing import Final
 
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
-from starlette.datastructures import UploadFile
 
 from aieye.db.cursors import encode_cursor, number_after
 from aieye.errors import AieyeError, NotFound, PayloadTooLarge, Unprocessable
@@ -17,6 +16,7 @@ from aieye.presets import service as presets
 from aieye.presets.document_lines import MOST_DOCUMENTS, DocumentLines, PackedDocuments
 from aieye.presets.documents import load_documents, read_some
 from aieye.presets.models import Preset
+from aieye.ui.fields import Upload
 from aieye.ui.forms import no_errors
 from aieye.ui.lists import PAGE, Cursor
 from aieye.ui.pages import PageRoute, go, page
@@ -97,7 +97,7 @@ async def _get(visitor: Visitor, uid: str) -> Preset:
     return preset
 
 
-async def _packed(file: UploadFile, most: int, *, is_plain: bool) -> PackedDocuments:
+async def _packed(file: Upload, most: int, *, is_plain: bool) -> PackedDocuments:
     """The documents of a file. Raises `InvalidDocuments`, which names the line, `PayloadTooLarge`."""
     reading = DocumentLines(is_plain=is_plain)
     size = 0

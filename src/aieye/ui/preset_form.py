@@ -20,7 +20,8 @@ from aieye.presets import service as presets
 from aieye.presets.fields import MOST_DOCUMENTS, OVERRIDABLE, TYPES, PresetType
 from aieye.presets.models import Preset
 from aieye.presets.precedence import USUAL
-from aieye.ui.forms import Fields, no_errors
+from aieye.ui.fields import Fields
+from aieye.ui.forms import no_errors
 from aieye.ui.model_choices import offered_models
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.preset_values import (

@@ -18,7 +18,7 @@ from aieye.errors import Unprocessable
 from aieye.presets.apply import joined
 from aieye.presets.fields import OVERRIDABLE, TYPES, Field, PresetType
 from aieye.presets.precedence import USUAL
-from aieye.ui.forms import Fields
+from aieye.ui.fields import Fields
 
 ROLES: Final = ("system", "developer", "user", "assistant")
 AS_JSON: Final = "json"

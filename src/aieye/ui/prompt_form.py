@@ -19,7 +19,8 @@ from aieye.prompts.content import Content
 from aieye.prompts.models import SavedPrompt
 from aieye.prompts.service import PromptChanges
 from aieye.prompts.substitution import variables
-from aieye.ui.forms import Fields, no_errors
+from aieye.ui.fields import Fields
+from aieye.ui.forms import no_errors
 from aieye.ui.model_choices import offered_models
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.parameters import FIELDS as PARAMETERS

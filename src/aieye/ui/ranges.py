@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -24,6 +24,7 @@ RANGES: Mapping[str, tuple[timedelta, str]] = {
     "30d": (timedelta(days=30), "30 days"),
 }
 DEFAULT = "24h"
+RANGE_PARAMETERS = ("range", "since", "until", "tz")
 _LONGEST_ZONE = 64
 
 
@@ -37,6 +38,8 @@ class Range:
     zone: tzinfo
     # What of the URL made it, so that links keep it.
     query: Mapping[str, str]
+    # What is wrong with the range that was asked for, where this is another.
+    fault: str = ""
 
     @property
     def seconds(self) -> float:
@@ -88,14 +91,14 @@ def read_range(
 
     A time without a zone, as forms send it, is one in `zone`.
     """
-    query = {name: params[name] for name in ("range", "since", "until", "tz") if params.get(name)}
+    query = {name: params[name] for name in RANGE_PARAMETERS if params.get(name)}
     shown = UTC if query.get("tz") == "utc" else zone
     if "since" not in query:
         if "until" in query:
             raise InvalidRequest("A range with an end needs its beginning too.", param="since")
         name = query.get("range", default)
         if name not in RANGES:
-            raise InvalidRequest(f"range should be one of {', '.join(RANGES)}.", param="range")
+            raise InvalidRequest("There is no such time range: choose one.", param="range")
         return Range(now - RANGES[name][0], now, name, shown, query)
     query.pop("range", None)
     since = _moment("since", query["since"], shown)
@@ -103,6 +106,18 @@ def read_range(
     if until <= since:
         raise InvalidRequest("The range should end after it begins.", param="until")
     return Range(since, until, None, shown, query)
+
+
+def shown_range(
+    params: Mapping[str, str], *, now: datetime, zone: tzinfo = UTC, default: str = DEFAULT
+) -> Range:
+    """The range for a page: where the one asked for is none, the usual one with what is wrong."""
+    try:
+        return read_range(params, now=now, zone=zone, default=default)
+    except InvalidRequest as error:
+        kept = {"tz": params.get("tz", "")}
+        usual = read_range(kept, now=now, zone=zone, default=default)
+        return replace(usual, fault=error.message)
 
 
 def find_zone(name: str | None) -> tzinfo:
@@ -123,6 +138,7 @@ def _moment(name: str, text: str, zone: tzinfo) -> datetime:
             raise ValueError
         return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
+        end = {"since": "beginning", "until": "end"}[name]
         raise InvalidRequest(
-            f"{name} should be a time such as 2026-11-20T12:00.", param=name
+            f"The {end} should be a time such as 2026-11-20T12:00.", param=name
         ) from error

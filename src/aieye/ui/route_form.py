@@ -17,7 +17,8 @@ from aieye.access import routes
 from aieye.access.routes import LARGEST_WEIGHT, MOST_TARGETS
 from aieye.db.tables import Provider, ProviderKey, Route
 from aieye.errors import AieyeError, Unprocessable
-from aieye.ui.forms import Fields, errors_of, no_errors
+from aieye.ui.fields import Fields
+from aieye.ui.forms import errors_of, no_errors
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.saving import (
     ChangedMeanwhile,

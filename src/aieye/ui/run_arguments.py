@@ -1,4 +1,4 @@
-"""The arguments of a pipeline or function as the fields of a form, and what was typed as values.
+"""The arguments of a pipeline or function as the fields of a form, and what was typed as values. Pure.
 
 What is typed is text, which the run itself converts where a parameter has a type; what takes anything
 takes the text, or its JSON where the box beside it is ticked. An empty field leaves out what may be.
@@ -15,7 +15,7 @@ from aieye.pipeline.language.catalogue import Parameter
 from aieye.pipeline.language.printer import format_type
 from aieye.pipeline.language.values import Json, Unconvertible, read_json
 from aieye.ui import show
-from aieye.ui.forms import Fields
+from aieye.ui.fields import Fields
 
 NEEDED: Final = "This needs a value."
 _FIELD: Final = "arg-"

@@ -19,7 +19,7 @@ from aieye.pipeline.steps import CacheMode
 from aieye.pipeline.trace import StepTrace
 from aieye.run_stream import Begin, RunStream
 from aieye.ui.executions import run_values
-from aieye.ui.forms import Fields
+from aieye.ui.fields import Fields
 from aieye.ui.pages import go, is_fragment, part
 from aieye.ui.session import Visitor
 from aieye.ui.shown_runs import as_text

@@ -19,7 +19,7 @@ from aieye.db.tables import IdempotentCall, Stamped
 from aieye.db.types import to_micros
 from aieye.errors import Conflict
 from aieye.state import State, change
-from aieye.ui.forms import Fields
+from aieye.ui.fields import Fields
 
 VERSION = "version"
 FORM_ID = "form_id"

@@ -21,9 +21,10 @@ from aieye.errors import AieyeError, Forbidden
 from aieye.headers import TrustedProxies, client_ip
 from aieye.state import State
 from aieye.telemetry import request_id
-from aieye.ui.forms import CrossSite, Fields, read_fields
+from aieye.ui.fields import Fields
+from aieye.ui.forms import CrossSite, read_fields
 from aieye.ui.links import Here
-from aieye.ui.ranges import Range, find_zone, read_range
+from aieye.ui.ranges import Range, find_zone, read_range, shown_range
 
 # Forms for whoever has no session yet; their token is that of the form's cookie.
 SIGN_INS = frozenset({"/login", "/login/", "/setup", "/invitation"})
@@ -129,7 +130,12 @@ class Visitor:
         return find_zone(self.request.cookies.get(ZONE_COOKIE))
 
     def range(self, default: str = "24h") -> Range:
-        """The time range in the URL. Raises `InvalidRequest`."""
+        """The time range in the URL; for one that is none, the usual one, which says so."""
+        return shown_range(self.request.query_params, now=now(), zone=self.zone, default=default)
+
+    def exact_range(self, default: str = "24h") -> Range:
+        """The time range in the URL, for what has no place to say that it is another: files and
+        streams. Raises `InvalidRequest`."""
         return read_range(self.request.query_params, now=now(), zone=self.zone, default=default)
 
     @property

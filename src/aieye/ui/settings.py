@@ -27,7 +27,8 @@ from aieye.ledger.queries.period_sums import Amounts, Question
 from aieye.ledger.rollups import DAY, MINUTES_KEPT_SECONDS, Span, round_up
 from aieye.settings import SettingsError
 from aieye.state import change
-from aieye.ui.forms import Fields, errors_of, no_errors
+from aieye.ui.fields import Fields
+from aieye.ui.forms import errors_of, no_errors
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.saving import (
     ChangedMeanwhile,
@@ -175,7 +176,8 @@ def _by_field(error: AieyeError) -> AieyeError:
     place = error.param or ""
     if not place.startswith("rates."):
         return error
-    return Unprocessable(error.message, param=place.removeprefix("rates."))
+    said = "This should be a number of dollars such as 2.5, with at most six decimals."
+    return Unprocessable(said, param=place.removeprefix("rates."))
 
 
 async def _form(

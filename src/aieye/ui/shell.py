@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from fastapi import Request
 
 from aieye.access.sessions import SignedIn
+from aieye.ui.ranges import RANGE_PARAMETERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,8 @@ class Entry:
     label: str
     icon: str
     for_administrators: bool = False
+    # Whether the page shows one time range, which then goes along from the last one.
+    has_range: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,9 @@ class Link:
 # An entry is shown as soon as its page exists.
 RAIL = (
     Group("Watch", (
-        Entry("/", "Overview", "layout-dashboard"),
-        Entry("/calls", "Calls", "scroll-text"),
-        Entry("/cache", "Cache", "database-zap"),
+        Entry("/", "Overview", "layout-dashboard", has_range=True),
+        Entry("/calls", "Calls", "scroll-text", has_range=True),
+        Entry("/cache", "Cache", "database-zap", has_range=True),
     )),
     Group("Make", (
         Entry("/prompts", "Prompts", "message-square-text"),
@@ -53,15 +57,15 @@ RAIL = (
         Entry("/presets", "Presets", "sliders-horizontal"),
     )),
     Group("Hand out", (
-        Entry("/tokens", "Tokens", "ticket"),
-        Entry("/providers", "Providers", "plug", for_administrators=True),
+        Entry("/tokens", "Tokens", "ticket", has_range=True),
+        Entry("/providers", "Providers", "plug", for_administrators=True, has_range=True),
         Entry("/routes", "Routes", "route", for_administrators=True),
-        Entry("/users", "Users", "users", for_administrators=True),
+        Entry("/users", "Users", "users", for_administrators=True, has_range=True),
     )),
     Group("Run", (
         Entry("/runs", "Runs", "play"),
         Entry("/settings", "Settings", "settings", for_administrators=True),
-        Entry("/audit", "Audit", "clipboard-list", for_administrators=True),
+        Entry("/audit", "Audit", "clipboard-list", for_administrators=True, has_range=True),
     )),
 )  # fmt: skip
 
@@ -79,10 +83,18 @@ def navigation(
     if signed_in is None:
         return ()
     paths, path = paths_of(request), request.scope["path"]
+    given = request.query_params
+    query = urlencode({name: given[name] for name in RANGE_PARAMETERS if given.get(name)})
+    ranged = f"?{query}" if query else ""
     shown = []
     for group in RAIL:
         links = [
-            Link(entry.path, entry.label, entry.icon, _is_current(entry.path, path))
+            Link(
+                entry.path + (ranged if entry.has_range else ""),
+                entry.label,
+                entry.icon,
+                _is_current(entry.path, path),
+            )
             for entry in group.entries
             if entry.path in paths and (signed_in.is_administrator or not entry.for_administrators)
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -15,7 +15,8 @@ from aieye.access.snapshot import DEFAULT_NAMESPACE
 from aieye.db.rows import LARGEST_ID
 from aieye.db.tables import Provider, ProviderKey, Token, User
 from aieye.errors import AieyeError, Unprocessable
-from aieye.ui.forms import Fields, errors_of, no_errors
+from aieye.ui.fields import Fields
+from aieye.ui.forms import errors_of, no_errors
 from aieye.ui.model_choices import called_models
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.saving import (
@@ -188,10 +189,17 @@ async def _form(
         typed=dict.fromkeys(FIELDS, "") | dict(typed),
         row_version=version_of(token) if token else "",
         errors=errors,
-        scopes=SCOPES,
+        scopes=_scopes(visitor, typed),
         zone_name=f"{visitor.now.astimezone(visitor.zone):%Z}",
         **choices,
     )
+
+
+def _scopes(visitor: Visitor, typed: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+    """The scopes to choose from: what no role of theirs allows is not offered, unless it is stored."""
+    if visitor.is_administrator or typed.get("scope") == "admin":
+        return SCOPES
+    return SCOPES[:-1]
 
 
 async def _choices(session: AsyncSession, visitor: Visitor) -> dict[str, Any]:

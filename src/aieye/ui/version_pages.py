@@ -14,7 +14,7 @@ from aieye.db.rows import LARGEST_ID
 from aieye.errors import AieyeError, Forbidden, NotFound
 from aieye.prompts.difference import changed_fields
 from aieye.ui.differences import side_by_side
-from aieye.ui.forms import Fields
+from aieye.ui.fields import Fields
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.pages import go, page
 from aieye.ui.saving import changing

@@ -7,7 +7,7 @@ import re
 from aieye.pipeline.checking import check
 from aieye.pipeline.language.catalogue import Parameter
 from aieye.ui.calling import curl_of, sdk_of
-from aieye.ui.forms import Fields
+from aieye.ui.fields import Fields
 from aieye.ui.run_arguments import fields_of, read_arguments, typed_of
 
 NAMES = re.compile(r"param (\w+)")
