@@ -27,20 +27,23 @@ async def found(person: Person, text: str) -> str:
 
 
 async def test_everything_is_found_by_its_name_and_nothing_of_others(house: House) -> None:
-    for kind in ("prompt", "preset"):
+    for kind in ("prompt", "preset", "pipeline"):
         await make(house, kind, f"zebra_{kind}", "root")
         await make(house, kind, f"zebra_mine_{kind}", "ada")
     await make(house, "prompt", "zebra_open", "root", shared=True)
     await send(house.user, "/tokens/new", name="zebra token", scope="proxy")
     await send(house.administrator, "/tokens/new", name="zebra of root", scope="proxy")
     own = await found(house.user, "ZEBRA")
-    for name in ("zebra_mine_prompt", "zebra_mine_preset", "zebra_open", "zebra token"):
+    for name in (
+        "zebra_mine_prompt", "zebra_mine_preset", "zebra_mine_pipeline", "zebra_open", "zebra token",
+    ):  # fmt: skip
         assert name in own, name
-    for name in ("zebra_prompt", "zebra_preset", "zebra of root"):
+    for name in ("zebra_prompt", "zebra_preset", "zebra_pipeline", "zebra of root"):
         assert name not in own, name
     everything = await found(house.administrator, "zebra")
     assert "zebra_prompt" in everything
     assert "zebra_mine_prompt" in everything
+    assert 'href="/functions/uppercase"' in await found(house.user, "upperc")
     # As a page too, without scripts.
     assert "zebra_open" in await see(house.user, "/search?q=zebra")
 

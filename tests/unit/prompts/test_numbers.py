@@ -9,12 +9,15 @@ import pytest
 from aieye.errors import Unprocessable
 from aieye.prompts.content import Content, check_content
 
+TEMPERATURES: list[Any] = [-0.1, 2.1, "0.5", True, [], float("nan")]
+MOST_TOKENS: list[Any] = [0, -1, 1.5, "7", 2**31, True]
+
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("temperature", value) for value in (-0.1, 2.1, "0.5", True, [], float("nan"))),
-        *(("max_tokens", value) for value in (0, -1, 1.5, "7", 2**31, True)),
+        *(("temperature", value) for value in TEMPERATURES),
+        *(("max_tokens", value) for value in MOST_TOKENS),
     ],
 )
 def test_a_number_beyond_its_bounds_is_refused_by_its_name(name: str, value: Any) -> None:
