@@ -165,8 +165,16 @@ def make_run_and_compare(
 
     provider.may_answer.clear()
     run(page, "never answered")
+    expect(page.locator("#run-live li")).to_have_count(1)
+    # Elsewhere it is seen to go on, and to end, without loading the page again.
+    elsewhere = page.context.new_page()
+    elsewhere.goto(f"{page.url}/executions?status=running")
+    elsewhere.locator("main tbody a[data-row-link]").click()
+    expect(elsewhere.get_by_text("It goes on")).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#run-output")).to_contain_text("cancelled")
+    expect(elsewhere.locator("#execution .figures")).to_contain_text("cancelled")
+    elsewhere.close()
     provider.may_answer.set()
 
 

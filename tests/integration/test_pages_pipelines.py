@@ -92,6 +92,23 @@ async def test_a_pipeline_is_saved_run_and_its_steps_opened(house: House) -> Non
     assert "differs" in await see(house.user, compared.headers["location"])
 
 
+async def test_a_pipeline_whose_function_is_gone_says_so_and_runs_no_more(
+    house: House, funcs: Path
+) -> None:
+    (funcs / "custom_words.py").write_text("def shout(text):\n    return text + '!'\n")
+    await send(house.administrator, "/functions/sync")
+    place = f"/pipelines/{await make(house.user, source='shout(text)')}"
+    (funcs / "custom_words.py").unlink()
+    said = unescape((await send(house.administrator, "/functions/sync")).text)
+    assert 'class="num">1</b> removed' in said
+    page = await see(house.user, place)
+    assert "cannot run as it is" in page
+    assert "E201" in page
+    refused = await send(house.user, f"{place}/run", **{"arg-text": "x"})
+    assert (refused.status_code, "E201" in refused.text) == (422, True)
+    assert await rows(house, Execution) == []
+
+
 async def test_explaining_says_the_steps_and_runs_nothing(house: House) -> None:
     place = f"/pipelines/{await make(house.user)}"
     said = await send(house.user, f"{place}/run", act="explain")
