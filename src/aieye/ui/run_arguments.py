@@ -1,7 +1,8 @@
 """The arguments of a pipeline or function as the fields of a form, and what was typed as values. Pure.
 
-What is typed is text, which the run itself converts where a parameter has a type; what takes anything
-takes the text, or its JSON where the box beside it is ticked. An empty field leaves out what may be.
+What is typed is text, which the run itself converts where a parameter has a type; that it can is seen
+here already, so that a slip is told under its field and makes no run. What takes anything takes the
+text, or its JSON where the box beside it is ticked. An empty field leaves out what may be.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import Any, Final, Literal
 
 from aieye.pipeline.language.catalogue import Parameter
 from aieye.pipeline.language.printer import format_type
-from aieye.pipeline.language.values import Json, Unconvertible, read_json
+from aieye.pipeline.language.values import Json, Unconvertible, convert, read_json
 from aieye.ui import show
 from aieye.ui.fields import Fields
 
 NEEDED: Final = "This needs a value."
+# A longer text is left to the run, which reads it beside the loop.
+_MOST_READ: Final = 65_536
 _FIELD: Final = "arg-"
 _JSON: Final = "json-"
 Input = Literal["text", "number", "choice", "json", "any"]
@@ -81,10 +84,13 @@ def read_arguments(parameters: Sequence[Parameter], fields: Fields) -> Given:
             else:
                 missing.append(one.name)
             continue
+        is_json = fields.is_on(_JSON + one.name)
         try:
-            values[one.name] = read_json(typed) if fields.is_on(_JSON + one.name) else typed
+            values[one.name] = read_json(typed) if is_json else typed
+            if not is_json and len(typed) <= _MOST_READ:
+                convert(typed, one.type)
         except Unconvertible as error:
-            errors[one.name] = f"This is not JSON: {error}."
+            errors[one.name] = f"This is not JSON: {error}." if is_json else _sentence(str(error))
     return Given(values, errors, missing)
 
 
@@ -122,6 +128,10 @@ def _field(parameter: Parameter, typed: Mapping[str, str] | None, error: str) ->
 
 def _input(parameter: Parameter) -> Input:
     return "any" if parameter.type is None else _INPUTS.get(parameter.type.name, "json")
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _text(value: Json) -> str:

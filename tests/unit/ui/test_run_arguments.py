@@ -29,6 +29,13 @@ def test_text_goes_as_it_was_typed_and_the_run_converts_it() -> None:
     assert read("param a: str; param b: int;", arg_a=" x ", arg_b="7")[0] == {"a": " x ", "b": "7"}
 
 
+def test_what_the_run_could_not_convert_is_told_under_its_field() -> None:
+    assert read("param a: int; param b: bool;", arg_a="many", arg_b="true")[1] == ["a"]
+    assert read("param a: list[int];", arg_a="[1, ")[1] == ["a"]
+    assert read("param a: list[int];", arg_a='["x"]')[1] == ["a"]
+    assert read("param a: list[int];", arg_a="[1, 2]")[1] == []
+
+
 def test_what_takes_anything_is_text_or_json_as_the_box_says() -> None:
     assert read("param a;", arg_a="[1]")[0] == {"a": "[1]"}
     assert read("param a;", arg_a="[1]", json_a="on")[0] == {"a": [1]}
