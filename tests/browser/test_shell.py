@@ -272,9 +272,13 @@ def _title(page: Page) -> str:
 def test_a_page_is_light_the_first_time_and_lighter_after(visits: Visits) -> None:
     page = visits()
     weight = visits.weigh(page)
-    for number, path in enumerate(["/", *page_paths()]):
-        weight[0] = 0
-        page.goto(path)
-        page.wait_for_load_state("networkidle")
-        assert 0 < weight[0] < (30_000 if number else 150_000), (path, weight[0])
-        print(f"{weight[0]:7} bytes: {path}")
+    for path in ("/", *page_paths()):
+        for most in (150_000, 30_000):
+            weight[0] = 0
+            page.goto(path)
+            page.wait_for_load_state("networkidle")
+            assert 0 < weight[0] < most, (path, weight[0])
+            print(f"{weight[0]:7} bytes: {path}")
+            # What a group of pages alone needs, such as its editor, came with the first of them.
+            if weight[0] < 30_000:
+                break

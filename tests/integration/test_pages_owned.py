@@ -15,7 +15,7 @@ from aieye.prompts.content import Content
 from aieye.state import change
 from aieye.ui.toasts import COOKIE
 from tests.integration.test_page_access import House, Person, database_kind, house
-from tests.integration.test_pages_handing_out import rows, see, send
+from tests.integration.test_pages_handing_out import rows, see, send, version
 
 __all__ = ["database_kind", "house"]
 
@@ -142,3 +142,20 @@ async def test_a_foreign_cookie_undoes_nothing_but_what_can_be_undone(house: Hou
         page = await see(person, "/account")
         assert 'class="toast toast-good"' in page
         assert ">Undo<" not in page
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_name_that_is_taken_is_said_under_it_and_what_was_typed_stays(
+    house: House, kind: str
+) -> None:
+    await make(house, "prompt", "taken")
+    place = await make(house, kind, "mine")
+    form = await see(house.user, f"{place}/edit")
+    refused = await send(
+        house.user, f"{place}/edit", name="taken", version=version(form), body="Hello you",
+        source="2", model="gpt-4o",
+    )  # fmt: skip
+    assert refused.status_code == 409
+    assert "taken" in refused.text
+    assert 'aria-invalid="true"' in refused.text
+    assert (await row_of(house, kind)).name == "mine"

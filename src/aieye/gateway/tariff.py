@@ -59,9 +59,7 @@ class Tariff:
 
     def quote(self, provider: ProviderInfo, model: str | None, usage: Usage) -> int | None:
         """What `usage` would cost, in nano-dollars; nothing is booked by it."""
-        if provider.is_simulated:
-            return 0
-        if model is None:
+        if model is None or provider.is_simulated:
             return None
         price = self._prices.price_for(
             provider.name, provider.origin, model, now(), usage.service_tier, asked=model
@@ -79,11 +77,9 @@ class Tariff:
         """What `usage` costs at `provider`; unknown where the price or the usage is.
 
         `model` is the one that answered, `asked` the name by which the provider was asked for it
-        (`PriceBook.price_for`). What is simulated costs nothing, and that is known.
+        (`PriceBook.price_for`). What is simulated has no cost, which is told from one of zero.
         """
-        if provider.is_simulated:
-            return NOTHING
-        if usage is None or model is None:
+        if usage is None or model is None or provider.is_simulated:
             return NOT_KNOWN
         price = self._prices.price_for(
             provider.name, provider.origin, model, now(), usage.service_tier, asked=asked

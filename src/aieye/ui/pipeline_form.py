@@ -76,8 +76,9 @@ async def save(pipeline_id: int, visitor: RequireUser) -> Response:
     state, wanted = visitor.state, _changes(fields)
     try:
         async with changing(state) as session:
-            row = await pipelines.get_row(session, pipeline_id, actor=visitor.actor)
-            require_version(row, fields)
+            # A row of a change that fails can be read no more: the form shows the one from before.
+            current = await pipelines.get_row(session, pipeline_id, actor=visitor.actor)
+            require_version(current, fields)
             changes = {key: value for key, value in wanted.items() if value != _stored(saved)[key]}
             changed = await pipelines.update_pipeline(
                 session, state.function_catalogue(), pipeline_id,

@@ -108,10 +108,11 @@ async def save(uid: str, visitor: RequireUser) -> Response:
     try:
         changes = presets.PresetChanges(config=read(preset.type, typed, config))
         async with changing(visitor.state) as session:
-            row = await session.get_one(PresetRow, row.id)
-            require_version(row, fields)
+            # A row of a change that fails can be read no more: the form shows the one from before.
+            current = await session.get_one(PresetRow, row.id)
+            require_version(current, fields)
             name = fields.text("name")
-            if name != row.name:
+            if name != current.name:
                 changes["name"] = name
             saved = await presets.update_preset(
                 session, uid, changes, actor=visitor.actor, force=fields.is_on("force")

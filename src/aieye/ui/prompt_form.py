@@ -90,8 +90,9 @@ async def save(prompt_id: int, visitor: RequireUser) -> Response:
     try:
         changes = read_changes(fields)
         async with changing(visitor.state) as session:
-            row = await authored.get_changeable(session, Prompt, prompt_id, actor=visitor.actor)
-            require_version(row, fields)
+            # A row of a change that fails can be read no more: the form shows the one from before.
+            current = await authored.get_changeable(session, Prompt, prompt_id, actor=visitor.actor)
+            require_version(current, fields)
             before = await prompts.get_prompt(session, prompt_id, actor=visitor.actor)
             changed = _touched(changes, fields, stored_values(before))
             prompt = before

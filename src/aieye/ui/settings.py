@@ -203,7 +203,12 @@ async def _form(
 
 
 async def _unpriced(session: AsyncSession, visitor: Visitor) -> Sequence[tuple[str, Amounts]]:
-    """Models called lately of whose calls some have no known cost, those with most first."""
+    """Models called lately of whose calls some have no known cost, those with most first.
+
+    None while all answers are simulated: those have no price.
+    """
+    if visitor.state.directory.is_demo:
+        return ()
     moment = int(visitor.now.timestamp())
     this = cut(moment - _DAYS * 86_400, moment, now=moment)
     question = Question(session, visitor.state.periods, UsageFilters(), None, moment)

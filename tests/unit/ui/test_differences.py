@@ -53,9 +53,9 @@ def test_texts_that_differ_in_the_end_of_a_line_alone_have_rows_without_a_change
 def test_large_texts_are_compared_in_bounded_time() -> None:
     old = "\n".join(f"{i % 7} some words in a line {i}" for i in range(20_000))
     new = "\n".join(f"{i % 5} some words in a line {i + 1}" for i in range(20_000))
-    began = time.perf_counter()
+    began = time.process_time()
     assert 0 < len(side_by_side(old, new)) <= MOST_ROWS
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
 
 
 def test_a_line_of_many_words_is_shown_whole() -> None:
