@@ -73,10 +73,13 @@ async def test_a_pipeline_is_saved_run_and_its_steps_opened(house: House) -> Non
     place = f"/pipelines/{await make(house.user, tags='demo, new')}"
     page = await see(house.user, place)
     assert all(word in page for word in ("truncate", "Explain first", "pipeline/triage", "demo"))
-    missing = await send(house.user, f"{place}/run", **{"arg-times": "x", "arg-text": ""})
-    assert missing.status_code == 303
-    wrong = await run(house.user, f"{place}/run", **{"arg-text": "abc", "arg-times": "many"})
-    assert "E402" in wrong.text
+    wrong = await send(house.user, f"{place}/run", **{"arg-text": "abc", "arg-times": "many"})
+    assert wrong.status_code == 422
+    assert "This text cannot become int." in wrong.text
+    assert "\nabc</textarea>" in wrong.text
+    assert await rows(house, Execution) == []
+    for times in ("0", "1"):
+        await run(house.user, f"{place}/run", **{"arg-text": "", "arg-times": times})
     done = await run(house.user, f"{place}/run", **{"arg-text": "abc", "arg-times": "2"})
     text = unescape(done.text)
     assert "Run again" in text
