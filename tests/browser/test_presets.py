@@ -54,6 +54,7 @@ def test_presets_are_made_tried_found_shared_deleted_and_brought_back(
     found = page.locator("#tried tbody tr")
     expect(found).to_have_count(3)
     expect(found.first).to_contain_text("Document (1)")
+    expect(page.locator("#index")).to_contain_text("all embedded")
     visits.check_accessible(page)
     # The nearer one comes first after the documents came from a file as well.
     (tmp_path / "lines.txt").write_text("Two ships meet at sea.\nNothing of the kind.\n")

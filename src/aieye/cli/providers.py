@@ -277,7 +277,7 @@ async def _get_provider(session: AsyncSession, name: str) -> Provider:
     found = await find_provider(session, name)
     if found is None:
         raise NotFound(
-            f"There is no provider {name}. Add it first: "
-            f"{program()} provider add {name} --base-url URL"
+            f"There is no provider {name}: `{program()} provider list` shows those there are, "
+            f"`{program()} provider add {name} --base-url URL` adds it."
         )
     return found

@@ -119,7 +119,7 @@ async def show_executions(
     return page(
         visitor.request, "executions.html", saved=saved, chosen=status, statuses=STATUSES,
         runs=[shown_run(row) for row in rows[:PAGE]], users=users, next=next_cursor(rows),
-        needs_two=bool(ticked),
+        needs_two=bool(ticked or here.get("compare")),
     )  # fmt: skip
 
 

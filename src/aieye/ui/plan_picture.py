@@ -17,6 +17,8 @@ from aieye.ui import show
 from aieye.ui.plan_layout import HEIGHT, LONGEST_LABEL, Kind, Layout, Node, Place
 
 MOST_NODES: Final = 80
+# A picture no wider than this is made to fit its box; a wider one could not be read then, and scrolls.
+_MOST_FITTED: Final = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +53,16 @@ def picture_of(plan: Plan) -> Picture:
 
 
 def draw(picture: Picture, *, title: str) -> Markup:
-    """The picture as SVG of its own size; the box around it scrolls."""
+    """The picture as SVG; the box around it scrolls where it does not fit."""
     layout = Layout(picture.nodes)
     edges = [_edge(way, is_maybe=is_maybe) for way, is_maybe in layout.ways()]
     boxes = [_box(node, place) for node, place in zip(picture.nodes, layout.places, strict=True)]
     return Markup(
-        '<svg class="plan" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="img" '
+        '<svg class="plan{fits}" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="img" '
         'aria-label="{title}">{edges}{boxes}</svg>'
     ).format(
         w=layout.width, h=layout.height, title=title,
+        fits=" plan-fits" if layout.width <= _MOST_FITTED else "",
         edges=Markup("").join(edges), boxes=Markup("").join(boxes),
     )  # fmt: skip
 

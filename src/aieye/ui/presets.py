@@ -134,7 +134,12 @@ async def try_preset(uid: str, visitor: RequireUser) -> Response:
     typed = Tried(fields.get("text", ""), fields.get("prompt", ""), fields.get("documents", ""))
     tried = await try_out(visitor, served, typed)
     if is_fragment(visitor.request):
-        return page(visitor.request, "preset_tried.html", block="tried", preset=served, tried=tried)
+        # A first search embeds the documents: what the page says of them is told anew.
+        index = await index_of(visitor, served) if served.type == "search" else None
+        return page(
+            visitor.request, "preset_tried.html", block="tried", preset=served, tried=tried,
+            index=index,
+        )  # fmt: skip
     return await preset_page(visitor, uid, tried=tried)
 
 
