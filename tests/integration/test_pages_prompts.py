@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from aieye.access.audit import Actor
-from aieye.db.tables import Pipeline, Prompt, PromptVersion
+from aieye.db.tables import Pipeline, Prompt, PromptUse, PromptVersion
+from aieye.db.types import now
 from aieye.pipeline import service as pipelines
 from aieye.prompts import service as prompts
 from aieye.prompts.content import Content
@@ -203,6 +204,24 @@ async def test_anothers_prompt_is_seen_only_where_it_is_shared_and_never_changed
     ):
         assert (await send(house.user, f"/prompts/2/{path}", **fields)).status_code == 403, path
     assert "secret_plan" in await see(house.administrator, "/prompts")
+
+
+async def test_what_a_shared_prompt_was_used_for_is_told_to_its_owner_alone(house: House) -> None:
+    root = Actor(1, "root@example.org", "administrator")
+    async with change(house.state) as session:
+        made = await prompts.create_prompt(
+            session, name="common", content=Content("Plan", "gpt-4o"), shared=True, actor=root
+        )
+        today = int(now().timestamp()) // 86_400 * 86_400
+        session.add(
+            PromptUse(
+                prompt_id=made.id, number=1, bucket=today, calls=2_718, unpriced=0, cost_nano=10,
+                saved_nano=0,
+            )
+        )  # fmt: skip
+    for path in ("/prompts", "/prompts/1", "/prompts/1/versions"):
+        assert "2\u202f718" in await see(house.administrator, path), path
+        assert "2\u202f718" not in await see(house.user, path), path
 
 
 async def test_what_a_file_of_another_system_left_in_a_prompt_survives_an_edit_beside_it(

@@ -70,7 +70,10 @@ class PromptPages(VersionPages):
     async def extras(
         self, visitor: Visitor, session: AsyncSession, row: Row, numbers: Sequence[int]
     ) -> Mapping[int, Sequence[str]]:
-        uses = await uses_of_versions(session, row.id, numbers, since=_since())
+        # Of a shared prompt, what others had of it is for its owner and administrators.
+        may_see = visitor.actor.may_see(row.user_id)
+        counted = numbers if may_see else ()
+        uses = await uses_of_versions(session, row.id, counted, since=_since())
         found = {number: uses.get(number, NOTHING) for number in numbers}
         return {
             number: (show.number(use.calls), show.money(use.known_cost_nano))
@@ -111,7 +114,7 @@ async def show_prompts(visitor: RequireUser, cursor: Cursor = None) -> Response:
         )  # fmt: skip
         shown = found[:PAGE]
         deleted = await OWNED["prompt"].list_deleted(session, visitor.actor)
-        ids = [prompt.id for prompt, _ in shown]
+        ids = [prompt.id for prompt, _ in shown if visitor.actor.may_see(prompt.user_id)]
         used_by = await count_dependants(session, "prompt", ids)
         uses = await uses_of_prompts(session, ids, since=_since())
     rows = [
