@@ -178,8 +178,8 @@ async def test_a_run_without_scripts_shows_the_answer_its_cost_and_its_call(hous
     ("fields", "said"),
     [
         ({"model": " "}, "Say which model is to be asked"),
-        ({"temperature": "hot"}, "Temperature: This should be a number"),
-        ({"params": "{"}, "Other parameters: This is not JSON"),
+        ({"temperature": "hot"}, 'data-wrong="temperature" role="alert">This should be a number'),
+        ({"params": "{"}, 'data-wrong="params" role="alert">This is not JSON'),
         ({"params": '{"stream": false}'}, "`stream` is decided by who calls"),
         ({"body": ""}, "body should not be empty"),
         ({"mode": "messages", "role": "user", "content": ""}, "all messages are empty"),

@@ -44,17 +44,25 @@ from aieye.waiting import unless_gone
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _MOST_SOURCES = 8
-_FIELDS = {"temperature": "Temperature", "max_tokens": "Most tokens", "params": "Other parameters",
-           "schema": "JSON schema"}  # fmt: skip
+# What a column's own fields are called in errors.
+_FIELDS = ("temperature", "max_tokens", "params")
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A column with what came of it: nothing yet, an answer, or why it could not be asked."""
+    """A column with what came of it: nothing yet, an answer, or why it could not be asked; `wrong` is
+    the field of it that the error is about."""
 
     column: Column
     trial: Trial | None = None
     error: str = ""
+    wrong: str = ""
+
+    @classmethod
+    def refused(cls, column: Column, error: AieyeError) -> Shown:
+        wrong = next((name for name in _FIELDS if name == error.param), "")
+        said = f"JSON schema: {error.message}" if error.param == "schema" else error.message
+        return cls(column, error=said, wrong=wrong)
 
 
 @router.get("/playground")
@@ -104,12 +112,14 @@ async def stream(visitor: RequireUser) -> Response:
     if shown.trial is None:
         return page(
             visitor.request, "playground_outcome.html", block="outcome", status=422,
-            error=shown.error, trial=None,
+            error=shown.error, wrong=shown.wrong, trial=None,
         )  # fmt: skip
     request = visitor.request
 
     def finish(trial: Trial) -> str:
-        return part(request, "playground_outcome.html", "outcome", error=trial.error, trial=trial)
+        return part(
+            request, "playground_outcome.html", "outcome", error=trial.error, wrong="", trial=trial
+        )
 
     return TrialStream(request, shown.trial, finish)
 
@@ -147,7 +157,7 @@ async def save(visitor: RequireUser) -> Response:
     try:
         values = content_values(content_of(play, column))
     except AieyeError as error:
-        shown = [Shown(one, error=error.message if one is column else "") for one in play.columns]
+        shown = [Shown.refused(one, error) if one is column else Shown(one) for one in play.columns]
         return await _page(visitor, play, shown, status=error.status)
     async with visitor.state.database.read() as session:
         row = await _prompt_of(session, visitor, play) if kind == "version" else None
@@ -168,8 +178,7 @@ async def _asked(visitor: Visitor, play: Play, column: Column) -> Shown:
         grant = await grant_of(visitor, play.payer)
         return Shown(column, Trial(visitor.state, grant, request, play.cache))
     except AieyeError as error:
-        field = _FIELDS.get(error.param or "")
-        return Shown(column, error=f"{field}: {error.message}" if field else error.message)
+        return Shown.refused(column, error)
 
 
 def _left(trials: Sequence[Trial]) -> None:

@@ -25,6 +25,20 @@
     const part = document.createElement("template");
     part.innerHTML = html;
     $("[data-outcome]", column).replaceChildren(part.content);
+    const wrong = $("[data-wrong]", column);
+    if (!wrong) return;
+    // What is wrong with a field is told under it.
+    const field = $(`[name=${wrong.dataset.wrong}]`, column);
+    wrong.id = `${field.id}-error`;
+    field.after(wrong);
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", wrong.id);
+    field.closest("details").open = true;
+    field.focus();
+  }
+  function forgive(column) {
+    $$("[data-wrong]", column).forEach((one) => one.remove());
+    $$("[aria-invalid]", column).forEach((one) => ["aria-invalid", "aria-describedby"].forEach((name) => one.removeAttribute(name)));
   }
   function fail(column, text, call) {
     const note = document.createElement("p");
@@ -60,6 +74,7 @@
     const stop = new AbortController();
     running.set(column, stop);
     const answer = $("[data-answer]", column);
+    forgive(column);
     answer.replaceChildren();
     answer.setAttribute("aria-busy", "true");
     column.dataset.running = "";
@@ -143,6 +158,7 @@
     // A copy has what was typed only where it is in the markup.
     OWN.forEach((name) => ($(`[name=${name}]`, copy).value = $(`[name=${name}]`, last).value));
     delete copy.dataset.running;
+    forgive(copy);
     $("[data-answer]", copy).replaceChildren();
     $("[data-outcome]", copy).replaceChildren();
     $("[data-copy-answer]", copy).hidden = true;
