@@ -103,7 +103,7 @@ def test_a_recorded_call_is_asked_again_of_three_models_and_stopped(visits: Visi
     warmth.fill("warm")
     page.get_by_role("button", name="Run").last.click()
     expect(warmth).to_be_focused()
-    expect(warmth).to_have_accessible_description("This should be a number.")
+    expect(warmth).to_have_accessible_description("This should be a number, such as 0.2 or 400.")
     visits.check_accessible(page)
     warmth.fill("")
     page.get_by_role("button", name="Run").last.click()
