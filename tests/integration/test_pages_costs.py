@@ -44,6 +44,12 @@ async def test_a_sum_of_which_a_part_is_unknown_says_at_least(house: House) -> N
         page = await see(house.administrator, path)
         assert re.search(r"at least</span>\s*\$5.00", page), path
         assert re.search(r"2(.calls)? of unknown cost", page), path
+    await send(
+        house.administrator, "/providers/new", name="own", base_url="https://own.example/v1",
+        key="sk-own-0123456789abcdef",
+    )  # fmt: skip
+    settings = await see(house.administrator, "/settings")
+    assert re.search(r"gpt-4o-mini-2024-07-18</span>\s*<span[^>]*>2.calls", settings)
 
 
 async def test_a_refused_call_is_kept_with_what_it_was_told(house: House) -> None:

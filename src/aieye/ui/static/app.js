@@ -108,7 +108,8 @@
   // of a form to what is wrong, and behind "Load more" to the first that came.
   function keepFocus(into) {
     const at = document.activeElement;
-    if (!into?.contains(at)) return () => {};
+    // An event of a stream names its target by a selector, and what it brings takes no focus away.
+    if (!(into instanceof Element && into.contains(at))) return () => {};
     const [said, isMore, before, parent] = [sign(at), at.closest(".more"), into.previousElementSibling, into.parentElement];
     return () => {
       if (document.activeElement !== document.body) return;
