@@ -358,7 +358,7 @@ async def test_others_tokens_are_out_of_reach(database: Database, directory: Dir
 async def test_moments_that_could_not_be_read_back_are_refused(
     database: Database, directory: Directory
 ) -> None:
-    far = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    far = datetime(9998, 12, 31, 23, 59, 59, tzinfo=UTC)
     async with database.write() as session:
         owner = await add_user(session)
         assert owner.user_id is not None
@@ -374,6 +374,11 @@ async def test_moments_that_could_not_be_read_back_are_refused(
         with pytest.raises(Unprocessable):
             await tokens.update_token(
                 session, token.id, {"expires_at": far.replace(tzinfo=None)}, actor=owner
+            )
+        with pytest.raises(Unprocessable):
+            # The new year has begun by then in the east.
+            await tokens.update_token(
+                session, token.id, {"expires_at": far.replace(year=9999)}, actor=owner
             )
     await directory.refresh()
     async with database.read() as session:
