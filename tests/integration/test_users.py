@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import sessions, users
 from aieye.access.audit import SYSTEM, Actor
+from aieye.access.cipher import Cipher
 from aieye.access.directory import Directory
 from aieye.access.tokens import create_token
 from aieye.db.engine import Database
@@ -283,3 +284,31 @@ async def test_an_act_that_fails_leaves_no_trace(database: Database) -> None:
     async with database.read() as session:
         actions = (await session.scalars(select(AuditEntry.action))).all()
     assert (actions, await _revision(database)) == (["user.create"], before)
+
+
+async def test_a_token_that_another_process_has_just_made_is_known_when_it_is_shown(
+    database: Database,
+) -> None:
+    directory = Directory(database, Cipher(["showing-0123456789abcdefghijklmnop"]))
+    await directory.start()
+    async with database.write() as session:
+        ada = await _add(session)
+        _, secret = await create_token(
+            session, directory.digest, user_id=ada.id, name="t", scope="proxy", actor=SYSTEM
+        )
+    assert directory.find_grant(secret) is None
+    found = await directory.know_grant(secret)
+    assert (found and found.user) == "ada@example.org"
+
+
+async def test_any_number_of_unknown_tokens_at_once_look_twice_at_most(database: Database) -> None:
+    directory = Directory(database, Cipher(["guessing-0123456789abcdefghijklmnop"]))
+    await directory.start()
+    statements: list[str] = []
+    event.listen(
+        database.engine.sync_engine,
+        "before_cursor_execute",
+        lambda *given: statements.append(given[2]),
+    )
+    found = await asyncio.gather(*(directory.know_grant(f"aie_{n}") for n in range(50)))
+    assert (found, len([one for one in statements if "revision" in one])) == ([None] * 50, 2)

@@ -1,7 +1,8 @@
 """What the gateway knows of tokens, providers, keys, routes and prices: an in-memory snapshot.
 
 A snapshot is immutable and replaced whole. The process that changes something calls `refresh`
-before it answers; all others notice the grown revision within `POLL_SECONDS`.
+before it answers; all others notice the grown revision within `POLL_SECONDS`, and at once when
+they are shown a token that they do not know.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Directory:
         self._demo: ProviderInfo | None = None
         self._demo_forced = False
         self._lock = asyncio.Lock()
+        self._looking = asyncio.Lock()
+        self._looks_begun = 0
         self._listeners: list[Callable[[Snapshot], None]] = []
         self._readers: list[Callable[[AsyncSession], Awaitable[None]]] = []
         # Secrets of the present snapshot's tokens that were seen: spares each call a hash.
@@ -120,6 +123,14 @@ class Directory:
                 self._known[secret] = grant
         return grant
 
+    async def know_grant(self, secret: str | bytes) -> Grant | None:
+        """As `find_grant`, but an unknown token may be one that another process has just made."""
+        grant = self.find_grant(secret)
+        if grant is None:
+            await self._catch_up()
+            grant = self.find_grant(secret)
+        return grant
+
     async def start(self) -> None:
         """Read the pepper (made at the first start) and the first snapshot."""
         self._pepper = await load_pepper(self._database, self._cipher)
@@ -137,13 +148,25 @@ class Directory:
         """Follow the changes of other processes, for ever. A database that is away is waited for."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            try:
-                async with self._database.read() as session:
-                    value = await session.scalar(select(Revision.value))
-                if value is not None and value != self.current.revision:
-                    await self.refresh()
-            except (AieyeError, SQLAlchemyError) as error:
-                log.warning("directory_not_refreshed", reason=type(error).__name__)
+            await self._look()
+
+    async def _catch_up(self) -> None:
+        """Wait for a look that begins after now; one serves all who wait, however many guess."""
+        begun_before = self._looks_begun
+        async with self._looking:
+            if self._looks_begun == begun_before:
+                self._looks_begun += 1
+                await self._look()
+
+    async def _look(self) -> None:
+        """Read everything anew if another process has changed something."""
+        try:
+            async with self._database.read() as session:
+                value = await session.scalar(select(Revision.value))
+            if value is not None and value != self.current.revision:
+                await self.refresh()
+        except (AieyeError, SQLAlchemyError) as error:
+            log.warning("directory_not_refreshed", reason=type(error).__name__)
 
     def _replace(self, snapshot: Snapshot) -> None:
         if snapshot.revision < self.current.revision:

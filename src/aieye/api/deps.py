@@ -78,7 +78,7 @@ async def actor(
     With an `Authorization` header cookies mean nothing, so that no session widens a token.
     """
     if "authorization" in request.headers:
-        return _by_token(request, state, bearer.credentials if bearer else "")
+        return await _by_token(request, state, bearer.credentials if bearer else "")
     if cookie:
         return await _by_session(request, state, cookie)
     raise Unauthenticated(
@@ -113,8 +113,8 @@ def own_id(caller: Actor) -> int:
     return caller.user_id
 
 
-def _by_token(request: Request, state: State, secret: str) -> Actor:
-    grant = state.directory.find_grant(secret)
+async def _by_token(request: Request, state: State, secret: str) -> Actor:
+    grant = await state.directory.know_grant(secret)
     if grant is None:
         raise Unauthenticated("The token is not valid, or not any more.")
     if grant.expires_at is not None and grant.expires_at <= to_micros(now()):

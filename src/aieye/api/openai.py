@@ -111,7 +111,7 @@ class OpenAIEndpoint:
         self, scope: Scope, connection: _Connection, record: CallRecord, send: Any
     ) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        connection.grant = grant = self._grant(headers)
+        connection.grant = grant = await self._grant(headers)
         found = match(scope["method"], scope["path"])
         endpoint = found.endpoint
         record.endpoint = endpoint.name
@@ -217,7 +217,7 @@ class OpenAIEndpoint:
         method, path, ip = scope["method"], scope["path"], client_ip(scope, self._proxies)
         denials.note(error.status, error.code, method=method, path=path, ip=ip)
 
-    def _grant(self, headers: dict[bytes, bytes]) -> Grant:
+    async def _grant(self, headers: dict[bytes, bytes]) -> Grant:
         """Whose call it is. Raises `Unauthenticated`."""
         value = headers.get(b"authorization", b"")
         if value[:7].lower() != _BEARER:
@@ -225,7 +225,9 @@ class OpenAIEndpoint:
                 "No token was given: send it as the header `Authorization: Bearer <token>`."
             )
         secret = value[7:].strip()
-        grant = self._directory.find_grant(secret) if len(secret) <= _LONGEST_TOKEN else None
+        grant = None
+        if len(secret) <= _LONGEST_TOKEN:
+            grant = await self._directory.know_grant(secret)
         if grant is None:
             raise Unauthenticated("The token is not valid, or not any more.")
         if grant.expires_at is not None and grant.expires_at <= time.time_ns() // 1000:

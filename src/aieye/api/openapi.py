@@ -52,7 +52,7 @@ async def _serve_document(request: Request) -> Response:
         # In a thread: it builds each route that nobody has asked yet.
         app.state.document = await asyncio.to_thread(document, app)
     described: dict[str, Any] = app.state.document
-    grant = _find_grant(request)
+    grant = await _find_grant(request)
     if grant is not None:
         state: State = app.state.aieye
         found = await state.pipelines.list_arguments(
@@ -62,11 +62,11 @@ async def _serve_document(request: Request) -> Response:
     return Response(orjson.dumps(described), media_type="application/json")
 
 
-def _find_grant(request: Request) -> Grant | None:
+async def _find_grant(request: Request) -> Grant | None:
     """Who asks, if they say so: nobody is refused here."""
     secret = request.headers.get("authorization", "").partition(" ")[2].strip()
     state: State | None = getattr(request.app.state, "aieye", None)
-    grant = None if state is None or not secret else state.directory.find_grant(secret)
+    grant = None if state is None or not secret else await state.directory.know_grant(secret)
     if grant is None or (grant.expires_at is not None and grant.expires_at <= to_micros(now())):
         return None
     return grant

@@ -192,7 +192,7 @@ async def _caller(request: Request, state: State) -> Caller:
     """By token where there is an `Authorization` header, so that no session widens one."""
     authorization = request.headers.get("authorization")
     if authorization is not None:
-        return by_grant(grant_of(state, authorization), request)
+        return by_grant(await grant_of(state, authorization), request)
     return await by_session(request, state)
 
 

@@ -63,7 +63,7 @@ async def _answer(request: Request, endpoint: str, *, only_cached: bool) -> Resp
     grant: Grant | None = None
     state.metrics.began()
     try:
-        grant = grant_of(state, request.headers.get("authorization", ""))
+        grant = await grant_of(state, request.headers.get("authorization", ""))
         call = await _read(request, state, endpoint, grant, record, only_cached=only_cached)
         return _json(200, await _ask(request, state, call, only_cached=only_cached), own)
     except AieyeError as error:
@@ -189,14 +189,14 @@ class Unreadable(UpstreamError):
     code = "unreadable_answer"
 
 
-def grant_of(state: State, authorization: str) -> Grant:
+async def grant_of(state: State, authorization: str) -> Grant:
     """The original's texts for what is wrong with a token."""
     kind, _, secret = authorization.strip().partition(" ")
     if kind.lower() not in {"bearer", "token"}:
         raise Unauthenticated("Authentication credentials were not provided.")
     if not secret.strip():
         raise Unauthenticated("Invalid token header. No credentials provided.")
-    grant = state.directory.find_grant(secret.strip())
+    grant = await state.directory.know_grant(secret.strip())
     if grant is None or grant.scope < SCOPES["proxy"]:
         raise Unauthenticated("Invalid token.")
     if grant.expires_at is not None and grant.expires_at <= time.time_ns() // 1000:

@@ -62,7 +62,7 @@ async def grant_of_request(request: Request, state: State) -> Grant:
         _refuse_other_sites(request, state)
         grant = await _open_grant(state)
     else:
-        grant = grant_of(state, authorization or "")
+        grant = await grant_of(state, authorization or "")
     home = state.directory.current.providers.get(state.saga_provider or "")
     return grant if home is None else replace(grant, home_id=home.id)
 
