@@ -175,7 +175,8 @@ def find_shots(base_url: str) -> list[Shot]:
     seen: Counter[str] = Counter()
     with httpx.Client(base_url=base_url, trust_env=False, timeout=60) as client:
         client.post("/login", data={"email": EMAIL, "password": PASSWORD})
-        queue = page_paths()
+        # Whoever is not signed in is sent on from there.
+        queue = ["/", *page_paths()]
         shots += [Shot(path) for path in queue]
         for path in queue:
             for link, is_opened in _links(client, path):
