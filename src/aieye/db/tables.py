@@ -721,6 +721,21 @@ class ChartName(Base):
     value: Mapped[str] = mapped_column(String(200))
 
 
+class PresetUse(Base):
+    """Sums of the calls of one day (`bucket`, in UTC) that a version of a preset asked."""
+
+    __tablename__ = "preset_uses"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own form
+
+    preset_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    bucket: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    calls: Mapped[int] = mapped_column(BigInteger)
+    unpriced: Mapped[int] = mapped_column(BigInteger)
+    cost_nano: Mapped[int] = mapped_column(NanoDollars)
+    saved_nano: Mapped[int] = mapped_column(NanoDollars)
+
+
 class InstallationSecret(Base):
     """A secret of the installation, sealed: the pepper of the tokens' hashes (`pepper`)."""
 
