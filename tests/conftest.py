@@ -14,7 +14,7 @@ import pytest
 from tests.live import LiveServers
 from tests.servers import DATABASE_KINDS, DatabaseKind, Databases
 from tests.shared import hash_quickly, share_certificates, share_statements
-from tests.tools import not_run, report_not_run
+from tests.tools import not_run, report_flaky, report_not_run
 
 NODE_DIRECTORY = Path(__file__).parent / "node"
 
@@ -29,6 +29,7 @@ def pytest_configure() -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     report_not_run(terminalreporter)
+    report_flaky(terminalreporter)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""Tools that some tests need and a machine may lack: said loudly, and not forgiven in CI."""
+"""What is said loudly at the end: tools that a machine lacks, not forgiven in CI, and flaky tests."""
 
 from __future__ import annotations
 
@@ -30,3 +30,14 @@ def report_not_run(reporter: pytest.TerminalReporter) -> None:
         reporter.section("tests that were NOT RUN", sep="!", yellow=True, bold=True)
         for line in lines:
             reporter.line(line, yellow=True)
+
+
+def report_flaky(reporter: pytest.TerminalReporter) -> None:
+    """List what failed in the run before and passes now, in a run of these alone (`--last-failed`)."""
+    passed = sorted({report.nodeid for report in reporter.stats.get("passed", [])})
+    if passed and reporter.config.getoption("lf"):
+        reporter.section(
+            f"FLAKY, passed only alone: {len(passed)}", sep="!", yellow=True, bold=True
+        )
+        for test in passed:
+            reporter.line(f"FLAKY: {test}", yellow=True)

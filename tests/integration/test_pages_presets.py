@@ -8,9 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from aieye.db.tables import Preset, PresetVersion
+from aieye.access.audit import Actor
+from aieye.db.tables import Preset, PresetUse, PresetVersion
+from aieye.db.types import now
 from aieye.presets import service as presets
 from aieye.presets.fields import TYPES, PresetType
+from aieye.state import change
 from aieye.ui.preset_form import rearranged
 from aieye.ui.preset_values import Message, Typed, read, shown
 from tests.integration.test_page_access import OWN, House, Person, database_kind, house
@@ -286,6 +289,28 @@ async def test_users_see_their_own_presets_and_what_is_shared(house: House) -> N
     assert "No preset passes" in await see(house.user, "/presets?whose=mine")
 
 
+async def test_what_was_asked_through_a_shared_preset_is_told_to_its_owner_alone(
+    house: House,
+) -> None:
+    uid = await make(house.administrator, "chat", name="open", model="m", shared="on")
+    assert "no call" in await see(house.administrator, f"/presets/{uid}")
+    (row,) = await rows(house, Preset)
+    async with change(house.state) as session:
+        today = int(now().timestamp()) // 86_400 * 86_400
+        for day, calls in ((today, 2_718), (today - 40 * 86_400, 3)):
+            session.add(
+                PresetUse(
+                    preset_id=row.id, number=1, bucket=day, calls=calls, unpriced=0,
+                    cost_nano=2_000_000_000, saved_nano=0,
+                )
+            )  # fmt: skip
+    for path in ("/presets", f"/presets/{uid}", f"/presets/{uid}/versions"):
+        page = await see(house.administrator, path)
+        assert "2\u202f718" in page, path
+        assert "$2.00" in page, path
+        assert "2\u202f718" not in await see(house.user, path), path
+
+
 async def test_a_copy_of_a_shared_preset_begins_with_what_that_says(house: House) -> None:
     uid = await make(
         house.administrator, "chat", name="open", model="gpt-4o", role="system", content="Be brief.",
@@ -296,9 +321,6 @@ async def test_a_copy_of_a_shared_preset_begins_with_what_that_says(house: House
 
 
 async def test_a_preset_under_a_name_that_is_none_is_edited_and_keeps_it(house: House) -> None:
-    from aieye.access.audit import Actor  # noqa: PLC0415
-    from aieye.state import change  # noqa: PLC0415
-
     async with change(house.state) as session:
         preset = await presets.create_preset(
             session, name="my old preset", type_="completion", config=ODD["completion"],
