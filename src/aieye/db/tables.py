@@ -289,6 +289,7 @@ class RegisteredFunction(Stamped, Base):
     """A function that pipelines may call; one that comes back has its old row.
 
     `definition` is what its file said of it when it was registered, `aieye.functions.model.describe`.
+    `description` is what an administrator says of it; None leaves that to its docstring.
     """
 
     __tablename__ = "functions"
@@ -298,6 +299,7 @@ class RegisteredFunction(Stamped, Base):
     file: Mapped[str] = mapped_column(String(255))
     source_hash: Mapped[str] = mapped_column(String(64))
     definition: Mapped[dict[str, Any]] = mapped_column(Json)
+    description: Mapped[str | None] = mapped_column(Text)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 

@@ -21,7 +21,7 @@ from aieye.presets.fields import MOST_DOCUMENTS, OVERRIDABLE, TYPES, PresetType
 from aieye.presets.models import Preset
 from aieye.presets.precedence import USUAL
 from aieye.ui.fields import Fields
-from aieye.ui.forms import no_errors
+from aieye.ui.forms import no_errors, under_its_field
 from aieye.ui.model_choices import offered_models
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.preset_values import (
@@ -238,7 +238,8 @@ async def _errors(
     if param not in names and TYPES[type_].is_open and error.param != "config" and param:
         param = MORE
     message = error.reason if isinstance(error, InUse) else error.message
-    errors[param if param in names else "form"] = message
+    place = param if param in names else "form"
+    errors[place] = under_its_field(message, (error.param or "").removeprefix("config."))
     if isinstance(error, ChangedMeanwhile) and row is not None:
         preset = await presets.get_preset(session, row.uid, actor=visitor.actor)
         now = shown(type_, await presets.shown_config(session, preset))
