@@ -116,8 +116,11 @@
       const place = into.isConnected ? into : before ? before.nextElementSibling : parent.firstElementChild;
       if (!place) return;
       const all = $$(FOCUSABLE, place);
-      const alike = isMore ? $("[data-row-link]", place) : ($("[aria-invalid=true]", place) ?? all.find((one) => sign(one) === said));
+      const wrong = $("[aria-invalid=true]", place);
+      const alike = isMore ? $("[data-row-link]", place) : (wrong ?? all.find((one) => sign(one) === said));
       (alike ?? all[0])?.focus({ preventScroll: true });
+      // What is wrong is shown, wherever in a long form it is.
+      if (alike && alike === wrong) wrong.scrollIntoView({ block: "nearest" });
     };
   }
   const refocus = new WeakMap();
@@ -177,6 +180,14 @@
   document.addEventListener("htmx:error", (event) => {
     if (event.detail.ctx && event.detail.ctx === coming) closeDrawer();
   });
+  // Any other part is covered where it stands. What asks for itself now and then is nobody's wait.
+  const waits = (into, is) => { into.toggleAttribute("data-waits", is); into.ariaBusy = is ? "true" : null; };
+  document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+    const into = ctx.target;
+    if (!into?.checkVisibility() || into.id === "drawer" || into === ctx.sourceElement || ctx.request.method !== "GET") return;
+    setTimeout(() => ctx.status === "issuing" && waits(into, true), SKELETON_AFTER_MS);
+  });
+  document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => ctx?.target && waits(ctx.target, false));
   document.addEventListener("htmx:after:swap", (event) => {
     const into = target(event);
     if (into?.id === "drawer") {
