@@ -86,10 +86,20 @@ def errors_of(error: AieyeError, *names: str) -> Mapping[str, str]:
     place, said = error.param or "form", error.message
     if place not in names:
         place = "form"
-    elif said.startswith(f"{place} "):
-        # Programs are told which field it is; here it stands under its own.
-        said = f"This{said.removeprefix(place)}"
+    else:
+        said = under_field(place, said)
     return dict.fromkeys(("form", *names), "") | {place: said}
+
+
+def under_field(name: str, message: str) -> str:
+    """A message as it stands under the field `name`: programs are told which one it is, people see it."""
+    rest = message.removeprefix(name)
+    if rest == message:
+        return message
+    if rest.startswith(" "):
+        return f"This{rest}"
+    said = rest.removeprefix(": ")
+    return message if said == rest else said[:1].upper() + said[1:]
 
 
 def no_errors(*names: str) -> Mapping[str, str]:
