@@ -331,7 +331,8 @@ def test_providers_and_keys_are_removed_after_a_yes(aieye: Aieye, database_url: 
     aieye("key", "add", "first", stdin=SECRET)
     aieye("provider", "add", "second", "--base-url", "http://127.0.0.1:9001")
     aieye("key", "add", "second", stdin=OTHER_SECRET)
-    assert aieye("key", "remove", "1", stdin="n\n").code == 3
+    refused = aieye("key", "remove", "1", stdin="n\n")
+    assert (refused.code, refused.err[:38]) == (3, "Remove the key default of first (id 1)")
     assert [one["id"] for one in json.loads(aieye("key", "list", "--json").out)] == [1, 2]
     gone = aieye("key", "remove", "1", "--yes")
     assert "Removed the key default of first." in gone.err
@@ -339,8 +340,12 @@ def test_providers_and_keys_are_removed_after_a_yes(aieye: Aieye, database_url: 
     gone = aieye("provider", "remove", "second", stdin="y\n")
     assert (gone.code, "No provider holds a key any more" in gone.err) == (0, True)
     assert [one["name"] for one in json.loads(aieye("provider", "list", "--json").out)] == ["first"]
-    assert aieye("provider", "remove", "second", "--yes").code == 2
-    assert aieye("key", "remove", "1", "--yes").code == 2
+    # Nobody is asked about what is not there.
+    for arguments in (("provider", "remove", "second"), ("key", "remove", "1")):
+        for asked in ((), ("--yes",)):
+            none = aieye(*arguments, *asked, stdin="y\n")
+            assert (none.code, none.err[:17]) == (2, "Error: There is n"), none.err
+            assert "?" not in none.err
     acts = [entry.action for entry in _rows(database_url, AuditEntry)]
     assert acts[-2:] == ["key.delete", "provider.delete"]
 
@@ -759,7 +764,11 @@ def test_a_file_that_fails_is_named_and_makes_the_exit_code_2(aieye: Aieye) -> N
     Path("funcs/custom_b.py").write_text("import os\n\ndef bad(:\n")
     made = aieye("funcs", "sync")
     assert (made.code, made.out) == (2, "added: good, one\n")
-    assert made.err == "Warning: custom_b.py:3: SyntaxError: invalid syntax\n"
+    failed = "Warning: custom_b.py:3: SyntaxError: invalid syntax\n"
+    assert made.err == failed
+    again = aieye("funcs", "sync")
+    assert (again.code, again.out) == (2, "")
+    assert again.err == f"{failed}All else is registered as it is.\n"
     Path("funcs/custom_b.py").unlink()
     Path("funcs/custom_a.py").write_text("def other(x):\n    return x\n")
     Path("funcs/builtins.py").write_text("def one():\n    return 11\n")

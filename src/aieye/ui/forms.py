@@ -84,22 +84,22 @@ def _parse(body: bytes) -> Fields:
 def errors_of(error: AieyeError, *names: str) -> Mapping[str, str]:
     """An error as the fields `names` show it: under its own field, else as `form`, for all of them."""
     place, said = error.param or "form", error.message
-    if place not in names:
-        place = "form"
+    if place in names:
+        said = under_its_field(said, place)
     else:
-        said = under_field(place, said)
+        place = "form"
     return dict.fromkeys(("form", *names), "") | {place: said}
 
 
-def under_field(name: str, message: str) -> str:
-    """A message as it stands under the field `name`: programs are told which one it is, people see it."""
-    rest = message.removeprefix(name)
-    if rest == message:
-        return message
-    if rest.startswith(" "):
-        return f"This{rest}"
-    said = rest.removeprefix(": ")
-    return message if said == rest else said[:1].upper() + said[1:]
+def under_its_field(said: str, field: str) -> str:
+    """What programs are told, which name the field first, as it stands under the field itself."""
+    for subject in (field, field.rpartition(".")[2]):
+        if said.startswith(f"{subject} "):
+            return f"This{said.removeprefix(subject)}"
+        if said.startswith(f"{subject}: "):
+            rest = said.removeprefix(f"{subject}: ")
+            return f"{rest[:1].upper()}{rest[1:]}"
+    return said
 
 
 def no_errors(*names: str) -> Mapping[str, str]:

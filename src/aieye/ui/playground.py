@@ -20,7 +20,7 @@ from aieye.db.tables import Preset, Prompt
 from aieye.errors import AieyeError
 from aieye.prompts import service as prompts
 from aieye.ui.fields import Fields
-from aieye.ui.forms import under_field
+from aieye.ui.forms import under_its_field
 from aieye.ui.model_choices import offered_models
 from aieye.ui.pages import PageRoute, page, part
 from aieye.ui.payers import grant_of, payers_of
@@ -67,7 +67,7 @@ class Shown:
     @classmethod
     def refused(cls, column: Column, error: AieyeError) -> Shown:
         name = (error.param or "").removeprefix("params.")
-        said = under_field(name, error.message)
+        said = under_its_field(error.message, name)
         if name in _LABELS:
             said = f"{_LABELS[name]}: {said[:1].lower()}{said[1:]}"
         return cls(column, error=said, wrong=name if name in _FIELDS else "")

@@ -22,7 +22,7 @@ from aieye.presets.fields import MOST_DOCUMENTS, OVERRIDABLE, TYPES, PresetType
 from aieye.presets.models import Preset
 from aieye.presets.precedence import USUAL
 from aieye.ui.fields import Fields
-from aieye.ui.forms import no_errors, under_field
+from aieye.ui.forms import no_errors, under_its_field
 from aieye.ui.model_choices import offered_models
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.preset_values import (
@@ -219,7 +219,7 @@ def _placed(param: str, message: str) -> tuple[str, str]:
         return f"{param}.{row[1]}", f"This {row[2]}."
     if param == "config":
         return param, message.replace("config ", "The configuration ", 1)
-    return param, under_field(param, message)
+    return param, under_its_field(message, param)
 
 
 async def _file_count(session: AsyncSession, row: PresetRow | None) -> int:

@@ -123,3 +123,21 @@ def test_an_id_is_shortened_in_its_middle(text: str, longest: int) -> None:
 )
 def test_sizes_have_binary_units(count: int | None, said: str) -> None:
     assert show.size(count).replace(THIN, " ") == said
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "plain"),
+    [
+        ("`a` and ``b``", "<code>a</code> and <code>b</code>", "a and b"),
+        ("`<b>` <b>", "<code>&lt;b&gt;</code> &lt;b&gt;", "<b> <b>"),
+        ("one ` and\nanother `", "one ` and\nanother `", "one ` and\nanother `"),
+        ("```x```", "```x```", "```x```"),
+        ("``", "``", "``"),
+        ("", "", ""),
+    ],
+)
+def test_what_stands_between_backticks_is_code_and_nothing_is_markup(
+    text: str, shown: str, plain: str
+) -> None:
+    assert show.with_code(text) == shown
+    assert show.without_code(text) == plain
