@@ -129,7 +129,9 @@ def phases(call: Call) -> Sequence[Span]:
                 word = "Provider"
             length = max(0.0, min(attempt["ms"], total - at))
             failed = "error" in attempt or attempt.get("status", 200) >= 400
-            said = str(attempt.get("status", attempt.get("error", "")))
+            said = (
+                f"status {attempt['status']}" if "status" in attempt else attempt.get("error", "")
+            )
             spans.append(Span(word, at, length, colour=3 if failed else 1, note=said))
             at += length
     if call.ttft_us is not None and total - first > 0:

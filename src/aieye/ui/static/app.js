@@ -119,9 +119,10 @@
       const all = $$(FOCUSABLE, place);
       const wrong = isMore ? null : $("[aria-invalid=true]", place);
       const alike = isMore ? $("[data-row-link]", place) : (wrong ?? all.find((one) => sign(one) === said));
-      // What is wrong has to be seen, wherever the button was.
-      (alike ?? all[0])?.focus({ preventScroll: !wrong });
-      if (!wrong) $(".form-error", place)?.scrollIntoView({ block: "center" });
+      (alike ?? all[0])?.focus({ preventScroll: true });
+      // What is wrong is shown, wherever in a long form it is; of the form as a whole that stands above.
+      if (wrong) wrong.scrollIntoView({ block: "nearest" });
+      else $(".form-error", place)?.scrollIntoView({ block: "center" });
     };
   }
   const refocus = new WeakMap();
@@ -181,6 +182,14 @@
   document.addEventListener("htmx:error", (event) => {
     if (event.detail.ctx && event.detail.ctx === coming) closeDrawer();
   });
+  // Any other part is covered where it stands. What asks for itself now and then is nobody's wait.
+  const waits = (into, is) => { into.toggleAttribute("data-waits", is); into.ariaBusy = is ? "true" : null; };
+  document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+    const into = ctx.target;
+    if (!into?.checkVisibility() || into.id === "drawer" || into === ctx.sourceElement || ctx.request.method !== "GET") return;
+    setTimeout(() => ctx.status === "issuing" && waits(into, true), SKELETON_AFTER_MS);
+  });
+  document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => ctx?.target && waits(ctx.target, false));
   document.addEventListener("htmx:after:swap", (event) => {
     const into = target(event);
     if (into?.id === "drawer") {
