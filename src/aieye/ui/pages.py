@@ -278,12 +278,15 @@ def _templates() -> Environment:
     # A server that only programs call makes no page.
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
 
+    from aieye.ui.compiled import Compiled  # noqa: PLC0415
+
     environment = Environment(
         loader=PackageLoader("aieye.ui"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=Compiled(),
     )
     environment.globals |= {
         "static_url": static.url,
@@ -300,6 +303,13 @@ def _templates() -> Environment:
     }  # fmt: skip
     environment.globals["ui"] = _components(environment)
     return environment
+
+
+def compile_templates() -> None:
+    """Compile all, for whoever builds an image that is not written to once it runs."""
+    environment = _templates()
+    for name in environment.list_templates(extensions=["html"]):
+        environment.get_template(name)
 
 
 class _Components:
