@@ -146,8 +146,8 @@ def _few(filler: Filler) -> None:
 def _provider(filler: Filler) -> None:
     """From now on no answer is simulated, and nobody is asked."""
     url = "https://llm.example.org/v1"
-    filler.make("providers", name="openai", base_url=url, key="sk-nobody-has-this-key-0001")
-    filler.make("routes", alias="fast", targets=[{"provider": "openai", "model": "gpt-4o-mini"}])
+    filler.make("providers", name="house", base_url=url, key="sk-nobody-has-this-key-0001")
+    filler.make("routes", alias="fast", targets=[{"provider": "house", "model": "gpt-4o-mini"}])
 
 
 def _many(filler: Filler) -> None:
@@ -175,7 +175,7 @@ def _many_routes(filler: Filler) -> None:
     for number in range(20):
         filler.make(
             "routes", alias=f"team-{TEAMS[number % 8]}-{number}", strategy="weighted",
-            targets=[{"provider": "openai", "model": model, "weight": 3} for model in MODELS],
+            targets=[{"provider": "house", "model": model, "weight": 3} for model in MODELS],
         )  # fmt: skip
         filler.make("prices", model=f"house-model-{number}", rates={"input": "0.1", "output": "2"})
 

@@ -21,11 +21,13 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
+from aieye.access.audit import SYSTEM
 from aieye.access.cipher import Cipher
 from aieye.access.config_file import KEY_PLACE
 from aieye.access.directory import Directory
 from aieye.access.passwords import verify_password
 from aieye.access.snapshot import Grant, Snapshot
+from aieye.access.tokens import update_token
 from aieye.cli import main
 from aieye.cli.tokens import parse_expiry
 from aieye.db.engine import Database
@@ -115,6 +117,16 @@ def _rows(url: str, table: Any) -> list[Any]:
             return list(await session.scalars(select(table).order_by(table.id)))
 
     return _run(_within(url, look))
+
+
+def disable(url: str, token_id: int) -> None:
+    """Disable a token, as its page does."""
+
+    async def change(database: Database) -> None:
+        async with database.write() as session:
+            await update_token(session, token_id, {"disabled": True}, actor=SYSTEM)
+
+    _run(_within(url, change))
 
 
 def _snapshot(url: str, *keys: str) -> Snapshot:
@@ -350,16 +362,18 @@ def test_providers_and_keys_are_removed_after_a_yes(aieye: Aieye, database_url: 
     assert acts[-2:] == ["key.delete", "provider.delete"]
 
 
-def test_lists_are_small_tables_or_json_and_show_no_secret(aieye: Aieye) -> None:
+def test_lists_are_small_tables_or_json_and_show_no_secret(aieye: Aieye, database_url: str) -> None:
     aieye("provider", "add", "local", "--base-url", "http://127.0.0.1:9000")
     aieye("key", "add", "local", stdin=SECRET)
     secret = aieye("token", "create", "ci", "--expires", "2099-01-01").out.strip()
-    aieye("token", "create", "old")
-    aieye("token", "revoke", "old")
+    old = json.loads(aieye("token", "create", "old", "--json").out)["id"]
+    aieye("token", "create", "gone")
+    aieye("token", "revoke", "gone")
+    disable(database_url, old)
     table = aieye("token", "list").out.splitlines()
     assert table[0].split() == ["id", "name", "prefix", "user", "scope", "state", "expires_at"]
     states = [(line.split()[1], line.split()[-2], line.split()[-1]) for line in table[1:]]
-    assert states == [("ci", "live", "2099-01-01T00:00:00+00:00"), ("old", "revoked", "-")]
+    assert states == [("ci", "active", "2099-01-01T00:00:00+00:00"), ("old", "disabled", "-")]
     (key,) = json.loads(aieye("key", "list", "--json").out)
     assert (key["provider"], key["name"], key["active"]) == ("local", "default", True)
     shown = [
@@ -436,9 +450,12 @@ def test_of_several_tokens_of_a_name_the_one_that_lives_is_meant(
     aieye("token", "revoke", str(made[0]["id"]))
     ended = aieye("token", "revoke", "ci")
     assert str(made[0]["id"]) not in ended.err.split("[")[1]
-    aieye("token", "revoke", str(made[1]["id"]))
+    disable(database_url, made[1]["id"])
     assert aieye("token", "revoke", "ci").code == 0
     assert _grant(database_url, made[2]["token"]) is None
+    # Then the one that is disabled, since no other is left.
+    assert f"(id {made[1]['id']})" in aieye("token", "revoke", "ci").err
+    assert aieye("token", "revoke", "ci").code == 2
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -155,25 +156,43 @@ async def test_a_completion_is_made_edited_and_called_by_the_lines_on_its_page(
     ("type_", "fields", "said"),
     [
         ("completion", {"max_tokens": "many"}, "This should be a whole number from 0"),
-        ("completion", {"temperature": "3"}, "temperature should be a number from 0 to 2"),
+        ("completion", {"temperature": "3"}, "This should be a number from 0 to 2"),
+        ("completion", {"engine_id": ""}, "This is required: a line of 1 to 200 characters"),
+        (
+            "completion",
+            {"stop": "a\nb\nc\nd\ne"},
+            "This should be text, or a list of at most 4 texts",
+        ),
         ("completion", {"prompt": "[", "prompt_as_json": "on"}, "This is not JSON"),
         ("chat", {"role": "json", "content": '{"content": "x"}'}, "an object with a role"),
         ("chat", {"more": '{"stream": true}'}, "is decided by who calls"),
         ("chat", {"more": '{"model": "x"}'}, "has a field of its own"),
         ("search", {"document": ["a", " ", "c"]}, "Document (1) is empty"),
-        ("embeddings", {"dimensions": "0"}, "dimensions should be a whole number"),
+        (
+            "search",
+            {"document": ["a", "x" * 100_001]},
+            'document-1-error" role="alert">This has more than',
+        ),
+        ("embeddings", {"dimensions": "0"}, "This should be a whole number from 1"),
     ],
 )
 async def test_what_is_wrong_is_said_under_its_field_and_what_was_typed_stays(
     house: House, type_: str, fields: dict[str, Any], said: str
 ) -> None:
     base = {"name": "mine", "model": "m", "engine_id": "m"}
-    refused = await send(house.user, f"/presets/new/{type_}", **base, **fields)
+    refused = await send(house.user, f"/presets/new/{type_}", **{**base, **fields})
     assert refused.status_code == 422
     assert said in refused.text
-    assert 'aria-invalid="true"' in refused.text
+    assert re.search(r'aria-invalid="true"[^>]* autofocus|autofocus aria-invalid', refused.text)
+    assert not re.search(r'role="alert">[a-z]+_?[a-z]+ ', refused.text)
     assert 'value="mine"' in refused.text
     assert not await rows(house, Preset)
+
+
+async def test_what_is_wrong_with_all_of_a_configuration_is_said_above_it(house: House) -> None:
+    fields = {"name": "mine", "engine_id": "m", "prompt": "x" * 300_000}
+    refused = await send(house.user, "/presets/new/completion", **fields)
+    assert 'role="alert">The configuration has 262,144 bytes at most' in refused.text
 
 
 async def test_documents_are_rows_of_the_form_without_scripts(house: House) -> None:

@@ -42,7 +42,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _LONGEST_TEXT = 100
 _MOST_TAGS = 30
 LATELY = timedelta(days=30)
-NO_RUNS = Runs(0, 0)
+NO_RUNS = Runs()
 WHOSE: Mapping[str, str] = {"mine": "Mine", "shared": "Shared"}
 SAMPLE = "param text: str;\nuppercase(trim(text))\n"
 

@@ -197,9 +197,10 @@ async def show_form(
     error: AieyeError | None = None,
     *,
     row_version: str | None = None,
+    note: str = "",
 ) -> Response:
     """The form with what was typed; `row` is the prompt that is edited, and `row_version` which state
-    of it was seen, the present one if left out."""
+    of it was seen, the present one if left out. `note` says what of its origin is not in it."""
     errors: Mapping[str, str] = no_errors(*FIELDS)
     if error is not None:
         errors = {**no_errors(*FIELDS), **_placed(error)}
@@ -222,4 +223,5 @@ async def show_form(
         models=models,
         variables=variables(body),
         body=body,
+        note=note,
     )

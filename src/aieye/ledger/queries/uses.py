@@ -7,7 +7,7 @@ in the ledger, and not here: what was tried need be no version.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,6 +17,10 @@ from aieye.db.tables import PresetUse, PromptUse
 from aieye.ledger.queries.holders import Use
 
 Uses: TypeAlias = type[PromptUse] | type[PresetUse]
+_OWNERS: Final[Mapping[Uses, InstrumentedAttribute[int]]] = {
+    PromptUse: PromptUse.prompt_id,
+    PresetUse: PresetUse.preset_id,
+}
 
 
 async def uses_of(
@@ -35,7 +39,7 @@ async def uses_of_versions(
 
 def owner_of(uses: Uses) -> InstrumentedAttribute[int]:
     """The column that says whose calls they were."""
-    return uses.prompt_id if uses is PromptUse else uses.preset_id
+    return _OWNERS[uses]
 
 
 async def _uses(
