@@ -7,7 +7,8 @@ COPY migrations ./migrations
 COPY funcs ./funcs
 RUN python -m pip wheel --no-deps --wheel-dir dist . \
  && python -m venv /opt/aieye \
- && /opt/aieye/bin/python -m pip install --constraint constraints.txt dist/*.whl
+ && /opt/aieye/bin/python -m pip install --constraint constraints.txt dist/*.whl \
+ && /opt/aieye/bin/python -c "from aieye.ui.pages import compile_templates; compile_templates()"
 
 FROM python:3.11-slim
 RUN groupadd --gid 10001 aieye \

@@ -121,6 +121,18 @@ def client_ip(scope: Scope, trusted: TrustedProxies) -> str:
     return str(address)
 
 
+def find_disbelieved(scope: Scope, trusted: TrustedProxies) -> str | None:
+    """The peer that says for whom it asks without being trusted, if this one does: a proxy that
+    `AIEYE_TRUSTED_PROXIES` leaves out, whose clients all count as one, or a client's invention."""
+    client = (scope.get("client") or ("",))[0]
+    address = _parse(client)
+    if address is None or address in trusted:
+        return None
+    said = [_parse(text) for text in _forwarded(scope)]
+    # Where the header was believed, it is where the client's address comes from.
+    return str(address) if said and address not in said else None
+
+
 def _forwarded(scope: Scope) -> Iterator[str]:
     """The entries of all `X-Forwarded-For` headers, from the right."""
     lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]

@@ -49,6 +49,14 @@ def test_the_printed_link_leads_to_steps_that_tick_themselves(
     expect(steps.locator("[data-done]")).to_have_text(["Make a token for a program"])
     expect(steps).to_contain_text(f"curl {server.base_url}/v1/chat/completions")
     visits.check_accessible(page)
+    # The link first, the command folded; what somebody unfolds stays so while nothing is new.
+    steps.get_by_role("link", name="Add a key").focus()
+    expect(steps.get_by_text("provider add openai")).to_be_hidden()
+    steps.get_by_text("The same by command").click()
+    with page.expect_response("**/first-steps?seen=*") as asked:
+        pass
+    assert asked.value.status == 204
+    expect(steps.get_by_text("provider add openai")).to_be_visible()
     # What is copied stays in the hand: an answer that comes meanwhile takes no focus away.
     page.locator("#hide-steps").focus()
     answer = httpx.post(

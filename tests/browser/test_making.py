@@ -44,12 +44,15 @@ def test_a_prompt_is_made_tried_saved_compared_and_rolled_back(
 
     page.get_by_role("link", name="Try in the playground").click()
     page.get_by_label("name", exact=True).fill("Ada")
+    page.locator("[data-run]").click()
+    expect(page.locator("[data-empty]")).to_have_text("Asked with nothing for tone.")
     page.get_by_label("tone", exact=True).fill("kind")
     page.locator("[name=model]").fill("sim-slow-40")
     page.keyboard.press("Control+Enter")
     answer = page.locator("[data-answer]")
     # It comes in while it is being said.
     expect(answer).to_have_attribute("aria-busy", "true")
+    expect(page.locator("[data-empty]")).to_be_empty()
     expect(answer).to_contain_text("Simulated")
     expect(page.get_by_role("button", name="Stop")).to_be_visible()
     expect(answer).to_contain_text("Say hello to Ada, be kind.")
@@ -122,7 +125,10 @@ def test_a_recorded_call_is_asked_again_of_three_models_and_stopped(visits: Visi
     page.locator("[data-run]").click()
     columns = page.locator("[data-column]")
     expect(columns.nth(0).locator("[data-outcome]")).to_contain_text("hit")
+    # What was refused stands where the answer would, and its figures are those that are known.
     expect(columns.nth(2).get_by_role("alert")).to_be_visible()
+    expect(columns.nth(2).locator("[data-answer]")).to_be_hidden()
+    expect(columns.nth(2).locator("dt")).to_have_text(["Latency"])
     expect(columns.nth(1).locator("[data-answer]")).not_to_be_empty()
     expect(page).to_have_url(re.compile("model=sim-slow-2000"))
     page.get_by_role("button", name="Stop").click()
@@ -135,6 +141,39 @@ def test_a_recorded_call_is_asked_again_of_three_models_and_stopped(visits: Visi
     page.go_back()
     page.get_by_role("button", name="Take this column out").nth(1).click()
     expect(models).to_have_count(2)
+    # One is asked alone, and what it says is gone on from.
+    models.nth(0).fill("gpt-4o")
+    columns.nth(0).get_by_role("button", name="Run this one").click()
+    expect(columns.nth(0).get_by_role("button", name="Go on")).to_be_visible()
+    expect(columns.nth(1).get_by_role("button", name="Go on")).to_be_hidden()
+    columns.nth(0).get_by_role("button", name="Go on").click()
+    expect(page.get_by_label("Message 2", exact=True)).to_have_value(re.compile("^Simulated"))
+    expect(page.get_by_label("Message 3", exact=True)).to_be_focused()
+    columns.nth(0).get_by_role("button", name="Copy").click()
+    assert page.evaluate("navigator.clipboard.readText()").startswith("Simulated")
+    visits.check_accessible(page)
+
+
+@pytest.mark.parametrize("width", [1440, 1100, 390])
+def test_figures_of_three_columns_stand_in_one_row_or_in_a_grid(visits: Visits, width: int) -> None:
+    page = visits(width=width)
+    page.goto("/playground?model=gpt-4o&model=gpt-4o-mini&model=gpt-4.1")
+    page.get_by_label("Message 1", exact=True).fill("How wide?")
+    page.locator("[data-run]").click()
+    expect(page.locator(".play-figures")).to_have_count(3)
+    for number in range(3):
+        places = (
+            page.locator(".play-figures")
+            .nth(number)
+            .locator("dt")
+            .evaluate_all(
+                "all => all.map(one => one.getBoundingClientRect()).map(box => [box.top, box.left])"
+            )
+        )
+        # What has no room in the first row stands under something in it.
+        first = {left for top, left in places if top == places[0][0]}
+        assert len(first) > 1
+        assert {left for _, left in places} == first, places
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

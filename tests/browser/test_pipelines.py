@@ -111,9 +111,13 @@ def make_run_and_compare(
     expect(found).to_contain_text("did you mean 'shout'?")
     expect(found.locator("[data-goto]")).to_have_text("4:8")
     expect(page.locator(".editor .finding-error, .editor .finding")).to_have_text("shuot")
+    page.get_by_role("button", name="Save pipeline").click()
+    refused = page.get_by_text("This cannot be saved as it is")
+    expect(refused).to_be_visible()
     check(page)
     found.get_by_role("button", name="Change to “shout”").click()
     expect(page.get_by_text("No fault. It takes")).to_be_visible()
+    expect(refused).to_have_count(0)
     expect(page.locator(".plan-node", has_text="summarise")).to_be_visible()
     page.get_by_role("textbox", name="Text", exact=True).press("Shift+Alt+f")
     expect(page.locator(".editor .cm-content")).to_contain_text(
@@ -127,6 +131,11 @@ def make_run_and_compare(
     page.get_by_role("button", name="Explain first").click()
     row = page.locator("#run-output tr", has_text="summarise")
     expect(row).to_contain_text("miss")
+    why = page.get_by_role("region", name="Why figures are not known")
+    expect(why).to_contain_text("how long its answer gets")
+    check(page)
+    last_runs = page.locator("#last-runs")
+    expect(last_runs).to_contain_text("It has not run yet.")
 
     # The model is still thinking: what has ended before it can be seen already.
     provider.may_answer.clear()
@@ -141,11 +150,13 @@ def make_run_and_compare(
     expect(value).to_contain_text("!!!")
     page.locator(".run-step summary", has_text="summarise").click()
     expect(page.get_by_role("region", name="Input").first).to_contain_text(story)
+    expect(last_runs.locator("tbody tr")).to_have_count(1)
     check(page)
 
     run(page, story)
     expect(page.locator(".run-step summary", has_text="from the cache")).to_be_visible()
     expect(value).to_contain_text("!!!")
+    expect(last_runs.locator("tbody tr")).to_have_count(2)
     page.get_by_role("link", name="Compare with the run before").click()
     expect(page.locator("tr.differs", has_text="summarise")).to_contain_text("cache")
     page.get_by_role("link", name="Runs", exact=True).click()
@@ -205,6 +216,12 @@ def test_from_a_function_to_a_pipeline_that_a_shell_calls(
     page.locator("#arg-times").fill("many")
     run_form.get_by_role("button", name="Call it").click()
     expect(run_form).to_contain_text("This text cannot become int.")
+    page.get_by_role("link", name="Describe").click()
+    visits.check_accessible(page)
+    page.get_by_label("Description").fill("Louder than `text`.")
+    page.get_by_role("button", name="Save description").click()
+    expect(page.locator(".doc").first).to_have_text("Louder than text.")
+    visits.check_accessible(page)
     token = make(server, "tokens", name="shell")["token"]
     make_run_and_compare(page, "triage", token, provider, visits.check_accessible)
 
@@ -273,7 +290,8 @@ def test_pages_of_pipelines_fit_a_phone_by_night(visits: Visits) -> None:
     page = visits(width=390, theme="dark")
     runs = "/pipelines/executions"
     for path in (
-        *("/functions", "/functions/truncate", "/pipelines", "/pipelines/new", "/pipelines/1"),
+        *("/functions", "/functions/truncate", "/functions/truncate/describe", "/pipelines"),
+        *("/pipelines/new", "/pipelines/1"),
         *("/pipelines/1/executions", f"{runs}/2", f"{runs}/2?with=3"),
     ):
         page.goto(path)

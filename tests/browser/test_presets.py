@@ -74,8 +74,16 @@ def test_presets_are_made_tried_found_shared_deleted_and_brought_back(
     page.get_by_label("Model").fill("gpt-3.5-turbo-instruct")
     page.get_by_label("Most tokens").fill("many")
     page.get_by_role("button", name="Create preset").click()
-    expect(page.get_by_role("alert")).to_contain_text("a whole number from 0")
+    expect(page.get_by_role("alert")).to_have_text(
+        "This should be a whole number from 0 to 10,000,000."
+    )
+    expect(page.get_by_label("Most tokens")).to_be_focused()
+    expect(page.get_by_label("Most tokens")).to_be_in_viewport()
     page.get_by_label("Most tokens").fill("40")
+    page.locator("#prompt").fill("x" * 300_000)
+    page.get_by_role("button", name="Create preset").click()
+    expect(page.locator(".form-error")).to_be_in_viewport()
+    expect(page.get_by_role("button", name="Create preset")).to_be_focused()
     page.locator("#prompt").fill("Q: ")
     page.get_by_role("button", name="Create preset").click()
     expect(page.get_by_role("heading", name="answers")).to_be_visible()

@@ -101,15 +101,21 @@ def test_more_rows_come_in_the_place_of_the_link(visits: Visits) -> None:
     expect(page).to_have_url(re.compile(r"rows=8$"))
 
 
+def hold(page: Page, pattern: str) -> list[Route]:
+    """The page's requests for what matches, each waiting to be continued."""
+    held: list[Route] = []
+
+    def keep(route: Route) -> None:
+        held.append(route)
+
+    page.route(pattern, keep)
+    return held
+
+
 def test_what_takes_long_shows_its_shape_and_the_focus_stays(visits: Visits) -> None:
     page = visits()
     page.goto("/components?rows=8")
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        held.append(route)
-
-    page.route("**/components/sample/**", hold)
+    held = hold(page, "**/components/sample/**")
     page.locator("[data-row-link]").first.focus()
     page.keyboard.press("Enter")
     drawer = page.locator("#drawer")
@@ -134,6 +140,54 @@ def test_what_takes_long_shows_its_shape_and_the_focus_stays(visits: Visits) -> 
     expect(drawer).to_be_hidden()
     expect(page).to_have_title(re.compile("^Components"))
     expect(page.locator("[data-row-link]").nth(2)).to_be_focused()
+
+
+def test_rows_that_take_long_to_come_show_their_shape(visits: Visits) -> None:
+    page = visits()
+    page.goto("/components?rows=8")
+    held = hold(page, "**/components?*")
+    page.get_by_role("link", name="Load more").focus()
+    page.keyboard.press("Enter")
+    row = page.locator("tr[data-waits]")
+    expect(row).to_have_attribute("aria-busy", "true")
+    # Three rows over what stands there, which keeps the focus.
+    assert row.evaluate("row => row.offsetHeight") == 108
+    expect(page.get_by_role("link", name="Load more")).to_be_focused()
+    held.pop().continue_()
+    expect(page.locator("[data-row-link]")).to_have_count(16)
+    expect(page.locator("[data-waits]")).to_have_count(0)
+    expect(page.locator("[data-row-link]").nth(8)).to_be_focused()
+
+
+def test_what_is_gone_to_stops_below_the_bar_with_its_label(visits: Visits) -> None:
+    page = visits(width=390)
+    page.goto("/components")
+    tops = page.evaluate(
+        """() => [...document.querySelectorAll("main .field .input, main h2[id]")].map(one => {
+            scrollTo(0, document.body.scrollHeight);
+            one.scrollIntoView();
+            const label = document.querySelector(`label[for="${one.id}"]`) ?? one;
+            return label.getBoundingClientRect().top - document.querySelector(".bar").offsetHeight;
+        })"""
+    )
+    assert len(tops) > 3
+    assert min(tops) >= 0
+
+
+def test_what_is_wrong_in_a_long_form_is_in_sight_with_its_label(visits: Visits) -> None:
+    page = visits(width=390)
+    page.goto("/presets/new/completion")
+    page.get_by_label("Name", exact=True).fill("a preset")
+    page.get_by_label("Most tokens").fill("many")
+    page.locator("#preset-form").evaluate("form => { form.noValidate = true }")
+    page.get_by_role("button", name="Create preset").click()
+    wrong = page.locator("[aria-invalid=true]").first
+    expect(wrong).to_be_focused()
+    below_the_bar = """field => {
+        const label = document.querySelector(`label[for="${field.id}"]`).getBoundingClientRect();
+        return label.top >= document.querySelector(".bar").offsetHeight && label.bottom < innerHeight;
+    }"""
+    assert wrong.evaluate(below_the_bar)
 
 
 def test_a_dialog_asks_for_the_word_before_it_acts(visits: Visits) -> None:
@@ -261,6 +315,7 @@ def test_what_is_no_page_says_so_in_the_frame(visits: Visits) -> None:
     page = visits()
     page.goto("/no-such-page")
     expect(page.get_by_role("heading", level=1)).to_have_text("There is nothing here")
+    expect(page).to_have_title(re.compile("^There is nothing here"))
     expect(page.locator("#rail")).to_be_visible()
     visits.check_accessible(page)
 

@@ -24,7 +24,7 @@ from aieye.access.providers import add_key, create_provider
 from aieye.access.routes import Target, create_route
 from aieye.access.setup import FirstStart
 from aieye.access.snapshot import Grant, ProviderInfo
-from aieye.access.tokens import create_token, disable_token
+from aieye.access.tokens import create_token, update_token
 from aieye.access.users import create_user, default_owner
 from aieye.api.half_open import Connection
 from aieye.app import create_app
@@ -281,12 +281,12 @@ class Gateway:
         return secret
 
     async def disable(self, token: str) -> None:
-        """Revoke a token, as the administrators' API does."""
+        """Disable a token, as the administrators' API does."""
         grant = self.state.directory.find_grant(token)
         assert grant is not None
         assert grant.token_id is not None
         async with self.state.database.write() as session:
-            await disable_token(session, grant.token_id, actor=SYSTEM)
+            await update_token(session, grant.token_id, {"disabled": True}, actor=SYSTEM)
         await self.state.directory.refresh()
 
     async def add_provider(self, name: str, upstream: FakeUpstream | str, *keys: str) -> list[int]:

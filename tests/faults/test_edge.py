@@ -102,10 +102,10 @@ async def test_what_the_edge_refuses_has_its_row_and_is_counted(
 
 async def test_a_stranger_leaves_nothing_in_the_ledger(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(**SMALL)
-    revoked = await gateway.add_token()
-    await gateway.disable(revoked)
+    disabled = await gateway.add_token()
+    await gateway.disable(disabled)
 
-    for token in ("x", "x" * 300, revoked):
+    for token in ("x", "x" * 300, disabled):
         for case in CASES:
             answer = await send(gateway, case, authorization=f"Bearer {token}")
             assert answer.status_code == 401, case

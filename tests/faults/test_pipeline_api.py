@@ -226,6 +226,46 @@ async def test_what_is_known_is_looked_up_and_the_rest_told_from_the_request_or_
     assert len(rows) == asked
 
 
+async def test_why_a_figure_is_not_known_is_said(house: House) -> None:
+    await house.prompt("brief", "Title of {text}", params={"max_tokens": 50})
+    await house.prompt("free", "Title of {text}")
+    await house.prompt("pair", "{a} or {b}", params={"max_tokens": 50})
+    await house.pipeline("inner", "upper(x)")
+    unbounded = "how long its answer gets: it sets no `max_tokens`, and no run has shown it yet"
+    upper = "what `upper` returns"
+    rows: tuple[tuple[str, dict[str, list[str]]], ...] = (
+        # (text, why by path): all but `x` is given
+        ("brief(a)", {"brief": []}),
+        ("brief(x)", {"brief": ["its text depends on the argument `x`"]}),
+        ("free(a)", {"free": [unbounded]}),
+        ("brief(upper(a))", {"brief": [f"its text depends on {upper}"]}),
+        ("brief([upper(a).y, a])", {"brief": [f"its text depends on {upper}"]}),
+        ("pair(upper(a), x)", {"pair": [f"its text depends on {upper} and the argument `x`"]}),
+        ("brief(free(a))", {"free": [unbounded], "brief": ["its text depends on what `free` answers"]}),
+        ("brief(inner(a))", {"brief": [f"its text depends on {upper}"]}),
+        ("brief(inner(a) @(retries=1))", {"brief": [f"its text depends on {upper}"]}),
+        ("brief(if(true, upper(a), x))", {"brief": [f"its text depends on {upper}"]}),
+        ("brief(map(upper, a))", {"brief": [f"its text depends on {upper}"]}),
+        ("map(brief, [1, 2])", {"map/brief": ["its text depends on the items of `map`"]}),
+        ("map(brief, x)", {"map/brief": ["its text depends on the argument `x`",
+                                         "how often it is called depends on the argument `x`"]}),
+        ("reduce(pair, [1], a)", {"reduce/pair": [
+            "its text depends on what comes of the items before and the items of `reduce`"]}),
+        ("brief([upper(a), x, y, z])", {"brief": [
+            f"its text depends on {upper}, the argument `x` and more"]}),
+        ("ask(a)", {"ask": ["it calls models by itself, at what cost is not known before it has"]}),
+    )  # fmt: skip
+    for source, told in rows:
+        found = await explain(house, source=source, args={"a": "A"})
+        why = {one["path"]: one["unknown"] for one in found["steps"] if one["path"] in told}
+        assert why == told, source
+    house_has_no = await explain(
+        house, source='brief(a) @(model="nobody-priced-this")', args={"a": "A"}
+    )
+    (brief,) = house_has_no["steps"]
+    assert brief["unknown"] == ["no price of `nobody-priced-this` is known"]
+
+
 async def test_branches_and_items_are_counted(house: House) -> None:
     await house.prompt("prompt_buddy", "Hey {buddy}", params={"max_tokens": 10})
     source = "[if(c, prompt_buddy(a), prompt_buddy(b)), map(prompt_buddy, [1, 2, 3])]"

@@ -130,10 +130,25 @@ async def test_what_goes_wrong_stands_in_the_column(
             assert events[-1][0] == "end"
             assert said in events[-1][1], events
             assert 'role="alert"' in events[-1][1]
+            # Of what was never answered, neither a first token nor a cost is told.
+            is_answered = any(name == "text" for name, _ in events)
+            for word in ("First token", "Cost", "cache miss"):
+                assert (word in events[-1][1]) == (is_answered and word != "cache miss"), word
+            assert "Latency" in events[-1][1]
+            assert "data-continues" not in events[-1][1]
         whole = await client.post("/playground", data={**FORM, "content": "Say <b>", "act": "run"})
         assert whole.status_code == 200
         assert "Too much &lt;i&gt;" in whole.text
         assert "Say &lt;b&gt;" in whole.text
+
+
+async def test_an_answer_that_was_cut_off_says_so(gateway: Gateway, upstream: FakeUpstream) -> None:
+    async with browser(gateway) as client:
+        for finish, said in (("stop", False), ("length", True)):
+            upstream.default = sse(chat.chat_frames("one two", finish=finish))
+            events = await events_of(client, content=finish)
+            assert ("the most tokens were reached" in events[-1][1]) == said
+            assert "data-continues" in events[-1][1]
 
 
 async def test_calls_of_tools_are_shown_where_there_is_no_text(
@@ -143,6 +158,8 @@ async def test_calls_of_tools_are_shown_where_there_is_no_text(
     async with browser(gateway) as client:
         events = await events_of(client)
         assert "find" in "".join(data for name, data in events if name == "text")
+        # They are no text that an assistant's message could have.
+        assert "data-continues" not in events[-1][1]
 
 
 async def test_whoever_waits_long_hears_that_the_call_is_still_there(

@@ -23,7 +23,7 @@ from aieye.access.cipher import Cipher
 from aieye.access.config_file import KEY_PLACE
 from aieye.access.routes import Target
 from aieye.access.secrets import OPEN_CALLS_DIGEST
-from aieye.access.tokens import delete_token, disable_token
+from aieye.access.tokens import delete_token, update_token
 from aieye.presets.service import update_preset
 from tests.fakes.upstream import Behaviour, FakeUpstream, json_answer
 from tests.faults.harness import (
@@ -393,7 +393,7 @@ async def test_open_calls_are_booked_to_a_token_that_nobody_can_send(
     )
     assert rolled.status_code == 409, rolled.text
     async with gateway.state.database.write() as session:
-        await disable_token(session, grant.token_id, actor=SYSTEM)
+        await update_token(session, grant.token_id, {"disabled": True}, actor=SYSTEM)
     await gateway.state.directory.refresh()
     revision = gateway.state.directory.current.revision
     assert "disabled" in message_of(await stranger.http.get(f"{SAGA}/configs"), 401)

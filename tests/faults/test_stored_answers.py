@@ -785,7 +785,7 @@ async def test_the_first_token_follows_the_settings_and_does_not_keep_them(
 
 @both_databases
 @both_forms
-async def test_a_revoked_token_gets_no_hit(
+async def test_a_disabled_token_gets_no_hit(
     gateway: Gateway, upstream: FakeUpstream, form: str
 ) -> None:
     token = await gateway.add_token()

@@ -330,7 +330,7 @@ async def test_the_command_line_makes_and_revokes_tokens_of_anybody(
     assert grant is not None
     assert (grant.namespace, grant.scope, grant.is_administrator) == ("ci", 3, False)
     async with database.write() as session:
-        await tokens.disable_token(session, token.id, actor=SYSTEM)
+        await tokens.update_token(session, token.id, {"disabled": True}, actor=SYSTEM)
     await directory.refresh()
     assert directory.find_grant(secret) is None
 

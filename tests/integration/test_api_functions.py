@@ -74,6 +74,7 @@ async def test_a_function_is_shown_with_its_signature(api: AdminApi) -> None:
     assert {key: greet[key] for key in greet if key not in {"id", "created_at", "updated_at"}} == {
         "name": "greet",
         "description": "Greets somebody.",
+        "docstring": "Greets somebody.",
         "parameters": [
             {"name": "buddy", "type": "str", "required": True, "default": None},
             {"name": "times", "type": "int", "required": False, "default": 1},
@@ -89,6 +90,40 @@ async def test_a_function_is_shown_with_its_signature(api: AdminApi) -> None:
     }
     assert by_name["shout"]["kind"] == "builtin"
     assert (await api.ada.client.get(f"{FUNCTIONS}/{greet['id']}")).json() == greet
+
+
+async def test_administrators_describe_a_function_and_its_docstring_is_the_default(
+    api: AdminApi,
+) -> None:
+    await sync(api)
+    rows = (await api.ada.client.get(FUNCTIONS)).json()["data"]
+    (greet,) = [row for row in rows if row["name"] == "greet"]
+    place = f"{FUNCTIONS}/{greet['id']}"
+    said = {"description": "Says hello."}
+    error_of(await api.ada.client.patch(place, json=said), 403)
+    changed = await api.administrator.client.patch(place, json=said)
+    assert changed.status_code == 200, changed.text
+    shown = (await api.ada.client.get(place)).json()
+    assert shown == changed.json()
+    assert (shown["description"], shown["docstring"]) == ("Says hello.", "Greets somebody.")
+    # Neither a synchronisation nor a time without the file takes it away.
+    file = api.state.settings.funcs_dir / "custom_a.py"
+    file.unlink()
+    assert (await sync(api))["removed"] == ["greet"]
+    error_of(await api.administrator.client.patch(place, json=said), 404)
+    file.write_text(FILE.replace("Greets", "Addresses"))
+    assert (await sync(api))["added"] == ["greet"]
+    assert (await api.ada.client.get(place)).json()["description"] == "Says hello."
+    for nothing in (None, "", " \n"):
+        await api.administrator.client.patch(place, json=said)
+        back = await api.administrator.client.patch(place, json={"description": nothing})
+        assert back.json()["description"] == "Addresses somebody."
+    for wrong in ("x" * 10_001, "a\0b"):
+        refused = await api.administrator.client.patch(place, json={"description": wrong})
+        error_of(refused, 422)
+    unchanged = await api.administrator.client.patch(place, json={})
+    assert unchanged.json()["description"] == "Addresses somebody."
+    assert (await api.actions()).count("function.describe") == 7
 
 
 async def test_a_function_that_cannot_be_called_says_why(api: AdminApi) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import event
 
 from aieye.db.engine import Database
 from aieye.db.types import now
@@ -115,6 +120,43 @@ async def test_a_search_reads_no_more_bytes_than_it_may(
     assert page.next_before is not None
     rest = await page_of(ledger, CallFilters(text="y"), before=page.next_before)
     assert (ids(rest), rest.next_before) == ([], None)
+
+
+@pytest.mark.parametrize(
+    "filters", [CallFilters(status=404), CallFilters(text="needle")], ids=["status", "text"]
+)
+@pytest.mark.parametrize("is_rising", [False, True], ids=["on", "back"])
+async def test_each_end_of_what_is_looked_through_is_said_once(
+    ledger: Ledger, filters: CallFilters, is_rising: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of two SQLite takes the first, and walks from there over all that the second excludes.
+    monkeypatch.setattr(call_rows, "SCAN_ROWS", 2)
+    monkeypatch.setattr(call_texts, "_CHUNK_ROWS", 2)
+    records = [call(now() - timedelta(minutes=number)) for number in range(8)]
+    await ledger.settle(*records)
+    windowed = replace(filters, since=now() - timedelta(hours=1), until=now() + timedelta(hours=1))
+    with asked(ledger.database) as statements:
+        if is_rising:
+            await page_of(ledger, windowed, after=records[4].id)
+        else:
+            await page_of(ledger, windowed, before=records[4].id)
+    assert statements
+    for statement in statements:
+        for side in "<>":
+            assert len(re.findall(rf"calls\.id {side}", statement)) <= 1
+
+
+@contextmanager
+def asked(database: Database) -> Iterator[list[str]]:
+    """What is read of the database meanwhile."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(database.engine.sync_engine, "before_cursor_execute", note)
 
 
 # -- files ------------------------------------------------------------------------------------

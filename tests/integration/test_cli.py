@@ -21,11 +21,13 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
+from aieye.access.audit import SYSTEM
 from aieye.access.cipher import Cipher
 from aieye.access.config_file import KEY_PLACE
 from aieye.access.directory import Directory
 from aieye.access.passwords import verify_password
 from aieye.access.snapshot import Grant, Snapshot
+from aieye.access.tokens import update_token
 from aieye.cli import main
 from aieye.cli.tokens import parse_expiry
 from aieye.db.engine import Database
@@ -115,6 +117,16 @@ def _rows(url: str, table: Any) -> list[Any]:
             return list(await session.scalars(select(table).order_by(table.id)))
 
     return _run(_within(url, look))
+
+
+def disable(url: str, token_id: int) -> None:
+    """Disable a token, as its page does."""
+
+    async def change(database: Database) -> None:
+        async with database.write() as session:
+            await update_token(session, token_id, {"disabled": True}, actor=SYSTEM)
+
+    _run(_within(url, change))
 
 
 def _snapshot(url: str, *keys: str) -> Snapshot:
@@ -331,7 +343,8 @@ def test_providers_and_keys_are_removed_after_a_yes(aieye: Aieye, database_url: 
     aieye("key", "add", "first", stdin=SECRET)
     aieye("provider", "add", "second", "--base-url", "http://127.0.0.1:9001")
     aieye("key", "add", "second", stdin=OTHER_SECRET)
-    assert aieye("key", "remove", "1", stdin="n\n").code == 3
+    refused = aieye("key", "remove", "1", stdin="n\n")
+    assert (refused.code, refused.err[:38]) == (3, "Remove the key default of first (id 1)")
     assert [one["id"] for one in json.loads(aieye("key", "list", "--json").out)] == [1, 2]
     gone = aieye("key", "remove", "1", "--yes")
     assert "Removed the key default of first." in gone.err
@@ -339,22 +352,28 @@ def test_providers_and_keys_are_removed_after_a_yes(aieye: Aieye, database_url: 
     gone = aieye("provider", "remove", "second", stdin="y\n")
     assert (gone.code, "No provider holds a key any more" in gone.err) == (0, True)
     assert [one["name"] for one in json.loads(aieye("provider", "list", "--json").out)] == ["first"]
-    assert aieye("provider", "remove", "second", "--yes").code == 2
-    assert aieye("key", "remove", "1", "--yes").code == 2
+    # Nobody is asked about what is not there.
+    for arguments in (("provider", "remove", "second"), ("key", "remove", "1")):
+        for asked in ((), ("--yes",)):
+            none = aieye(*arguments, *asked, stdin="y\n")
+            assert (none.code, none.err[:17]) == (2, "Error: There is n"), none.err
+            assert "?" not in none.err
     acts = [entry.action for entry in _rows(database_url, AuditEntry)]
     assert acts[-2:] == ["key.delete", "provider.delete"]
 
 
-def test_lists_are_small_tables_or_json_and_show_no_secret(aieye: Aieye) -> None:
+def test_lists_are_small_tables_or_json_and_show_no_secret(aieye: Aieye, database_url: str) -> None:
     aieye("provider", "add", "local", "--base-url", "http://127.0.0.1:9000")
     aieye("key", "add", "local", stdin=SECRET)
     secret = aieye("token", "create", "ci", "--expires", "2099-01-01").out.strip()
-    aieye("token", "create", "old")
-    aieye("token", "revoke", "old")
+    old = json.loads(aieye("token", "create", "old", "--json").out)["id"]
+    aieye("token", "create", "gone")
+    aieye("token", "revoke", "gone")
+    disable(database_url, old)
     table = aieye("token", "list").out.splitlines()
     assert table[0].split() == ["id", "name", "prefix", "user", "scope", "state", "expires_at"]
     states = [(line.split()[1], line.split()[-2], line.split()[-1]) for line in table[1:]]
-    assert states == [("ci", "live", "2099-01-01T00:00:00+00:00"), ("old", "revoked", "-")]
+    assert states == [("ci", "active", "2099-01-01T00:00:00+00:00"), ("old", "disabled", "-")]
     (key,) = json.loads(aieye("key", "list", "--json").out)
     assert (key["provider"], key["name"], key["active"]) == ("local", "default", True)
     shown = [
@@ -431,9 +450,12 @@ def test_of_several_tokens_of_a_name_the_one_that_lives_is_meant(
     aieye("token", "revoke", str(made[0]["id"]))
     ended = aieye("token", "revoke", "ci")
     assert str(made[0]["id"]) not in ended.err.split("[")[1]
-    aieye("token", "revoke", str(made[1]["id"]))
+    disable(database_url, made[1]["id"])
     assert aieye("token", "revoke", "ci").code == 0
     assert _grant(database_url, made[2]["token"]) is None
+    # Then the one that is disabled, since no other is left.
+    assert f"(id {made[1]['id']})" in aieye("token", "revoke", "ci").err
+    assert aieye("token", "revoke", "ci").code == 2
 
 
 @pytest.mark.parametrize(
@@ -759,7 +781,11 @@ def test_a_file_that_fails_is_named_and_makes_the_exit_code_2(aieye: Aieye) -> N
     Path("funcs/custom_b.py").write_text("import os\n\ndef bad(:\n")
     made = aieye("funcs", "sync")
     assert (made.code, made.out) == (2, "added: good, one\n")
-    assert made.err == "Warning: custom_b.py:3: SyntaxError: invalid syntax\n"
+    failed = "Warning: custom_b.py:3: SyntaxError: invalid syntax\n"
+    assert made.err == failed
+    again = aieye("funcs", "sync")
+    assert (again.code, again.out) == (2, "")
+    assert again.err == f"{failed}All else is registered as it is.\n"
     Path("funcs/custom_b.py").unlink()
     Path("funcs/custom_a.py").write_text("def other(x):\n    return x\n")
     Path("funcs/builtins.py").write_text("def one():\n    return 11\n")

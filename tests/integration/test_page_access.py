@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from aieye.db.tables import Base
 from aieye.headers import CONTENT_SECURITY_POLICY
 from aieye.settings import Settings
 from aieye.state import State
-from aieye.ui import site
+from aieye.ui import site, static
 from aieye.ui.pages import PageRoute
 from aieye.ui.session import anyone
 from tests.servers import DatabaseKind
@@ -191,6 +191,31 @@ async def test_looking_changes_nothing(house: House) -> None:
     for page in gets:
         await house.administrator.take(page)
     assert await _counts(house.state) == before
+
+
+async def test_what_answers_get_answers_head_the_same_without_a_body(house: House) -> None:
+    gets = [page for page in site.find_pages() if page.method == "GET"]
+    gets.append(site.Page("GET", static.url("app.css"), "anyone"))
+    for page in gets:
+        for person in (house.administrator, house.nobody):
+            head = await person.take(replace(page, method="HEAD"))
+            assert head.content == b"", page
+            if ENDLESS.search(page.path) and head.status_code == 200:
+                # It is there and says what it is; a GET would go on for ever.
+                assert head.headers["content-type"].startswith("text/event-stream"), page
+                continue
+            answer = await person.take(page)
+            assert (head.status_code, shown(head)) == (answer.status_code, shown(answer)), page
+
+
+def shown(answer: httpx.Response) -> dict[str, str]:
+    """Its headers, without what differs from answer to answer."""
+    # The length of a page too: the secrets in it are masked anew, and compress differently.
+    return {
+        name: re.sub(r"csrftoken=\w+", "", value)
+        for name, value in answer.headers.items()
+        if name not in {"x-request-id", "content-length"}
+    }
 
 
 async def test_every_answer_has_the_headers_that_protect_it_and_nothing_inline(

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 
 from aieye.access import users
 from aieye.access.attempts import MOST_FAILURES
@@ -26,6 +27,7 @@ from aieye.db.tables import User
 from aieye.headers import CONTENT_SECURITY_POLICY, SecurityHeaders
 from aieye.settings import Settings
 from aieye.state import State
+from aieye.ui import auth
 from aieye.ui import site as pages
 from tests.shared import quick_hash
 
@@ -306,6 +308,20 @@ async def test_too_many_failures_have_to_wait(site: Site, monkeypatch: pytest.Mo
     ):
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_failures_behind_a_proxy_that_is_not_trusted_tell_once_what_to_set(
+    site: Site,
+) -> None:
+    site.client.headers["x-forwarded-for"] = "198.51.100.1"
+    auth.warn_of_proxy.cache_clear()
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert (await site.sign_in()).status_code == 401
+    told = [line for line in logs if line["event"] == "forwarded_for_not_believed"]
+    assert [(line["log_level"], line["setting"]) for line in told] == [
+        ("warning", "AIEYE_TRUSTED_PROXIES")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "application/json"])

@@ -149,6 +149,43 @@ async def test_a_wrong_filter_says_what_is_wrong_and_keeps_what_was_typed(
         assert (await site.client.get(f"/?{query}")).status_code == 200
 
 
+async def test_an_empty_overview_says_once_what_to_send(site: Site, ledger: Ledger) -> None:
+    sends = r"<code>curl [^<]*/v1/chat/completions"
+    page = (await site.client.get("/")).text
+    assert len(re.findall(sends, page)) == 1
+    assert "Send the first one as it says above" in page
+    site.client.cookies.set("steps", "hidden")
+    page = (await site.client.get("/")).text
+    assert len(re.findall(sends, page)) == 1
+
+
+async def test_the_parts_of_the_overview_add_up_to_the_whole(site: Site, ledger: Ledger) -> None:
+    models = ("a", "a", "b", "c", "d", "e", "f", "g", None, None)
+    await ledger.settle(*(call(model=model) for model in models))
+    page = unescape((await site.client.get("/?measure=requests")).text)
+    panel = re.search(r"<h2>Models</h2>.*?</ol>", page, re.DOTALL)
+    assert panel is not None
+    assert re.findall(r'class="top-name.*?>(.+?)</', panel[0]) == [
+        "a", "b", "c", "d", "e", "2 more", "no model",
+    ]  # fmt: skip
+    assert sum(map(int, re.findall(r'<span class="num">(\d+)<', panel[0]))) == len(models)
+    shares = map(int, re.findall(r"(\d+)\s%", panel[0]))
+    assert list(shares) == [20, 10, 10, 10, 10, 20, 20]
+
+
+async def test_a_model_has_one_colour_in_the_chart_and_in_the_lists_of_every_period(
+    site: Site, ledger: Ledger
+) -> None:
+    await ledger.settle(call(model="first"), call(model="first"))
+    await site.client.get("/")
+    await ledger.settle(*(call(model=f"an earlier letter {n}") for n in range(4) for _ in "abc"))
+    for query in ("", "?measure=requests", "?range=7d", "?model=first"):
+        page = (await site.client.get(f"/{query}")).text
+        swatch = re.search(r'<rect class="c(\d)" width="8" height="8" rx="2"/></svg>first<', page)
+        share = re.search(r"top-name[^>]*>first</a>.*?<rect class=\"c(\d)\"", page, re.DOTALL)
+        assert (swatch and swatch[1], share and share[1]) == ("1", "1"), query
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/calls", "/cache", "/tokens", "/users", "/providers", "/audit"]
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import httpx
+from sqlalchemy import update
 
-from aieye.db.tables import Call
+from aieye.db.tables import Call, Execution, ProviderKey
 from tests.integration.ledger_api import call, running_ledger
 from tests.integration.test_page_access import BASE_URL, House, database_kind, house
 from tests.integration.test_pages_handing_out import rows, secret_in, see, send
@@ -50,6 +51,42 @@ async def test_a_sum_of_which_a_part_is_unknown_says_at_least(house: House) -> N
     )  # fmt: skip
     settings = await see(house.administrator, "/settings")
     assert re.search(r"gpt-4o-mini-2024-07-18</span>\s*<span[^>]*>2.calls", settings)
+
+
+async def test_a_sum_of_which_nothing_is_known_but_hits_is_unknown(house: House) -> None:
+    await send(house.administrator, "/tokens/new", name="bot", scope="proxy")
+    async with running_ledger(house.state.database) as ledger:
+        for cost in (0, None):
+            await ledger.settle(call(token_id=1, user_id=1, cost_nano=cost))
+    for path in ("/", "/tokens", "/tokens/1", "/users", "/users/1"):
+        page = await see(house.administrator, path)
+        assert re.search(r'title="1.call of unknown cost">unknown<', page), path
+        assert "at least" not in page, path
+
+
+async def test_runs_of_unknown_cost_are_not_told_to_be_free(house: House) -> None:
+    made = await send(house.user, "/pipelines/new", name="triage", source="uppercase(text)")
+    id_ = int(made.headers["location"].rpartition("/")[2])
+    assert re.search(
+        r"<td class=\"num\">0</td>\s*<td class=\"num\">–</td>", await see(house.user, "/pipelines")
+    )
+    await send(house.user, f"/pipelines/{id_}/run", **{"arg-text": "quiet"})
+    async with house.state.database.write() as session:
+        await session.execute(update(Execution).values(cost_nano=None))
+    assert re.search(r'title="1.run of unknown cost">unknown<', await see(house.user, "/pipelines"))
+
+
+async def test_a_key_that_paid_is_told_by_its_name(house: House) -> None:
+    await send(
+        house.administrator, "/providers/new", name="own", base_url="https://own.example/v1",
+        key="sk-own-0123456789abcdef",
+    )  # fmt: skip
+    (key,) = await rows(house, ProviderKey)
+    async with running_ledger(house.state.database) as ledger:
+        await ledger.settle(call(user_id=1, key_id=key.id, provider_id=key.provider_id))
+    (made,) = await rows(house, Call)
+    page = await see(house.administrator, f"/calls/{made.id}")
+    assert f"with key</span> {key.name}" in page
 
 
 async def test_a_refused_call_is_kept_with_what_it_was_told(house: House) -> None:

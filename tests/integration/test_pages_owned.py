@@ -13,6 +13,7 @@ from aieye.presets import service as presets
 from aieye.prompts import service as prompts
 from aieye.prompts.content import Content
 from aieye.state import change
+from aieye.ui import site
 from aieye.ui.toasts import COOKIE
 from tests.integration.test_page_access import House, Person, database_kind, house
 from tests.integration.test_pages_handing_out import rows, see, send, version
@@ -67,6 +68,29 @@ async def test_whoever_owns_it_shares_it_and_nobody_else_changes_that(
     assert (await row_of(house, kind)).is_shared
     await send(house.administrator, f"{place}/sharing", to="off")
     assert not (await row_of(house, kind)).is_shared
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_no_form_is_shown_to_whom_its_sending_is_refused(house: House, kind: str) -> None:
+    place = await make(house, kind, "mine", "root", shared=True)
+    ways = [(page.method, page.path) for page in site.find_pages()]
+    owned = place.rpartition("/")[0]
+    forms = [
+        path.rpartition("/")[2]
+        for method, path in ways
+        if method == "POST" and ("GET", path) in ways and path.startswith(f"{owned}/{{")
+    ]
+    if kind == "preset":
+        # What is in it may be read by whoever may use it.
+        forms.remove("documents")
+    assert {"edit", "rollback", "sharing", "delete"} <= set(forms)
+    said = {"version": "1", "to": "off", "confirm": "mine"}
+    for form in forms:
+        sent = await send(house.user, f"{place}/{form}", **said)
+        shown = await house.user.client.get(f"{place}/{form}", params=said)
+        assert (sent.status_code, shown.status_code) == (403, 403), form
+        # Its owner is shown each.
+        assert "<form" in await see(house.administrator, f"{place}/{form}?version=1"), form
 
 
 async def test_what_others_use_is_shared_no_more_only_when_that_was_said(house: House) -> None:

@@ -116,7 +116,42 @@ async def test_explaining_says_the_steps_and_runs_nothing(house: House) -> None:
     place = f"/pipelines/{await make(house.user)}"
     said = await send(house.user, f"{place}/run", act="explain")
     assert (said.status_code, "Nothing was run" in said.text) == (200, True)
+    assert "Why figures are not known" not in said.text
     assert await rows(house, Execution) == []
+
+
+async def test_explaining_says_why_a_figure_is_not_known(house: House) -> None:
+    await send(house.user, "/prompts/new", name="brief", body="Title of {text}", model="gpt-4o")
+    place = f"/pipelines/{await make(house.user, source='brief(uppercase(text))')}"
+    said = await send(house.user, f"{place}/run", act="explain", **{"arg-text": "a"})
+    assert "its text depends on what <code>uppercase</code> returns" in said.text
+
+
+async def test_a_run_that_ends_is_told_to_the_list_of_last_runs_on_its_page(house: House) -> None:
+    place = f"/pipelines/{await make(house.user)}"
+    assert "It has not run yet." in await see(house.user, place)
+    form = {"csrf_token": house.user.csrf_token, "arg-text": "a", "arg-times": "1"}
+    headers = OWN | {"hx-request": "true", "hx-request-type": "partial"}
+    told = await house.user.client.post(f"{place}/run", data=form, headers=headers)
+    (execution,) = await rows(house, Execution)
+    (part,) = re.findall(
+        r'<hx-partial hx-target="#last-runs" hx-swap="outerHTML">(.*?)</hx-partial>',
+        told.text.replace("\ndata: ", "\n"), re.DOTALL,
+    )  # fmt: skip
+    assert f'href="/pipelines/executions/{execution.id}" data-row-link' in part
+    # What the page itself shows from then on.
+    assert " ".join(part.split()) in " ".join((await house.user.client.get(place)).text.split())
+    form = {"csrf_token": house.user.csrf_token, "arg-s": "a"}
+    tried = await house.user.client.post("/functions/uppercase/try", data=form, headers=headers)
+    assert "#run-output" in tried.text
+    assert "#last-runs" not in tried.text
+
+
+async def test_who_may_call_a_pipeline_is_said_under_its_own_title(house: House) -> None:
+    page = await see(house.user, f"/pipelines/{await make(house.user)}")
+    shown = page[page.index("<h2>Sharing</h2>") :]
+    assert "Only its owner and administrators see and call this pipeline." in shown
+    assert "Share with everybody" in shown
 
 
 async def test_what_somebody_else_saved_meanwhile_is_not_overwritten(house: House) -> None:
@@ -231,3 +266,39 @@ async def test_administrators_synchronise_and_see_what_failed_where(
     assert "Refresh page" in said
     assert "shout" in [row.name for row in await rows(house, RegisteredFunction)]
     assert "custom_words.py:1" in await see(house.user, "/functions?kind=custom")
+
+
+async def test_administrators_describe_a_function_for_lists_pages_and_the_editor(
+    house: House, funcs: Path
+) -> None:
+    doc = "What `text` is, <b>loudly</b>: `<i>`."
+    (funcs / "custom_words.py").write_text(f'def shout(text):\n    """{doc}"""\n    return text')
+    await send(house.administrator, "/functions/sync")
+    place = "/functions/shout"
+    as_shown = "What <code>text</code> is, &lt;b&gt;loudly&lt;/b&gt;: <code>&lt;i&gt;</code>."
+    for path in (place, "/functions?q=shout"):
+        assert as_shown in (await house.user.client.get(path)).text, path
+    assert "Describe" not in await see(house.user, place)
+    assert (await send(house.user, f"{place}/describe", description="x")).status_code == 403
+    form = await see(house.administrator, f"{place}/describe")
+    said = {"description": "Louder than `text`.\nBy far.", "version": version(form)}
+    done = await send(house.administrator, f"{place}/describe", **said)
+    assert (done.status_code, done.headers["location"]) == (303, place)
+    page = (await house.user.client.get(place)).text
+    assert "Louder than <code>text</code>.\nBy far." in page
+    assert as_shown in page
+    assert "Louder than <code>text</code>.</td>" in await see(house.user, "/functions?q=shout")
+    (offered,) = (await house.user.client.get("/pipelines/names?name=shout")).json()
+    assert offered["about"] == "Louder than text."
+    late = await send(house.administrator, f"{place}/describe", **{**said, "description": "Other"})
+    assert (late.status_code, "Stored now: Louder than" in late.text) == (409, True)
+    now = version(await see(house.administrator, f"{place}/describe"))
+    long = {"description": "x" * 10_001, "version": now}
+    refused = await send(house.administrator, f"{place}/describe", **long)
+    assert (refused.status_code, "This has 10,000 characters at most." in refused.text) == (
+        422,
+        True,
+    )
+    await send(house.administrator, f"{place}/describe", description=" ", version=now)
+    assert "Louder" not in await see(house.user, place)
+    await see(house.administrator, "/functions/no_such/describe", 404)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from html import unescape
@@ -9,6 +10,7 @@ from html import unescape
 import httpx
 import pytest
 
+from aieye.access import tokens
 from aieye.access.audit import Actor
 from aieye.db.tables import Prompt
 from aieye.presets import service as presets
@@ -73,6 +75,20 @@ async def call_of(house: House, **request: object) -> str:
     return found[1]
 
 
+async def recorded(house: House, path: str, body: object) -> str:
+    """A call that a program of Ada's made; its id."""
+    async with change(house.state) as session:
+        _, secret = await tokens.create_token(
+            session, house.state.directory.digest, user_id=2, name=path, scope="proxy", actor=ADA
+        )
+    answer = await house.nobody.client.post(
+        f"/v1/{path}", json=body, headers={"authorization": f"Bearer {secret}"}
+    )
+    assert answer.status_code == 200, answer.text
+    await house.state.writer.durable()
+    return answer.headers["x-request-id"].removeprefix("req_")
+
+
 async def test_a_prompt_opens_with_its_texts_variables_model_and_parameters(house: House) -> None:
     await make_prompt(house)
     page = await see(house.user, "/playground?prompt=1&model=gpt-4o-mini&model=o4-mini")
@@ -94,6 +110,9 @@ async def test_a_chat_preset_and_a_completion_preset_open_as_messages(house: Hou
         "engine_id": "gpt-4o-mini",
         "prompt": "Once upon",
         "temperature": 0.1,
+        "presence_penalty": 1,
+        "best_of": 2,
+        "injectRestart": "Q:",
     }
     kinds: list[tuple[str, PresetType, object]] = [
         ("kind", "chat", chat),
@@ -111,6 +130,8 @@ async def test_a_chat_preset_and_a_completion_preset_open_as_messages(house: Hou
     assert values(page, "content") == ["Be kind.", "", ""]
     assert '"top_p": 0.5' in values(page, "params")[0]
     page = await see(house.user, f"/playground?preset={uids[1]}")
+    assert "left out: best_of, injectRestart" in page
+    assert json.loads(values(page, "params")[0]) == {"presence_penalty": 1}
     assert "Once upon" in values(page, "content")[0]
     assert values(page, "model") == ["gpt-4o-mini"]
 
@@ -181,7 +202,12 @@ async def test_a_run_without_scripts_shows_the_answer_its_cost_and_its_call(hous
         ({"temperature": "hot"}, 'data-wrong="temperature" role="alert">This should be a number'),
         ({"params": "{"}, 'data-wrong="params" role="alert">This is not JSON'),
         ({"params": '{"stream": false}'}, "`stream` is decided by who calls"),
-        ({"body": ""}, "body should not be empty"),
+        ({"body": ""}, "Prompt: this should not be empty"),
+        ({"schema": "{"}, "JSON schema: this is not JSON"),
+        ({"temperature": "9"}, 'data-wrong="temperature" role="alert">This should be a number from 0 to 2'),
+        ({"payer": "key:99"}, "Paid by: choose one of the list"),
+        ({"model": "preset/x"}, 'data-wrong="model" role="alert">This is a preset, which is tried'),
+        ({"model": "gpt-4o@preset/x"}, "Name the model itself"),
         ({"mode": "messages", "role": "user", "content": ""}, "all messages are empty"),
         ({"mode": "messages", "role": "json", "content": "{"}, "Message 1 is not JSON"),
         ({"mode": "messages", "role": "user", "content": "x", "params": '{"n": 2}'}, "decided by the"),
@@ -194,6 +220,88 @@ async def test_what_cannot_be_asked_is_said_in_the_column_with_and_without_scrip
         answer: httpx.Response = await send(house.user, path, **{**PROMPT, **fields})
         assert answer.status_code == 422, answer.text
         assert said in unescape(answer.text)
+
+
+async def test_an_answer_is_gone_on_from_and_one_column_is_asked_alone(house: House) -> None:
+    answered = {**MESSAGES, "answer": ["", "Once\nand twice"]}
+    page = await act(house.user, "continue:1", answered)
+    assert values(page, "role")[:4] == ["system", "user", "assistant", "user"]
+    assert values(page, "content")[2:4] == ["Once\nand twice", ""]
+    # Nothing was answered there yet: only the next message is added.
+    assert values(await act(house.user, "continue:0", answered), "role")[2:4] == ["user", "user"]
+    page = await act(house.user, "run:0", answered)
+    assert page.count("Latency") == 1
+    assert values(page, "answer") == ["Simulated answer to: Hello {you}", "Once\nand twice"]
+    assert values(await act(house.user, "remove:0", answered), "answer") == ["Once\nand twice"]
+
+
+async def test_variables_without_a_value_are_named_once_they_were_asked(house: House) -> None:
+    said = "Asked with nothing for name, tone."
+    form = {
+        **PROMPT,
+        "body": "Greet {name}, be {tone}, {place}.",
+        "value.name": " ",
+        "value.tone": "",
+        "value.place": "x",
+    }
+    assert said not in await act(house.user, "add", form)
+    assert said in await act(house.user, "run", form)
+
+
+async def test_the_form_of_an_answer_goes_with_the_question(house: House) -> None:
+    """A prompt says it in fields of its own, messages among the parameters."""
+    schema = {"name": "x", "schema": {"type": "object"}}
+    asked = {"response_format": {"type": "json_schema", "json_schema": schema}, "seed": 1}
+    form = {**MESSAGES, "params": [json.dumps(asked), "{"]}
+    page = await act(house.user, "mode:prompt", form)
+    assert json.loads(values(page, "schema")[0]) == schema
+    assert [json.loads(values(page, "params")[0]), values(page, "params")[1]] == [{"seed": 1}, "{"]
+    plain = {**MESSAGES, "params": ['{"response_format": {"type": "json_object"}}', ""]}
+    page = await act(house.user, "mode:prompt", plain)
+    assert re.search(r'name="json_mode"[^>]* checked', page)
+    assert values(page, "params") == ["", ""]
+    page = await act(house.user, "mode:messages", {**PROMPT, "schema": json.dumps(schema)})
+    assert json.loads(values(page, "params")[0])["response_format"]["json_schema"] == schema
+    saved = await act(house.user, "prompt:0", form, "/save")
+    assert json.loads(values(saved, "schema")[0]) == schema
+
+
+async def test_what_a_prompt_cannot_have_is_told_also_where_it_is_saved(house: House) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:,"}}
+    message = {"role": "user", "content": [{"type": "text", "text": "What is it?"}, picture]}
+    form = {**MESSAGES, "role": ["system", "json"], "content": ["Be kind.", json.dumps(message)]}
+    for path, name in (("", "mode:prompt"), ("/save", "prompt:0")):
+        page = await act(house.user, name, form, path)
+        assert values(page, "body") == ["What is it?"], path
+        assert "so what else there was is left out" in page, path
+        assert "left out" not in await act(house.user, name, MESSAGES, path), path
+
+
+async def test_what_a_trial_cannot_have_of_a_call_is_told(house: House) -> None:
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    picture = {"type": "image_url", "image_url": {"url": "data:,"}}
+    asked = {
+        "model": "gpt-4o", "n": 2, "tools": tools, "response_format": {"type": "json_object"},
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "What?"}, picture]}],
+    }  # fmt: skip
+    responses = {
+        "model": "gpt-4o",
+        "input": "Hi",
+        "tools": tools,
+        "text": {},
+        "max_output_tokens": 9,
+    }
+    pages = []
+    for path, body in (("chat/completions", asked), ("responses", responses)):
+        call = await recorded(house, path, body)
+        pages.append(await see(house.user, f"/playground?call={call}"))
+    chat, texts = pages
+    assert "blacked out; left out: n" in chat
+    assert json.loads(values(chat, "content")[0]) == asked["messages"][0]
+    params = json.loads(values(chat, "params")[0])
+    assert params == {"tools": tools, "response_format": {"type": "json_object"}}
+    assert "it was a call of /v1/responses; left out: text, tools" in texts
+    assert values(texts, "max_tokens") == ["9"]
 
 
 async def test_what_was_tried_is_saved_as_a_version_or_as_a_prompt(house: House) -> None:

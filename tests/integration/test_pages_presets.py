@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import httpx
 import pytest
 
-from aieye.db.tables import Preset, PresetVersion
+from aieye.access.audit import Actor
+from aieye.db.tables import Preset, PresetUse, PresetVersion
+from aieye.db.types import now
 from aieye.presets import service as presets
 from aieye.presets.fields import TYPES, PresetType
+from aieye.state import change
 from aieye.ui.preset_form import rearranged
 from aieye.ui.preset_values import Message, Typed, read, shown
 from tests.integration.test_page_access import OWN, House, Person, database_kind, house
@@ -152,25 +156,43 @@ async def test_a_completion_is_made_edited_and_called_by_the_lines_on_its_page(
     ("type_", "fields", "said"),
     [
         ("completion", {"max_tokens": "many"}, "This should be a whole number from 0"),
-        ("completion", {"temperature": "3"}, "temperature should be a number from 0 to 2"),
+        ("completion", {"temperature": "3"}, "This should be a number from 0 to 2"),
+        ("completion", {"engine_id": ""}, "This is required: a line of 1 to 200 characters"),
+        (
+            "completion",
+            {"stop": "a\nb\nc\nd\ne"},
+            "This should be text, or a list of at most 4 texts",
+        ),
         ("completion", {"prompt": "[", "prompt_as_json": "on"}, "This is not JSON"),
         ("chat", {"role": "json", "content": '{"content": "x"}'}, "an object with a role"),
         ("chat", {"more": '{"stream": true}'}, "is decided by who calls"),
         ("chat", {"more": '{"model": "x"}'}, "has a field of its own"),
         ("search", {"document": ["a", " ", "c"]}, "Document (1) is empty"),
-        ("embeddings", {"dimensions": "0"}, "dimensions should be a whole number"),
+        (
+            "search",
+            {"document": ["a", "x" * 100_001]},
+            'document-1-error" role="alert">This has more than',
+        ),
+        ("embeddings", {"dimensions": "0"}, "This should be a whole number from 1"),
     ],
 )
 async def test_what_is_wrong_is_said_under_its_field_and_what_was_typed_stays(
     house: House, type_: str, fields: dict[str, Any], said: str
 ) -> None:
     base = {"name": "mine", "model": "m", "engine_id": "m"}
-    refused = await send(house.user, f"/presets/new/{type_}", **base, **fields)
+    refused = await send(house.user, f"/presets/new/{type_}", **{**base, **fields})
     assert refused.status_code == 422
     assert said in refused.text
-    assert 'aria-invalid="true"' in refused.text
+    assert re.search(r'aria-invalid="true"[^>]* autofocus|autofocus aria-invalid', refused.text)
+    assert not re.search(r'role="alert">[a-z]+_?[a-z]+ ', refused.text)
     assert 'value="mine"' in refused.text
     assert not await rows(house, Preset)
+
+
+async def test_what_is_wrong_with_all_of_a_configuration_is_said_above_it(house: House) -> None:
+    fields = {"name": "mine", "engine_id": "m", "prompt": "x" * 300_000}
+    refused = await send(house.user, "/presets/new/completion", **fields)
+    assert 'role="alert">The configuration has 262,144 bytes at most' in refused.text
 
 
 async def test_documents_are_rows_of_the_form_without_scripts(house: House) -> None:
@@ -286,6 +308,28 @@ async def test_users_see_their_own_presets_and_what_is_shared(house: House) -> N
     assert "No preset passes" in await see(house.user, "/presets?whose=mine")
 
 
+async def test_what_was_asked_through_a_shared_preset_is_told_to_its_owner_alone(
+    house: House,
+) -> None:
+    uid = await make(house.administrator, "chat", name="open", model="m", shared="on")
+    assert "no call" in await see(house.administrator, f"/presets/{uid}")
+    (row,) = await rows(house, Preset)
+    async with change(house.state) as session:
+        today = int(now().timestamp()) // 86_400 * 86_400
+        for day, calls in ((today, 2_718), (today - 40 * 86_400, 3)):
+            session.add(
+                PresetUse(
+                    preset_id=row.id, number=1, bucket=day, calls=calls, unpriced=0,
+                    cost_nano=2_000_000_000, saved_nano=0,
+                )
+            )  # fmt: skip
+    for path in ("/presets", f"/presets/{uid}", f"/presets/{uid}/versions"):
+        page = await see(house.administrator, path)
+        assert "2\u202f718" in page, path
+        assert "$2.00" in page, path
+        assert "2\u202f718" not in await see(house.user, path), path
+
+
 async def test_a_copy_of_a_shared_preset_begins_with_what_that_says(house: House) -> None:
     uid = await make(
         house.administrator, "chat", name="open", model="gpt-4o", role="system", content="Be brief.",
@@ -296,9 +340,6 @@ async def test_a_copy_of_a_shared_preset_begins_with_what_that_says(house: House
 
 
 async def test_a_preset_under_a_name_that_is_none_is_edited_and_keeps_it(house: House) -> None:
-    from aieye.access.audit import Actor  # noqa: PLC0415
-    from aieye.state import change  # noqa: PLC0415
-
     async with change(house.state) as session:
         preset = await presets.create_preset(
             session, name="my old preset", type_="completion", config=ODD["completion"],

@@ -48,6 +48,13 @@ async def test_everything_is_found_by_its_name_and_nothing_of_others(house: Hous
     assert "zebra_open" in await see(house.user, "/search?q=zebra")
 
 
+async def test_pages_are_found_by_how_their_words_begin(house: House) -> None:
+    assert 'href="/cache"' in await found(house.user, "cac")
+    assert 'href="/account"' in await found(house.user, "acc")
+    # They stand before what is called so: a piece from within a word would hide that.
+    assert 'href="/cache"' not in await found(house.user, "he")
+
+
 async def test_what_is_called_exactly_so_stands_first(house: House) -> None:
     for name in ("greet", "greet_again", "a_greet", *(f"greet_{n}" for n in range(8))):
         await make(house, "prompt", name)

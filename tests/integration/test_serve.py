@@ -148,7 +148,8 @@ def test_a_port_that_is_taken_is_one_line_and_a_3(
     other = start_server.prepare({"AIEYE_PORT": str(server.port)}, data_dir=tmp_path / "other")
     other.launch()
     assert other.wait() == 3
-    assert "Cannot listen" in other.output()
+    assert f"Cannot listen on 127.0.0.1, port {server.port}: " in other.output()
+    assert "Give another with --port or AIEYE_PORT." in other.output()
     assert "Traceback" not in other.output()
 
 

@@ -13,6 +13,7 @@ from aieye.headers import (
     SecurityHeaders,
     TrustedProxies,
     client_ip,
+    find_disbelieved,
 )
 
 
@@ -93,6 +94,24 @@ def test_only_trusted_proxies_say_who_the_client_is(
     trusted: str, peer: str | None, forwarded: Sequence[str], expected: str
 ) -> None:
     assert client_ip(_scope(peer, *forwarded), TrustedProxies(trusted)) == expected
+
+
+@pytest.mark.parametrize(
+    ("trusted", "client", "forwarded", "expected"),
+    [
+        ("", "203.0.113.9", ["198.51.100.1"], "203.0.113.9"),
+        ("10.0.0.0/8", "203.0.113.9", ["198.51.100.1, nonsense"], "203.0.113.9"),
+        ("10.0.0.0/8", "203.0.113.9", [], None),
+        # The client as a trusted proxy told it, and that proxy when what it says means nothing.
+        ("10.0.0.0/8", "198.51.100.1", ["6.6.6.6, 198.51.100.1"], None),
+        ("10.0.0.0/8", "10.0.0.1", ["nonsense"], None),
+        ("", None, ["198.51.100.1"], None),
+    ],
+)
+def test_a_proxy_that_is_not_trusted_is_found(
+    trusted: str, client: str | None, forwarded: Sequence[str], expected: str | None
+) -> None:
+    assert find_disbelieved(_scope(client, *forwarded), TrustedProxies(trusted)) == expected
 
 
 async def test_the_application_sees_the_clients_own_address() -> None:

@@ -1,14 +1,17 @@
-"""How often a sign-in may fail: per account and per address, ten times in a quarter of an hour.
+"""How often a sign-in may fail in a quarter of an hour: ten times for an account from one address, a
+hundred times for an account from anywhere, and from an address for any accounts.
 
-A try is counted before the password is looked at and taken back when it was right, so that tries at
-the same moment cannot slip through together. Unknown accounts are counted as known ones are.
+So that whoever guesses locks out hardly anybody but themselves: neither the account's owner, who is
+elsewhere, nor the neighbours behind the same router or proxy. A try is counted before the password is
+looked at and taken back when it was right, so that tries at the same moment cannot slip through
+together. Unknown accounts are counted as known ones are.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, text
@@ -18,7 +21,10 @@ from aieye.db.tables import LoginAttempt
 from aieye.db.types import now, to_micros
 from aieye.errors import AieyeError
 
+# Of one account from one address.
 MOST_FAILURES = 10
+# Of one account from all addresses (as NIST SP 800-63B bounds it), and of one address for all accounts.
+MOST_TOGETHER = 100
 WINDOW = timedelta(minutes=15)
 
 # The same on SQLite and PostgreSQL; the row stays locked until the transaction ends.
@@ -45,12 +51,52 @@ class TooManyAttempts(AieyeError):
         )
 
 
-def account_subject(email: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Somebody's try to sign in, by what its failures are counted under."""
+
+    account: str
+    address: str
+
+    @property
+    def pair(self) -> str:
+        return f"{self.account} {self.address}"
+
+
+def attempt_of(email: str, ip: str) -> Attempt:
+    """A try for an account from an address."""
+    return Attempt(_account_subject(email), _address_subject(ip))
+
+
+async def count_attempt(session: AsyncSession, attempt: Attempt) -> None:
+    """Count a try. Raises `TooManyAttempts`, and then the transaction must not be committed."""
+    moment = now()
+    await session.execute(
+        delete(LoginAttempt).where(LoginAttempt.window_started_at <= moment - WINDOW)
+    )
+    bounds = (
+        (attempt.account, MOST_TOGETHER),
+        (attempt.address, MOST_TOGETHER),
+        (attempt.pair, MOST_FAILURES),
+    )
+    for subject, most in bounds:
+        await session.execute(_COUNT, {"subject": subject, "now": to_micros(moment)})
+        await _check(session, subject, most, moment)
+
+
+async def forgive_attempt(session: AsyncSession, attempt: Attempt) -> None:
+    """Take a try back that was right: the account starts anew at this address, all else loses one."""
+    await session.execute(delete(LoginAttempt).where(LoginAttempt.subject == attempt.pair))
+    for subject in (attempt.account, attempt.address):
+        await session.execute(_FORGIVE, {"subject": subject})
+
+
+def _account_subject(email: str) -> str:
     """What an account's failures are counted under; hashed, since anything may be typed there."""
     return "account:" + hashlib.sha256(email.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def address_subject(ip: str) -> str:
+def _address_subject(ip: str) -> str:
     """What an address's failures are counted under; of IPv6, the network a customer gets whole."""
     try:
         address = ipaddress.ip_address(ip)
@@ -61,24 +107,7 @@ def address_subject(ip: str) -> str:
     return f"ip:{address}"
 
 
-async def count_attempt(session: AsyncSession, subjects: Iterable[str]) -> None:
-    """Count a try. Raises `TooManyAttempts`, and then the transaction must not be committed."""
-    moment = now()
-    await session.execute(
-        delete(LoginAttempt).where(LoginAttempt.window_started_at <= moment - WINDOW)
-    )
-    for subject in subjects:
-        await session.execute(_COUNT, {"subject": subject, "now": to_micros(moment)})
-        await _check(session, subject, moment)
-
-
-async def forgive_attempt(session: AsyncSession, *, account: str, address: str) -> None:
-    """Take a try back that was right: the account starts anew, the address loses one."""
-    await session.execute(delete(LoginAttempt).where(LoginAttempt.subject == account))
-    await session.execute(_FORGIVE, {"subject": address})
-
-
-async def _check(session: AsyncSession, subject: str, moment: datetime) -> None:
+async def _check(session: AsyncSession, subject: str, most: int, moment: datetime) -> None:
     failures, started_at = (
         await session.execute(
             select(LoginAttempt.failures, LoginAttempt.window_started_at).where(
@@ -86,6 +115,6 @@ async def _check(session: AsyncSession, subject: str, moment: datetime) -> None:
             )
         )
     ).one()
-    if failures > MOST_FAILURES:
+    if failures > most:
         left = started_at + WINDOW - moment
         raise TooManyAttempts(max(1, round(left.total_seconds())))

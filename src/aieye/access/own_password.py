@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aieye.access.attempts import account_subject, address_subject, count_attempt, forgive_attempt
+from aieye.access.attempts import attempt_of, count_attempt, forgive_attempt
 from aieye.access.audit import Actor
 from aieye.access.passwords import verify_password
 from aieye.access.users import get_user
@@ -26,10 +26,10 @@ async def check_present_password(database: Database, given: str, actor: Actor) -
         user = await get_user(session, actor.user_id, actor=actor)
     if user.password_hash is None:
         return
-    account, address = account_subject(user.email), address_subject(actor.ip)
+    attempt = attempt_of(user.email, actor.ip)
     async with database.write() as session:
-        await count_attempt(session, (account, address))
+        await count_attempt(session, attempt)
     if not await verify_password(given, user.password_hash):
         raise WrongPassword("This is not the present password.", param="current_password")
     async with database.write() as session:
-        await forgive_attempt(session, account=account, address=address)
+        await forgive_attempt(session, attempt)

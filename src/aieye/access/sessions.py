@@ -15,12 +15,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from aieye.access.attempts import (
-    account_subject,
-    address_subject,
-    count_attempt,
-    forgive_attempt,
-)
+from aieye.access.attempts import attempt_of, count_attempt, forgive_attempt
 from aieye.access.audit import Actor
 from aieye.access.directory import ADMINISTRATOR
 from aieye.access.emails import normal_email
@@ -84,13 +79,13 @@ class SignedIn:
 async def login(
     database: Database, *, email: str, password: str, ip: str, user_agent: str = ""
 ) -> NewSession:
-    """Sign in. Raises `SignInFailed`, or `TooManyAttempts` after ten failures in 15 minutes.
+    """Sign in. Raises `SignInFailed`, or `TooManyAttempts` after too many failures.
 
     The password is checked between two short transactions: it takes long, and others write too.
     """
-    account, address = account_subject(normal_email(email)), address_subject(ip)
+    attempt = attempt_of(normal_email(email), ip)
     async with database.write() as session:
-        await count_attempt(session, (account, address))
+        await count_attempt(session, attempt)
     async with database.read() as session:
         user = await _find_user(session, normal_email(email))
     stored = None if user is None else user.password_hash
@@ -101,7 +96,7 @@ async def login(
         # What was true before the long check must still be: the password, and that it is active.
         if (await _find_user(session, user.email, stored)) is None:
             raise SignInFailed
-        await forgive_attempt(session, account=account, address=address)
+        await forgive_attempt(session, attempt)
         begun = await start_session(session, user.id, ip=ip, user_agent=user_agent)
     log.info("signed_in", user_id=user.id, ip=ip)
     return begun

@@ -27,7 +27,7 @@ def check_name(text: str, *, param: str = "name") -> str:
     """`text`, which should be a NAME. Raises `Unprocessable`."""
     if not is_name(text):
         raise Unprocessable(
-            "A name has 1 to 63 of a-z, 0-9, _ and -, and starts with a letter or digit.",
+            f"A {param} has 1 to 63 of a-z, 0-9, _ and -, and starts with a letter or digit.",
             param=param,
         )
     return text
@@ -41,6 +41,15 @@ def check_label(text: str, *, longest: int, param: str = "name") -> str:
             f"{param} should have 1 to {longest} printable characters.", param=param
         )
     return label
+
+
+def check_text(text: str, *, longest: int, param: str) -> str:
+    """Text of several lines that both databases store. Raises `Unprocessable`."""
+    if len(text) > longest:
+        raise Unprocessable(f"{param} has {longest:,} characters at most.", param=param)
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise Unprocessable(f"{param} holds a character that cannot be stored.", param=param)
+    return text
 
 
 def check_models(models: Sequence[str] | None) -> list[str] | None:

@@ -134,11 +134,6 @@ async def update_token(
     return token
 
 
-async def disable_token(session: AsyncSession, token_id: int, *, actor: Actor) -> Token:
-    """Stop a token until it is enabled again. Raises `NotFound`."""
-    return await update_token(session, token_id, {"disabled": True}, actor=actor)
-
-
 async def roll_token(
     session: AsyncSession,
     make_digest: MakeDigest,

@@ -1,16 +1,16 @@
-"""`/api/v1/functions`: what pipelines may call; administrators register what lies in the files."""
+"""`/api/v1/functions`: what pipelines may call; administrators register and describe what files hold."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from aieye.api.deps import CurrentActor, CurrentAdministrator, CurrentState, Reading
+from aieye.api.deps import Changing, CurrentActor, CurrentAdministrator, CurrentState, Reading
 from aieye.api.paging import CurrentPaging, Page
 from aieye.api.resources import resource_router
-from aieye.api.schemas import PathId, View, answers, page_example
+from aieye.api.schemas import PathId, View, WriteModel, answers, omittable, page_example
 from aieye.db.tables import RegisteredFunction
 from aieye.functions import registry
 from aieye.functions.loader import BUILTINS
@@ -22,7 +22,8 @@ router = resource_router("functions")
 EXAMPLE = {
     "id": 1,
     "name": "split",
-    "description": "The parts of the text between the separators, by default white space.",
+    "description": "The parts of a text: its words, or what its separators part.",
+    "docstring": "The parts of the text between the separators, by default white space.",
     "parameters": [
         {"name": "s", "type": "str", "required": True, "default": None},
         {"name": "separator", "type": "str?", "required": False, "default": None},
@@ -60,7 +61,8 @@ class FunctionView(View):
 
     id: int
     name: str
-    description: str
+    description: str = Field(description="What an administrator says of it, else its docstring.")
+    docstring: str
     parameters: list[ParameterView]
     returns: str | None
     kind: Literal["builtin", "custom"]
@@ -74,6 +76,20 @@ class FunctionView(View):
     fault: str | None = Field(description="Why it cannot be called at present.")
     created_at: datetime
     updated_at: datetime
+
+
+class FunctionUpdate(WriteModel):
+    """What of a function is to change: what is said of it. Null leaves that to its docstring again."""
+
+    description: Annotated[str, Field(max_length=registry.LONGEST_DESCRIPTION)] | None = omittable()
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"description": "The parts of a text: its words, or what its separators part."}
+            ]
+        }
+    )
 
 
 class FunctionPage(Page[FunctionView]):
@@ -120,6 +136,22 @@ async def get_function(
     return _view(await registry.get_function(session, function_id), state.functions)
 
 
+@router.patch(
+    "/{id}", operation_id="functions_update", summary="Describe a function",
+    responses=answers(EXAMPLE, 404),
+)  # fmt: skip
+async def update_function(
+    function_id: PathId, body: FunctionUpdate, caller: CurrentAdministrator, state: CurrentState,
+    session: Changing,
+) -> FunctionView:  # fmt: skip
+    """Lists, pages and the editor of pipelines say it in place of the docstring."""
+    if "description" in body.model_fields_set:
+        row = await registry.describe_function(session, function_id, body.description, actor=caller)
+    else:
+        row = await registry.get_function(session, function_id)
+    return _view(row, state.functions)
+
+
 @router.post(
     "/sync", operation_id="functions_sync", summary="Register what is in the files",
     responses=answers(SYNC_EXAMPLE),
@@ -139,7 +171,8 @@ def _view(row: RegisteredFunction, functions: Functions) -> FunctionView:
     return FunctionView.model_validate(
         {
             **described,
-            "description": described["doc"],
+            "description": row.description or described["doc"],
+            "docstring": described["doc"],
             "id": row.id,
             "kind": "builtin" if file == BUILTINS else "custom",
             "file": file,

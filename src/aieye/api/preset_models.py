@@ -89,7 +89,7 @@ class PresetModels:
         if named is None:
             return None
         preset = self._get(call.grant, named)
-        call.tags = tags_of(preset)
+        call.tags, call.record.preset = tags_of(preset), preset.counted_as
         check_place(preset.type, call.match.endpoint)
         return Asked(preset, named.model, document)
 
@@ -195,7 +195,8 @@ def _split(call: Call, bodies: list[bytes]) -> list[Call]:
     """A call of its own for each body, the first of them the client's."""
     others = [
         Call(
-            call.match, call.grant, body, CallRecord(call.match.endpoint.name),
+            call.match, call.grant, body,
+            CallRecord(call.match.endpoint.name, preset=call.record.preset),
             controls=call.controls, cancelled_as=call.cancelled_as, tags=call.tags,
         )
         for body in bodies[1:]

@@ -69,6 +69,7 @@ EXPLAINED: dict[str, Any] = {
             "cost_usd": "0.00015525",
             "saved_usd": "0",
             "error": "the model is not known",
+            "unknown": [],
             "also_at": ["prompt_buddy#2"],
             "may_call_models": False,
         }
@@ -140,6 +141,7 @@ class ForecastView(View):
     `request`, `history` (the newest runs) or `cap` (the most that the prompt allows). A call that is
     not `certain` stands in a branch that may not be taken. Identical calls are made once: `also_at` are
     the paths of the others. A function that `may_call_models` does so at a cost that nobody knows yet.
+    `unknown` says why figures are null: on whose value they depend, what bounds are not set.
     """
 
     path: str
@@ -156,6 +158,7 @@ class ForecastView(View):
     cost_usd: str | None
     saved_usd: str | None
     error: str | None
+    unknown: list[str]
     also_at: list[str]
     may_call_models: bool
 
@@ -249,6 +252,7 @@ def _forecast(step: StepForecast) -> ForecastView:
         cost_usd=usd(step.cost_nano),
         saved_usd=usd(step.saved_nano),
         error=step.error,
+        unknown=list(step.unknown),
         also_at=list(step.also_at),
         may_call_models=step.may_call_models,
     )

@@ -10,7 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Row, Select, func, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Row,
+    Select,
+    Text,
+    cast,
+    func,
+    select,
+    type_coerce,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.cache.texts import given, hashed
@@ -19,7 +30,7 @@ from aieye.errors import NotFound
 
 Top = Literal["hits", "saved"]
 # Of how many entries, used last, the most used ones are told, and how many a search reads.
-LOOKED_AT = 10_000
+LOOKED_AT = 3_000
 SEARCHED = 2_000
 # Larger ones are not searched: a part of a search is held in memory at once.
 LARGEST_SEARCHED = 2**19
@@ -93,20 +104,22 @@ async def top_entries(
     session: AsyncSession, filters: EntryFilters, by: Top, *, limit: int
 ) -> Sequence[Entry]:
     """Those of the `LOOKED_AT` used last that had most hits, or saved most."""
+    columns: list[Any] = [CacheEntry.id, CacheEntry.hits]
+    if by == "saved":
+        columns.append(_cost_nano(session.get_bind().dialect.name).label("cost_nano"))
     used_last = (
-        select(CacheEntry.id, CacheEntry.hits, CacheEntry.meta)
+        select(*columns)
         .where(*filters.conditions())
         .order_by(CacheEntry.last_used_at.desc())
         .limit(LOOKED_AT)
         .subquery()
     )
-    columns = [used_last.c.id, used_last.c.hits]
-    if by == "saved":
-        columns.append(used_last.c.meta)
-    rows = (await session.execute(select(*columns).where(used_last.c.hits > 0))).all()
-    measure = (lambda row: row.hits) if by == "hits" else (lambda row: saved_nano(row) or 0)
-    best = sorted(rows, key=lambda row: (measure(row), row.id), reverse=True)[:limit]
-    ids = [row.id for row in best]
+    of = used_last.c
+    measure = of.hits if by == "hits" else of.hits * func.coalesce(of.cost_nano, 0)
+    best = (
+        select(of.id).where(of.hits > 0).order_by(measure.desc(), of.id.desc()).limit(limit)
+    )  # fmt: skip
+    ids = (await session.scalars(best)).all()
     found = {row.id: row for row in await session.execute(_select().where(CacheEntry.id.in_(ids)))}
     return [found[id_] for id_ in ids if id_ in found]
 
@@ -166,16 +179,21 @@ async def measure(session: AsyncSession, filters: EntryFilters) -> Extent:
 
 async def list_models(session: AsyncSession) -> Sequence[str]:
     """The models that something is stored of: a step into the index for each, not all its rows."""
-    models: list[str] = []
-    while len(models) < _MOST_MODELS:
-        statement = select(func.min(CacheEntry.model))
-        if models:
-            statement = statement.where(CacheEntry.model > models[-1])
-        model = await session.scalar(statement)
-        if model is None:
-            break
-        models.append(model)
-    return models
+    first = select(func.min(CacheEntry.model).label("model")).cte("models", recursive=True)
+    following = (
+        select(func.min(CacheEntry.model)).where(CacheEntry.model > first.c.model).scalar_subquery()
+    )
+    models = first.union_all(select(following).where(first.c.model.is_not(None)))
+    found = select(models.c.model).where(models.c.model.is_not(None)).limit(_MOST_MODELS)
+    return (await session.scalars(found)).all()
+
+
+def _cost_nano(dialect: str) -> ColumnElement[Any]:
+    """What an entry's first answer cost, out of its JSON text; NULL where nobody knows."""
+    text = type_coerce(CacheEntry.meta, Text)
+    if dialect == "sqlite":
+        return func.json_extract(text, "$.cost_nano")
+    return cast(cast(text, JSON)["cost_nano"].as_string(), BigInteger)
 
 
 def _select() -> Select[*tuple[Any, ...]]:

@@ -39,10 +39,11 @@ def sync() -> None:
     ):
         if names:
             typer.echo(f"{what}: {', '.join(names)}")
-    if not (result.added or result.changed or result.removed):
-        tell("Everything is registered as it is.")
     for failure in result.failed:
         warn(str(failure))
+    if not (result.added or result.changed or result.removed):
+        rest = "All else" if result.failed else "Everything"
+        tell(f"{rest} is registered as it is.")
     if result.failed:
         raise typer.Exit(SOME_FAILED)
 

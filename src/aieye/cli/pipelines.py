@@ -116,8 +116,8 @@ def explain(
     for step in found["steps"]:
         if step["error"] is not None:
             tell(f"{step['path']}: {step['error']}")
-        if step["may_call_models"]:
-            tell(f"{step['path']}: the function may call models; at what cost is not known")
+        for why in step["unknown"]:
+            tell(f"{step['path']}: {why}")
 
 
 def run(

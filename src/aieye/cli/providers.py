@@ -61,7 +61,9 @@ def remove_provider(name: ProviderName, yes: Yes = False) -> None:
     """Remove a provider and wipe its keys. Routes that send to it have to go first."""
     from aieye.cli.context import run
 
-    _ask(f"Remove the provider {name} and its keys?", yes)
+    if not yes:
+        run(lambda context: _require_provider(context, name))
+        _ask(f"Remove the provider {name} and its keys?")
     for line in run(lambda context: _remove(context, name)):
         tell(line)
 
@@ -99,7 +101,8 @@ def remove_key(
     """Remove a provider's key and wipe its secret. Tokens that are tied to it reach nothing then."""
     from aieye.cli.context import run
 
-    _ask(f"Remove the key {key_id}?", yes)
+    if not yes:
+        _ask(f"Remove the key {run(lambda context: _name_of_key(context, key_id))}?")
     for line in run(lambda context: _remove_key(context, key_id)):
         tell(line)
 
@@ -216,11 +219,27 @@ async def _store_key(context: Context, provider_name: str, name: str, secret: st
     return told
 
 
-def _ask(question: str, yes: bool) -> None:
+def _ask(question: str) -> None:
     """Ends the command where the answer is no."""
-    if not yes and not confirm(question):
+    if not confirm(question):
         tell("Nothing was changed.")
         raise typer.Exit(NOTHING_RAN)
+
+
+async def _require_provider(context: Context, name: str) -> None:
+    """Raises `NotFound`: nobody is asked about what is not there."""
+    async with context.database.read() as session:
+        await _get_provider(session, name)
+
+
+async def _name_of_key(context: Context, key_id: int) -> str:
+    """The key in words. Raises `NotFound`."""
+    from aieye.access import providers
+
+    async with context.database.read() as session:
+        found = await providers.get_key(session, key_id)
+        owner = await providers.get_provider(session, found.provider_id)
+        return f"{found.name} of {owner.name} (id {key_id})"
 
 
 async def _remove(context: Context, name: str) -> list[str]:

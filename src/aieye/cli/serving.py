@@ -73,7 +73,7 @@ def demo_upstream(
     try:
         asyncio.run(_serve_demo(host, port))
     except OSError as error:
-        raise CannotListen(_why(host, port, error)) from error
+        raise CannotListen(_why(host, port, error, "--host", "--port")) from error
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -82,13 +82,16 @@ def listen(host: str, port: int) -> socket.socket:
         family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise CannotListen(_why(host, port, error)) from error
+        why = _why(host, port, error, "--host or AIEYE_HOST", "--port or AIEYE_PORT")
+        raise CannotListen(why) from error
 
 
-def _why(host: str, port: int, error: OSError) -> str:
+def _why(host: str, port: int, error: OSError, other_host: str, other_port: str) -> str:
+    """What to say of it, and where another address is given."""
     # What there is no address for is another host's matter; all else is mostly the port's.
-    other = "--host" if isinstance(error, socket.gaierror) else "--port"
-    return f"Cannot listen on {host}, port {port}: {error.strerror or error}. Try another {other}."
+    other = other_host if isinstance(error, socket.gaierror) else other_port
+    reason = error.strerror or error
+    return f"Cannot listen on {host}, port {port}: {reason}. Give another with {other}."
 
 
 def _run(settings: Settings, listener: socket.socket, *, demo: bool) -> None:

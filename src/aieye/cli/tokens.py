@@ -63,7 +63,7 @@ def create(
 
 @token.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """All tokens, revoked ones included; never their secrets."""
+    """All tokens, those that are disabled or expired too; never their secrets."""
     from aieye.cli.context import run
 
     columns = ("id", "name", "prefix", "user", "scope", "state", "expires_at")
@@ -74,11 +74,11 @@ def list_(as_json: AsJson = False) -> None:
 def revoke(
     which: Annotated[str, typer.Argument(metavar="TOKEN", help="Its id, prefix or name.")],
 ) -> None:
-    """Stop a token: from now on it opens nothing."""
+    """End a token for good, as on its page: from now on it opens nothing."""
     from aieye.cli.context import run
 
-    stopped = run(lambda context: _revoke(context, which))
-    tell(f"Revoked the token {stopped.name} (id {stopped.id}).")
+    ended = run(lambda context: _revoke(context, which))
+    tell(f"Revoked the token {ended.name} (id {ended.id}).")
 
 
 def parse_expiry(text: str, moment: datetime) -> datetime:
@@ -141,10 +141,10 @@ async def _owner_id(session: AsyncSession, email: str | None) -> int:
 
 async def _find(context: Context) -> list[dict[str, Any]]:
     from aieye.access.audit import COMMAND_LINE
+    from aieye.access.token_lists import state_of
     from aieye.access.tokens import list_tokens
     from aieye.access.users import list_users
 
-    moment = datetime.now(UTC)
     async with context.database.read() as session:
         emails = {user.id: user.email for user in await list_users(session, actor=COMMAND_LINE)}
         return [
@@ -154,25 +154,18 @@ async def _find(context: Context) -> list[dict[str, Any]]:
                 "prefix": one.prefix,
                 "user": emails.get(one.user_id),
                 "scope": one.scope,
-                "state": _state(one, moment),
+                "state": state_of(one),
                 "expires_at": one.expires_at and one.expires_at.isoformat(timespec="seconds"),
             }
             for one in await list_tokens(session, actor=COMMAND_LINE)
         ]
 
 
-def _state(token: Token, moment: datetime) -> str:
-    if token.disabled_at is not None:
-        return "revoked"
-    is_over = token.expires_at is not None and token.expires_at <= moment
-    return "expired" if is_over else "live"
-
-
 async def _revoke(context: Context, which: str) -> Token:
     from sqlalchemy import or_, select
 
     from aieye.access.audit import COMMAND_LINE
-    from aieye.access.tokens import disable_token
+    from aieye.access.tokens import delete_token
     from aieye.db.rows import LARGEST_ID
     from aieye.db.tables import Token
     from aieye.errors import Conflict, NotFound
@@ -185,8 +178,9 @@ async def _revoke(context: Context, which: str) -> Token:
         if not found:
             raise NotFound(f"There is no token {which}; {program()} token list shows them.")
         by_id = [one.id for one in found if one.id == number]
-        # What was revoked before is meant only where nothing else can be.
+        # What is disabled is meant only where nothing else can be.
         ids = by_id or [one.id for one in found if one.disabled_at is None] or [found[-1].id]
         if len(ids) > 1:
             raise Conflict(f"Several tokens are called {which}; name one by its id: {ids}")
-        return await disable_token(session, ids[0], actor=COMMAND_LINE)
+        await delete_token(session, ids[0], actor=COMMAND_LINE)
+        return next(one for one in found if one.id == ids[0])

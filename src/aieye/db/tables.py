@@ -23,6 +23,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Text,
+    UniqueConstraint,
     text,
     true,
 )
@@ -110,7 +111,7 @@ class SetupLink(Base):
 
 
 class LoginAttempt(Base):
-    """Failed sign-ins of one account or one address, for the waiting time before the next."""
+    """Failed sign-ins of an account, an address, or both together, for the waiting time before the next."""
 
     __tablename__ = "login_attempts"
 
@@ -288,6 +289,7 @@ class RegisteredFunction(Stamped, Base):
     """A function that pipelines may call; one that comes back has its old row.
 
     `definition` is what its file said of it when it was registered, `aieye.functions.model.describe`.
+    `description` is what an administrator says of it; None leaves that to its docstring.
     """
 
     __tablename__ = "functions"
@@ -297,6 +299,7 @@ class RegisteredFunction(Stamped, Base):
     file: Mapped[str] = mapped_column(String(255))
     source_hash: Mapped[str] = mapped_column(String(64))
     definition: Mapped[dict[str, Any]] = mapped_column(Json)
+    description: Mapped[str | None] = mapped_column(Text)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
@@ -700,6 +703,33 @@ class PromptUse(Base):
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own form
 
     prompt_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    bucket: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    calls: Mapped[int] = mapped_column(BigInteger)
+    unpriced: Mapped[int] = mapped_column(BigInteger)
+    cost_nano: Mapped[int] = mapped_column(NanoDollars)
+    saved_nano: Mapped[int] = mapped_column(NanoDollars)
+
+
+class ChartName(Base):
+    """A model, token, user, provider or pipeline (`kind`) that a chart has shown, by what filters name
+    it; the order of the ids gives them their colours."""
+
+    __tablename__ = "chart_names"
+    __table_args__ = (UniqueConstraint("kind", "value"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    value: Mapped[str] = mapped_column(String(200))
+
+
+class PresetUse(Base):
+    """Sums of the calls of one day (`bucket`, in UTC) that a version of a preset asked."""
+
+    __tablename__ = "preset_uses"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own form
+
+    preset_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     bucket: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     calls: Mapped[int] = mapped_column(BigInteger)

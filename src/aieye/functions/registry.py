@@ -9,7 +9,9 @@ from typing import Any, Final
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from aieye.access.audit import Actor, record
 from aieye.access.names import free_name
+from aieye.access.texts import check_text
 from aieye.db.rows import get_living, keyset
 from aieye.db.tables import CallableName, RegisteredFunction
 from aieye.db.types import now
@@ -17,6 +19,7 @@ from aieye.functions.model import Failure, Function, Source, describe, read_desc
 from aieye.pipeline.language.catalogue import Definition
 
 KIND: Final = "function"
+LONGEST_DESCRIPTION: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,31 @@ async def list_functions(
 async def get_function(session: AsyncSession, function_id: int) -> RegisteredFunction:
     """The registered function. Raises `NotFound`."""
     return await get_living(session, RegisteredFunction, function_id)
+
+
+async def describe_function(
+    session: AsyncSession, function_id: int, description: str | None, *, actor: Actor
+) -> RegisteredFunction:
+    """Say what it does in other words than its docstring; nothing, or None, leaves that to it again.
+
+    Raises `NotFound`, `Unprocessable`.
+    """
+    row = await get_function(session, function_id)
+    text = check_text((description or "").strip(), longest=LONGEST_DESCRIPTION, param="description")
+    row.description = text or None
+    record(session, actor, "function.describe", KIND, row.name, description=text)
+    await session.flush()
+    await session.refresh(row)
+    return row
+
+
+async def described_by_hand(session: AsyncSession, names: Collection[str]) -> dict[str, str]:
+    """What administrators say of those of the functions that they described."""
+    table = RegisteredFunction
+    statement = select(table.name, table.description).where(
+        table.name.in_(names), table.deleted_at.is_(None)
+    )
+    return {name: text for name, text in await session.execute(statement) if text is not None}
 
 
 async def register(session: AsyncSession, found: Found, *, only_builtins: bool) -> SyncResult:

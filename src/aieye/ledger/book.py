@@ -21,6 +21,7 @@ from aieye.db.tables import (
     Call,
     CallBody,
     LatencyRollup,
+    PresetUse,
     PriceSnapshot,
     PromptUse,
     UsageDimension,
@@ -76,6 +77,12 @@ PROMPT_USES = Target(
     ("prompt_id", "number", "bucket"),
     "add",
 )
+PRESET_USES = Target(
+    PresetUse.__table__,  # type: ignore[arg-type] # as above
+    ("preset_id", "number", "bucket", "calls", "unpriced", "cost_nano", "saved_nano"),
+    ("preset_id", "number", "bucket"),
+    "add",
+)
 
 
 class Price(Protocol):
@@ -126,6 +133,8 @@ class CallRecord:
     pipeline: str | None = None
     # The prompt that a run's step asks, and which version of it.
     prompt: tuple[int, int] | None = None
+    # The preset that it is made for, and which version of it.
+    preset: tuple[int, int] | None = None
     id: str = field(default_factory=lambda: uuid_utils.uuid7().hex)
     created_at: int = field(default_factory=lambda: time.time_ns() // 1000)
     started: float = field(default_factory=time.perf_counter)
@@ -252,11 +261,19 @@ class Book:
         place = (minute, dimension, latency_bin(latency))
         self._bins[place] = self._bins.get(place, 0) + number
         if record.prompt is not None:
-            day = bucket_of(minute * MINUTE, DAY)
-            amounts = [number, *(number * amount for amount in (
-                int(record.cost_nano is None), record.cost_nano or 0, record.saved_nano or 0
-            ))]  # fmt: skip
-            self._writer.add(PROMPT_USES, (*record.prompt, day), amounts)
+            self._count_use(PROMPT_USES, record.prompt, record, number)
+        if record.preset is not None:
+            self._count_use(PRESET_USES, record.preset, record, number)
+
+    def _count_use(
+        self, uses: Target, version: tuple[int, int], record: CallRecord, number: int
+    ) -> None:
+        """Add a call to the sums of the day of what it was made for."""
+        day = bucket_of(record.created_at // 1_000_000, DAY)
+        amounts = [number, *(number * amount for amount in (
+            int(record.cost_nano is None), record.cost_nano or 0, record.saved_nano or 0
+        ))]  # fmt: skip
+        self._writer.add(uses, (*version, day), amounts)
 
     def _dimension(self, record: CallRecord) -> int:
         values = dimension_of(record)

@@ -18,6 +18,14 @@ from aieye.pipeline.limits import SLICE_SECONDS
 from aieye.pipeline.model_calls import CHAT, Inference, ModelCalls
 from aieye.pipeline.model_requests import NoValue, request_of, text_of_answer, value_of_text
 from aieye.pipeline.options import RunOptions
+from aieye.pipeline.origins import (
+    RESULTS_BEFORE,
+    Origins,
+    in_words,
+    items_of,
+    joined,
+    origins_of,
+)
 from aieye.pipeline.preset_calls import INPUT, PresetCalls
 from aieye.pipeline.sizes import Unmeasurable, canonical
 from aieye.pipeline.step_runner import StepFailed
@@ -29,6 +37,8 @@ Basis = Literal["cache", "request", "history", "cap"]
 """Where a figure is from: the stored answer, the request itself, earlier runs, the most allowed."""
 
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
+_CALLS_MODELS: Final = "it calls models by itself, at what cost is not known before it has"
+_UNBOUNDED: Final = "how long its answer gets: it sets no `max_tokens`, and no run has shown it yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,8 @@ class StepForecast:
     Identical calls are made once: `also_at` are the paths of the others. `cache` is what a call of a
     model would meet, None where its request is not known. A step that is not `is_certain` stands in a
     branch that may not be taken. A function that `may_call_models` does so by itself, at a cost that is
-    not known. `error` is why it would fail at once.
+    not known. `error` is why it would fail at once. `unknown` says why figures are None, a sentence
+    for each reason, in which names stand between backticks.
     """
 
     path: str
@@ -56,6 +67,7 @@ class StepForecast:
     cost_nano: int | None = 0
     saved_nano: int | None = 0
     error: str | None = None
+    unknown: tuple[str, ...] = ()
     also_at: tuple[str, ...] = ()
     may_call_models: bool = False
 
@@ -94,23 +106,31 @@ class Forecaster:
 
     async def look_through(self, plan: Plan, values: Values) -> list[StepForecast]:
         """The calls of a plan of which some values are known, identical ones once."""
-        return _merged(await self._look(plan, values, self._signs.given(plan, values)))
+        signs = self._signs.given(plan, values)
+        origins = [
+            () if index in values else origins_of(step, (), {}, values)
+            for index, step in enumerate(plan.steps[: len(signs)])
+        ]
+        return _merged(await self._look(plan, values, signs, origins))
 
     async def _look(
         self,
         plan: Plan,
         values: Values,
         given: Sequence[Sign],
+        given_from: Sequence[Origins],
         *,
         prefix: str = "",
         inside: Bodies = frozenset(),
     ) -> list[Foreseen]:
         """The calls of a plan in which these bodies of `map` and `reduce` are entered.
 
-        What is found out of its steps is added to `values`.
+        What is found out of its steps is added to `values`. Of the arguments `given` are the signs and
+        `given_from` is where those that are not known come from.
         """
         found: dict[int, list[Foreseen]] = {}
         signs = list(given)
+        origins = dict(enumerate(given_from))
         for index, step in enumerate(plan.steps):
             value: Known | None = None
             if index < len(given):
@@ -118,17 +138,19 @@ class Forecaster:
             await self._let_others_run()
             if isinstance(step, CallStep):
                 sign = self._signs.call(step, signs, values) if step.callee.is_memoised else None
-                forecast, value = await self._call(step, values, prefix)
+                forecast, value = await self._call(step, values, origins, prefix)
                 found[index] = [Foreseen(forecast, sign)]
                 signs.append(sign or Sign(inside, inside))
             elif isinstance(step, Apply | Scope):
-                found[index] = await self._body(step, values, signs, prefix, inside)
+                found[index] = await self._body(step, values, signs, origins, prefix, inside)
                 signs.append(Sign(inside, inside))
             else:
                 value = follow(step, values, self._read)
                 signs.append(self._signs.of(step, signs, value, values))
             if value is not None:
                 values[index] = value
+            else:
+                origins[index] = origins_of(step, plan.operands[index], origins, values)
         certain, possible = reach(plan, values)
         return [
             one if index in certain else _perhaps(one)
@@ -149,6 +171,7 @@ class Forecaster:
         step: Apply | Scope,
         values: Values,
         signs: Sequence[Sign],
+        origins: Mapping[int, Origins],
         prefix: str,
         inside: Bodies,
     ) -> list[Foreseen]:
@@ -156,20 +179,28 @@ class Forecaster:
         if isinstance(step, Scope):
             known = _handed_on(step.arguments, values)
             given = [signs[argument] for argument in step.arguments]
-            return await self._look(step.body, known, given, prefix=path, inside=inside)
+            given_from = [origins.get(argument, ()) for argument in step.arguments]
+            return await self._look(step.body, known, given, given_from, prefix=path, inside=inside)
         body, item = self._signs.item(step, signs, values, inside)
-        first = [item]
+        first, first_from = [item], [items_of(step, origins)]
         if step.initial is not None:
             # What the items add up to is another one each time.
             first.insert(0, Sign(item.items, item.own | {body}))
+            first_from.insert(0, (RESULTS_BEFORE,))
         known = _handed_on(step.extras, values, first=len(first))
         given = [*first, *(signs[extra] for extra in step.extras)]
-        found = await self._look(step.body, known, given, prefix=path, inside=inside | {body})
+        given_from = [*first_from, *(origins.get(extra, ()) for extra in step.extras)]
+        found = await self._look(
+            step.body, known, given, given_from, prefix=path, inside=inside | {body}
+        )
         count, distinct = _counted(converted(step.items, values, self._read))
-        return [_repeated(one, times_in(one.sign, body, count, distinct)) for one in found]
+        counted_by = origins.get(step.items.operand, ())
+        return [
+            _repeated(one, times_in(one.sign, body, count, distinct), counted_by) for one in found
+        ]
 
     async def _call(
-        self, step: CallStep, values: Values, prefix: str
+        self, step: CallStep, values: Values, origins: Mapping[int, Origins], prefix: str
     ) -> tuple[StepForecast, Known | None]:
         kind = step.callee.definition.kind
         forecast = StepForecast(prefix + step.path, step.name, kind, step.place, is_certain=True)
@@ -183,12 +214,17 @@ class Forecaster:
         )
         edges = {edge.parameter: converted(edge, values, self._read) for edge in step.edges}
         if any(value is None for value in edges.values()):
-            return self._from_past(forecast, params), None
+            asked_from = joined(
+                origins.get(edge.operand, ())
+                for edge in step.edges
+                if edges[edge.parameter] is None
+            )
+            return self._from_past(forecast, params, asked_from), None
         texts = {name: cast(Known, value).value for name, value in edges.items()}
         try:
             inference = self._inference(target, cast(Mapping[str, str], texts), step.options.model)
             if inference is None:
-                return self._from_past(forecast, params), None
+                return self._from_past(forecast, params, ()), None
             said = step.options.cache is not None or self._options.cache != "use"
             mode = self._options.cache_of(step.options.cache) if said else None
             predicted = await self._models.forecast(self._grant, inference, mode)
@@ -231,16 +267,21 @@ class Forecaster:
         forecast = replace(forecast, may_call_models=True, cost_nano=None, saved_nano=None)
         past = self._past.get(forecast.path)
         if past is None:
-            return forecast
+            return replace(forecast, unknown=(_CALLS_MODELS,))
         return replace(
-            forecast, tokens_input=past.tokens_input, input_basis="history",
+            forecast, unknown=(_CALLS_MODELS,), tokens_input=past.tokens_input, input_basis="history",
             tokens_output=past.tokens_output, output_basis="history",
         )  # fmt: skip
 
-    def _from_past(self, forecast: StepForecast, params: Mapping[str, Any]) -> StepForecast:
+    def _from_past(
+        self, forecast: StepForecast, params: Mapping[str, Any], asked_from: Origins
+    ) -> StepForecast:
+        """What is asked is not known: as much as in earlier runs."""
         past = self._past.get(forecast.path)
         if past is not None:
             forecast = replace(forecast, tokens_input=past.tokens_input, input_basis="history")
+        else:
+            forecast = _lacking(forecast, f"its text depends on {in_words(asked_from)}")
         return self._priced(self._with_output(forecast, params))
 
     def _with_output(self, forecast: StepForecast, params: Mapping[str, Any]) -> StepForecast:
@@ -250,7 +291,7 @@ class Forecaster:
             return replace(forecast, tokens_output=past.tokens_output, output_basis="history")
         cap = next((params[name] for name in _CAPS if type(params.get(name)) is int), None)
         if cap is None:
-            return forecast
+            return _lacking(forecast, _UNBOUNDED)
         return replace(forecast, tokens_output=cap, output_basis="cap")
 
     def _priced(self, forecast: StepForecast) -> StepForecast:
@@ -260,7 +301,13 @@ class Forecaster:
             self._grant, forecast.model,
             cast(int, forecast.tokens_input), cast(int, forecast.tokens_output),
         )  # fmt: skip
+        if cost is None:
+            forecast = _lacking(forecast, f"no price of `{forecast.model}` is known")
         return replace(forecast, cost_nano=cost, saved_nano=0)
+
+
+def _lacking(forecast: StepForecast, why: str) -> StepForecast:
+    return replace(forecast, unknown=(*forecast.unknown, why))
 
 
 def _asked(target: SavedPrompt | Preset) -> tuple[str, Mapping[str, Any]]:
@@ -274,10 +321,12 @@ def _perhaps(one: Foreseen) -> Foreseen:
     return replace(one, forecast=replace(one.forecast, is_certain=False))
 
 
-def _repeated(one: Foreseen, times: int | None) -> Foreseen:
-    inner = one.forecast.times
-    whole = None if inner is None or times is None else inner * times
-    return replace(one, forecast=replace(one.forecast, times=whole))
+def _repeated(one: Foreseen, times: int | None, counted_by: Origins) -> Foreseen:
+    forecast = one.forecast
+    whole = None if forecast.times is None or times is None else forecast.times * times
+    if forecast.times is not None and times is None:
+        forecast = _lacking(forecast, f"how often it is called depends on {in_words(counted_by)}")
+    return replace(one, forecast=replace(forecast, times=whole))
 
 
 def _handed_on(operands: Sequence[int], values: Values, first: int = 0) -> Values:

@@ -86,7 +86,7 @@ def follow(step: Step, values: Values, read: Read) -> Known | None:
             case Block():
                 return values.get(step.result)
             case Choose():
-                branch = _branch(step, values)
+                branch = branch_of(step, values)
                 return None if branch is None else values.get(branch)
             case Try():
                 return values.get(step.value)
@@ -108,7 +108,8 @@ def converted(edge: Edge, values: Values, read: Read = read_json) -> Known | Non
         return None
 
 
-def _branch(step: Choose, values: Values) -> int | None:
+def branch_of(step: Choose, values: Values) -> int | None:
+    """The branch that is taken, if the condition is known."""
     condition = converted(step.condition, values)
     return None if condition is None else step.then if condition.value else step.otherwise
 
@@ -123,7 +124,7 @@ def reach(plan: Plan, values: Values) -> tuple[set[int], set[int]]:
             index = waiting.pop()
             step = plan.steps[index]
             asked = first_of(step) if is_certain else plan.operands[index]
-            if isinstance(step, Choose) and (branch := _branch(step, values)) is not None:
+            if isinstance(step, Choose) and (branch := branch_of(step, values)) is not None:
                 asked = (step.condition.operand, branch)
             for operand in asked:
                 if operand not in seen:

@@ -15,10 +15,17 @@ from aieye.db.tables import Execution, Pipeline, PipelineTag
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """What runs of a pipeline came to. `cost_nano` is of those whose cost is known."""
+    """What runs of a pipeline came to. `cost_nano` is of those whose cost is known; of `unpriced`
+    ones it is not."""
 
-    count: int
-    cost_nano: int
+    count: int = 0
+    unpriced: int = 0
+    cost_nano: int = 0
+
+    @property
+    def known_cost_nano(self) -> int | None:
+        """The cost; None when it is known of no run, which is not the same as nothing."""
+        return None if 0 < self.count == self.unpriced else self.cost_nano
 
 
 async def common_tags(session: AsyncSession, *, actor: Actor, limit: int) -> Sequence[str]:
@@ -53,14 +60,17 @@ async def runs_since(
     session: AsyncSession, pipeline_ids: Collection[int], since: datetime, *, actor: Actor
 ) -> Mapping[int, Runs]:
     """How many runs of each pipeline began since then, and what they cost."""
-    statement: Select[int | None, int, int | None] = (
-        select(Execution.pipeline_id, func.count(), func.sum(Execution.cost_nano))
+    statement: Select[int | None, int, int, int | None] = (
+        select(
+            Execution.pipeline_id, func.count(), func.count(Execution.cost_nano),
+            func.sum(Execution.cost_nano),
+        )
         .where(*_of(pipeline_ids, actor), Execution.started_at >= since)
         .group_by(Execution.pipeline_id)
-    )
+    )  # fmt: skip
     return {
-        id_: Runs(count, int(cost or 0))
-        for id_, count, cost in await session.execute(statement)
+        id_: Runs(count, count - priced, int(cost or 0))
+        for id_, count, priced, cost in await session.execute(statement)
         if id_ is not None
     }
 

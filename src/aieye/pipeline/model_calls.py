@@ -30,6 +30,8 @@ from aieye.pipeline.model_requests import NoValue, message_of_error, text_of_ans
 from aieye.pipeline.step_runner import CacheState, StepFailed, StepResult
 from aieye.pipeline.steps import CacheMode
 from aieye.pipeline.streamed_text import EndedBadly, SaidTooMuch, StreamedText
+from aieye.presets.models import Preset
+from aieye.presets.processing import tags_of
 from aieye.prompts.models import SavedPrompt
 from aieye.telemetry.metrics import Metrics
 
@@ -81,14 +83,14 @@ class Answer(NamedTuple):
 class Inference(Generic[ValueT]):
     """A body for an endpoint, and what reads the answer's body: it raises `NoValue`.
 
-    `tags` are what the call's row is marked with; `prompt` is what the use is counted under too.
+    `prompt` or `preset` is what the use is counted under too, and a preset marks the call's row.
     """
 
     match: Match
     request: Mapping[str, Any]
     read: Callable[[bytes], ValueT]
-    tags: Mapping[str, str] | None = None
     prompt: SavedPrompt | None = None
+    preset: Preset | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +121,15 @@ class ModelCalls:
         cache: CacheMode | None,
         *,
         on_text: OnText | None = None,
-        tags: Mapping[str, str] | None = None,
         prompt: SavedPrompt | None = None,
+        preset: Preset | None = None,
     ) -> Answer:
         """The text of the answer to a chat request; without a `cache` mode the settings decide.
 
         `on_text` is told what the model says as it comes; what fails after that cannot be repeated.
         Raises `StepFailed`.
         """
-        inference = Inference(CHAT, request, text_of_answer, tags, prompt)
+        inference = Inference(CHAT, request, text_of_answer, prompt, preset)
         if on_text is None:
             return Answer(*await self.infer(origin, step, inference, cache))
         inference = replace(inference, request={**request, "stream": True})
@@ -152,18 +154,20 @@ class ModelCalls:
         cache: CacheMode | None,
         receive: Callable[[Reply], Awaitable[ValueT]],
     ) -> tuple[ValueT, StepResult]:
-        prompt = inference.prompt
+        prompt, preset = inference.prompt, inference.preset
         record = CallRecord(
             inference.match.endpoint.name,
             run_id=origin.run_id,
             step=step[:LONGEST_STEP],
             pipeline=origin.pipeline,
             prompt=None if prompt is None else (prompt.id, prompt.shown_version),
+            preset=None if preset is None else preset.counted_as,
         )
         controls = DEFAULT if cache is None else Controls(cache, is_explicit=True)
         call = Call(
             inference.match, origin.grant, _written(inference.request), record,
-            controls=controls, cancelled_as=CANCELLED, tags=inference.tags,
+            controls=controls, cancelled_as=CANCELLED,
+            tags=None if preset is None else tags_of(preset),
         )  # fmt: skip
         self._metrics.began()
         noting = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._note_open, record)

@@ -31,7 +31,7 @@ from aieye.pipeline.trace import plus
 from aieye.presets.asking import Asking, asking_of, texts_of_completion, vector_of
 from aieye.presets.embedding import Payer
 from aieye.presets.models import Preset
-from aieye.presets.processing import Processing, tags_of
+from aieye.presets.processing import Processing
 from aieye.presets.search import Search
 from aieye.presets.through_chat import NotACompletion
 
@@ -68,7 +68,7 @@ class PresetCalls:
         asking = _asking(preset, said, model, through_chat=through_chat)
         if preset.type == "chat":
             text, used = await self.models.ask(
-                origin, step, asking.bodies[0], cache, on_text=on_text, tags=tags_of(preset)
+                origin, step, asking.bodies[0], cache, on_text=on_text, preset=preset
             )
             return used._replace(value=text)
         try:
@@ -145,10 +145,11 @@ class PresetCalls:
     async def _ask(
         self, origin: Origin, step: str, preset: Preset, asking: Asking, cache: CacheMode | None
     ) -> StepResult:
-        tags = tags_of(preset)
         found = await asyncio.gather(
             *(
-                self.models.infer(origin, step, Inference(asking.match, body, bytes, tags), cache)
+                self.models.infer(
+                    origin, step, Inference(asking.match, body, bytes, preset=preset), cache
+                )
                 for body in asking.bodies
             ),
             return_exceptions=True,

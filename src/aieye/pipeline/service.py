@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import authored
 from aieye.access.audit import Actor, record
-from aieye.access.texts import check_label
 from aieye.access.uses import Signature, refuse_breaking
 from aieye.db.engine import bump_revision
 from aieye.db.rows import keyset
@@ -321,7 +320,11 @@ async def _saved(session: AsyncSession, row: Pipeline, version: PipelineVersion)
 
 
 def _checked_tags(tags: Sequence[str]) -> list[str]:
-    checked = [check_label(tag, longest=MAX_TAG_CHARACTERS, param="tags") for tag in tags]
+    checked = [tag.strip() for tag in tags]
+    if not all(1 <= len(tag) <= MAX_TAG_CHARACTERS and tag.isprintable() for tag in checked):
+        raise Unprocessable(
+            f"A tag has 1 to {MAX_TAG_CHARACTERS} printable characters.", param="tags"
+        )
     if len(checked) > MAX_TAGS:
         raise Unprocessable(f"There are {MAX_TAGS} tags at most.", param="tags")
     return list(dict.fromkeys(checked))

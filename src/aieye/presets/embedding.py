@@ -25,7 +25,8 @@ from aieye.gateway.service import Gateway
 from aieye.gateway.wire import INFERENCE, header
 from aieye.ledger.book import CallRecord
 from aieye.presets.embedding_requests import batches, request_of
-from aieye.presets.processing import TAG
+from aieye.presets.models import Preset
+from aieye.presets.processing import tags_of
 from aieye.presets.spaces import Space
 from aieye.telemetry.metrics import Metrics
 
@@ -66,7 +67,7 @@ class Payer:
 
     grant: Grant
     controls: Controls = DEFAULT
-    preset: str | None = None
+    preset: Preset | None = None
     run_id: str | None = None
     step: str | None = None
     pipeline: str | None = None
@@ -106,11 +107,12 @@ class Embedding:
             run_id=payer.run_id,
             step=payer.step,
             pipeline=payer.pipeline,
+            preset=None if payer.preset is None else payer.preset.counted_as,
         )
         call = Call(
             EMBEDDINGS, space.grant, write_json(request_of(space, texts)), record,
             controls=payer.controls, cancelled_as=payer.cancelled_as,
-            tags=None if payer.preset is None else {TAG: payer.preset},
+            tags=None if payer.preset is None else tags_of(payer.preset),
         )  # fmt: skip
         payer.calls.append(call)
         reply = await self._infer(call)

@@ -70,6 +70,11 @@ class Preset:
         return self.version
 
     @property
+    def counted_as(self) -> tuple[int, int]:
+        """What its calls are summed under in the ledger: the preset and its version."""
+        return self.id, self.version
+
+    @property
     def model(self) -> str:
         """The model that it asks, as its configuration names it."""
         name = self.config["engine_id" if self.type in {"completion", "search"} else "model"]

@@ -111,7 +111,8 @@ class Processing:
     async def _ask(self, asking: Asking, preset: Preset, asker: Asker) -> Answered:
         calls = [
             Call(
-                asking.match, asker.grant, write_json(body), CallRecord(asking.match.endpoint.name),
+                asking.match, asker.grant, write_json(body),
+                CallRecord(asking.match.endpoint.name, preset=preset.counted_as),
                 controls=asker.controls, cancelled_as=asker.cancelled_as, tags=tags_of(preset),
             )
             for body in asking.bodies

@@ -126,7 +126,7 @@ class Search:
         """Embed the preset's documents beside whatever else goes on. Raises what `resolve` does."""
         if preset.documents_id is None:
             return None
-        payer = replace(payer, preset=preset.uid)
+        payer = replace(payer, preset=preset)
         count = preset.document_count or 0
         space = self.space(preset, payer)
         return self.indexing.begin(preset.documents_id, count, space, payer)
@@ -168,7 +168,7 @@ class Search:
                 f"/api/v1/presets/{preset.uid}/search, or with a top_k.",
                 param="top_k",
             )
-        payer = replace(payer, preset=preset.uid)
+        payer = replace(payer, preset=preset)
         space = self.space(preset, payer)
         if given is None:
             query = await self._embedding.embed([text], space, payer)

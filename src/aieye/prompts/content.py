@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from aieye.access.texts import check_text
 from aieye.errors import Unprocessable
 from aieye.prompts.substitution import variables
 
@@ -72,15 +73,6 @@ def check_content(content: Content) -> Content:
         _check_size(content.schema, "schema")
         _check_type(content.schema)
     return content
-
-
-def check_text(text: str, *, longest: int, param: str) -> str:
-    """Text of several lines that both databases store. Raises `Unprocessable`."""
-    if len(text) > longest:
-        raise Unprocessable(f"{param} has {longest:,} characters at most.", param=param)
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise Unprocessable(f"{param} holds a character that cannot be stored.", param=param)
-    return text
 
 
 def _check_model(model: str) -> None:

@@ -11,13 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import authored
 from aieye.access.audit import Actor, record
-from aieye.access.texts import check_label
+from aieye.access.texts import check_label, check_text
 from aieye.access.uses import Signature, refuse_breaking
 from aieye.db.engine import bump_revision
 from aieye.db.rows import keyset
 from aieye.db.tables import Prompt, PromptVersion, User
 from aieye.errors import NotFound
-from aieye.prompts.content import Content, check_content, check_text
+from aieye.prompts.content import Content, check_content
 from aieye.prompts.models import SavedPrompt, content_of
 
 MAX_DESCRIPTION_CHARACTERS = 10_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
@@ -24,6 +25,8 @@ from aieye.access.sessions import (
 )
 from aieye.access.setup import check_setup_link, use_setup_link
 from aieye.errors import AieyeError, Unprocessable
+from aieye.headers import TrustedProxies, find_disbelieved
+from aieye.telemetry.loggers import get_logger
 from aieye.ui.forms import form_token, read_fields, safe_next
 from aieye.ui.pages import (
     THEME_COOKIE,
@@ -37,6 +40,8 @@ from aieye.ui.pages import (
 from aieye.ui.session import anyone, client_address, find_signed_in, get_state
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[Depends(anyone)])
+
+log = get_logger()
 
 _REQUIRED = "This field is required."
 _YEAR_SECONDS = 365 * 86_400
@@ -153,10 +158,23 @@ def _refuse_fields(request: Request, fields: Mapping[str, str], missing: list[st
 
 
 def _refuse_sign_in(request: Request, fields: Mapping[str, str], error: AieyeError) -> Response:
+    trusted = TrustedProxies(get_state(request).settings.trusted_proxies)
+    if peer := find_disbelieved(request.scope, trusted):
+        warn_of_proxy(peer)
     if wants_json(request):
         return render_error(request, error)
     retry = {name: value for name, value in error.headers.items() if name == "Retry-After"}
     return _login_form(request, fields, status=error.status, error=error.message, headers=retry)
+
+
+@lru_cache(maxsize=16)
+def warn_of_proxy(peer: str) -> None:
+    """Say once that failed sign-ins of everybody behind a proxy count together."""
+    log.warning(
+        "forwarded_for_not_believed", peer=peer, setting="AIEYE_TRUSTED_PROXIES",
+        consequence="failed sign-ins of all clients of this peer count together; if it is your proxy, "
+        "name its address in the setting",
+    )  # fmt: skip
 
 
 async def _end_former(request: Request) -> None:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from aieye.db.tables import CacheEntry, Call
+from aieye.db.tables import CacheEntry, Call, ProviderKey
 from aieye.errors import NotFound
 from aieye.gateway.usage import Usage, normalise_usage
 from aieye.ledger import copy_as
@@ -47,6 +47,7 @@ async def show_call(
         found = await get_call(session, id, owner_id=visitor.owner_id)
         body = await get_body(session, id, owner_id=visitor.owner_id)
         key = await _cache_key(session, found.call) if visitor.is_administrator else None
+        key_name = await _key_name(session, found.call) if visitor.is_administrator else None
     explanation = await state.cache.explain(found.call.id) if why else None
     call = found.call
     return page(
@@ -68,6 +69,7 @@ async def show_call(
         language=code,
         can_copy=reading.parsed(body.request) is not None,
         key=key,
+        key_name=key_name,
         explanation=explanation,
         asked_why=why,
     )
@@ -127,7 +129,9 @@ def phases(call: Call) -> Sequence[Span]:
                 word = "Provider"
             length = max(0.0, min(attempt["ms"], total - at))
             failed = "error" in attempt or attempt.get("status", 200) >= 400
-            said = str(attempt.get("status", attempt.get("error", "")))
+            said = (
+                f"status {attempt['status']}" if "status" in attempt else attempt.get("error", "")
+            )
             spans.append(Span(word, at, length, colour=3 if failed else 1, note=said))
             at += length
     if call.ttft_us is not None and total - first > 0:
@@ -161,6 +165,13 @@ async def _cache_key(session: AsyncSession, call: Call) -> tuple[int, str] | Non
         )
     ).one_or_none()
     return None if row is None else (row.id, row.key.hex())
+
+
+async def _key_name(session: AsyncSession, call: Call) -> str | None:
+    """What the provider's key that paid is called."""
+    if call.key_id is None:
+        return None
+    return await session.scalar(select(ProviderKey.name).where(ProviderKey.id == call.key_id))
 
 
 def _shown(body: FoundBody, view: View) -> dict[str, Shown]:

@@ -22,11 +22,12 @@ from aieye.ui.comparing import compare
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.session import RequireUser, Visitor
-from aieye.ui.shown_runs import STATUSES, as_text, shown_run, shown_step, waterfall_of
+from aieye.ui.shown_runs import STATUSES, ShownRun, as_text, shown_run, shown_step, waterfall_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 MOST_STEPS: Final = 500
+_LAST_RUNS: Final = 5
 _ENDING: Final = "It is being ended."
 
 
@@ -46,6 +47,15 @@ async def show_execution(execution_id: str, visitor: RequireUser) -> Response:
             a=values, b=compared, comparison=compare(values, compared),
         )  # fmt: skip
     return page(visitor.request, "execution.html", **values)
+
+
+async def last_runs(visitor: Visitor, session: AsyncSession, pipeline_id: int) -> list[ShownRun]:
+    """The newest runs of a pipeline that one may see, as its page shows them."""
+    rows = await list_executions(
+        session, actor=visitor.actor, pipeline=str(pipeline_id), status=None, before=None,
+        limit=_LAST_RUNS,
+    )  # fmt: skip
+    return [shown_run(row) for row in rows]
 
 
 async def run_values(visitor: Visitor, session: AsyncSession, row: Execution) -> dict[str, Any]:

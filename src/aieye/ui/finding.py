@@ -67,14 +67,16 @@ async def find(session: AsyncSession, visitor: Visitor, text: str) -> Sequence[G
 
 
 def find_pages(visitor: Visitor, text: str = "") -> Sequence[Hit]:
-    """The pages of the rail whose name has the text, all for an empty one."""
+    """The pages of the rail of whose name a word begins with the text, all for an empty one."""
     found = [
         Hit("page", link.label, label, link.path, link.icon)
         for label, links in navigation(visitor.request, visitor.signed_in)
         for link in links
     ]
     found.append(Hit("page", "Your account", "You", "/account", "user"))
-    return [hit for hit in found if text.lower() in hit.label.lower()]
+    # They stand first: a text inside a word rather means something else.
+    wanted = f" {text.lower()}"
+    return [hit for hit in found if wanted in f" {hit.label.lower()}"]
 
 
 # -- rows as hits ------------------------------------------------------------------------------

@@ -84,12 +84,22 @@ def _parse(body: bytes) -> Fields:
 def errors_of(error: AieyeError, *names: str) -> Mapping[str, str]:
     """An error as the fields `names` show it: under its own field, else as `form`, for all of them."""
     place, said = error.param or "form", error.message
-    if place not in names:
+    if place in names:
+        said = under_its_field(said, place)
+    else:
         place = "form"
-    elif said.startswith(f"{place} "):
-        # Programs are told which field it is; here it stands under its own.
-        said = f"This{said.removeprefix(place)}"
     return dict.fromkeys(("form", *names), "") | {place: said}
+
+
+def under_its_field(said: str, field: str) -> str:
+    """What programs are told, which name the field first, as it stands under the field itself."""
+    for subject in (field, field.rpartition(".")[2]):
+        if said.startswith(f"{subject} "):
+            return f"This{said.removeprefix(subject)}"
+        if said.startswith(f"{subject}: "):
+            rest = said.removeprefix(f"{subject}: ")
+            return f"{rest[:1].upper()}{rest[1:]}"
+    return said
 
 
 def no_errors(*names: str) -> Mapping[str, str]:

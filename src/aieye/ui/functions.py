@@ -12,6 +12,7 @@ from aieye.access.uses import count_dependants
 from aieye.db.cursors import text_after
 from aieye.db.tables import RegisteredFunction
 from aieye.errors import AieyeError
+from aieye.functions import registry
 from aieye.functions.lists import FunctionKind, get_named, list_by_name
 from aieye.functions.loader import BUILTINS
 from aieye.functions.model import describe, read_parameters
@@ -19,13 +20,21 @@ from aieye.functions.registry import SyncResult
 from aieye.functions.service import Functions
 from aieye.pipeline.completing import signature_of
 from aieye.pipeline.language.catalogue import Parameter
-from aieye.ui.forms import errors_of
+from aieye.ui.fields import Fields
+from aieye.ui.forms import errors_of, no_errors
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.owned import callers_of
-from aieye.ui.pages import PageRoute, is_fragment, page
+from aieye.ui.pages import PageRoute, go, is_fragment, page
 from aieye.ui.payers import grant_of, payers_of
 from aieye.ui.run_arguments import NEEDED, fields_of, read_arguments
 from aieye.ui.running import CACHE_MODES, INTO_FORM, answer, read_cache_mode
+from aieye.ui.saving import (
+    ChangedMeanwhile,
+    changing,
+    differences,
+    require_version,
+    version_of,
+)
 from aieye.ui.session import RequireAdministrator, RequireUser, Visitor
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -43,6 +52,7 @@ class ShownFunction:
     parameters: Sequence[Parameter]
     returns: str | None
     doc: str
+    description: str
     file: str
     line: int
     runs: str
@@ -65,8 +75,13 @@ class ShownFunction:
 
     @property
     def about(self) -> str:
-        """The first line of what its author says."""
-        return self.doc.strip().partition("\n")[0]
+        """The first line of what is said of it."""
+        return self.says.strip().partition("\n")[0]
+
+    @property
+    def says(self) -> str:
+        """What an administrator says of it, else its author."""
+        return self.description or self.doc
 
 
 def shown_function(row: RegisteredFunction, functions: Functions) -> ShownFunction:
@@ -75,8 +90,9 @@ def shown_function(row: RegisteredFunction, functions: Functions) -> ShownFuncti
     described = row.definition if present is None else describe(present)
     return ShownFunction(
         row.id, row.name, read_parameters(described), described["returns"], described["doc"],
-        row.file if present is None else present.file, described["line"], described["runs"],
-        described["timeout"], described["cacheable"], functions.fault(row.name),
+        row.description or "", row.file if present is None else present.file,
+        described["line"], described["runs"], described["timeout"],
+        described["cacheable"], functions.fault(row.name),
     )  # fmt: skip
 
 
@@ -97,6 +113,34 @@ async def sync(visitor: RequireAdministrator) -> Response:
 async def show_function(name: str, visitor: RequireUser) -> Response:
     """One function, with the form that tries it."""
     return await _page(visitor, name)
+
+
+@router.get("/functions/{name}/describe")
+async def show_describe(name: str, visitor: RequireAdministrator) -> Response:
+    """The form that says in other words what it does."""
+    async with visitor.state.database.read() as session:
+        row = await get_named(session, name)
+    return _describe_form(visitor, row, {"description": row.description or ""})
+
+
+@router.post("/functions/{name}/describe")
+async def describe_function(name: str, visitor: RequireAdministrator) -> Response:
+    """Store what is said of it; nothing leaves that to its docstring again."""
+    fields = await visitor.fields()
+    async with visitor.state.database.read() as session:
+        row = await get_named(session, name)
+    try:
+        async with changing(visitor.state) as session:
+            require_version(await registry.get_function(session, row.id), fields)
+            await registry.describe_function(
+                session, row.id, fields.text("description"), actor=visitor.actor
+            )
+    except AieyeError as error:
+        if error.status == 404:
+            raise
+        return await _not_described(visitor, name, fields, error)
+    said = "is described." if fields.text("description") else "is described by its docstring."
+    return go(visitor.request, f"/functions/{name}", toast=f"“{name}” {said}")
 
 
 @router.post("/functions/{name}/try")
@@ -128,6 +172,33 @@ def _call_of(name: str, values: Mapping[str, Any]) -> str:
     # Declared, since a bare name may be that of something to call.
     params = "".join(f"param {one}; " for one in values)
     return f"{params}{name}({', '.join(f'{one}={one}' for one in values)})"
+
+
+async def _not_described(
+    visitor: Visitor, name: str, fields: Fields, error: AieyeError
+) -> Response:
+    errors = errors_of(error, "description")
+    async with visitor.state.database.read() as session:
+        row = await get_named(session, name)
+    if isinstance(error, ChangedMeanwhile):
+        stored = {"description": row.description or ""}
+        errors = {**errors, **differences(stored, fields)}
+    return _describe_form(visitor, row, fields, errors, error.status)
+
+
+def _describe_form(
+    visitor: Visitor,
+    row: RegisteredFunction,
+    typed: Mapping[str, str],
+    errors: Mapping[str, str] | None = None,
+    status: int = 200,
+) -> Response:
+    return page(
+        visitor.request, "function_describe.html", status=status, typed=typed,
+        function=shown_function(row, visitor.state.functions),
+        errors=errors or no_errors("description"), row_version=version_of(row),
+        longest=registry.LONGEST_DESCRIPTION,
+    )  # fmt: skip
 
 
 async def _list(visitor: Visitor, cursor: str | None, synced: SyncResult | None = None) -> Response:

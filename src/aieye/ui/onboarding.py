@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from aieye.access.directory import DEMO_PROVIDER
 from aieye.db.tables import Call, Token
-from aieye.ui.pages import PageRoute, go, page
+from aieye.ui.pages import NEVER_SWAPPED, PageRoute, go, is_fragment, page
 from aieye.ui.session import RequireUser, Visitor
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -34,6 +34,7 @@ class FirstSteps:
     """How far somebody is. `needs_key` is asked of administrators only; others cannot add one."""
 
     needs_key: bool
+    has_provider: bool
     has_key: bool
     has_token: bool
     first: FirstCall | None
@@ -41,6 +42,12 @@ class FirstSteps:
     @property
     def is_done(self) -> bool:
         return (self.has_key or not self.needs_key) and self.has_token and self.first is not None
+
+    @property
+    def mark(self) -> str:
+        """How far that is, in few letters: while it stays the same, the page stays as it is."""
+        done = (self.has_provider, self.has_key, self.has_token, self.first is not None)
+        return "".join("ny"[one] for one in done)
 
     @property
     def is_watched(self) -> bool:
@@ -58,8 +65,14 @@ async def find_first_steps(visitor: Visitor) -> FirstSteps | None:
 
 @router.get("/first-steps")
 async def show_first_steps(visitor: RequireUser) -> Response:
-    """The steps: a page, and the part of the overview that asks for itself every few seconds."""
+    """The steps: a page, and the part of the overview that asks for itself every few seconds.
+
+    What shows the same already (`seen`) stays, with what is unfolded and marked in it.
+    """
     steps = await _look(visitor)
+    request = visitor.request
+    if is_fragment(request) and request.query_params.get("seen") == steps.mark:
+        return Response(None, NEVER_SWAPPED)
     return page(visitor.request, "first_steps.html", steps=steps)
 
 
@@ -86,6 +99,7 @@ async def _look(visitor: Visitor) -> FirstSteps:
     default = visitor.state.directory.current.default
     return FirstSteps(
         needs_key=visitor.is_administrator,
+        has_provider=default is not None and default.name != DEMO_PROVIDER,
         has_key=default is not None and default.name != DEMO_PROVIDER and default.holds_key,
         has_token=has_token,
         first=None if call is None else FirstCall(

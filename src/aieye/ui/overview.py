@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,10 +16,11 @@ from aieye.access.snapshot import DEMO_ID, DEMO_PROVIDER
 from aieye.ledger.periods import Cut, before, cut
 from aieye.ledger.queries import UsageFilters, names_of
 from aieye.ledger.queries.overview import MOST_LAYERS, Overview, overview
-from aieye.ledger.queries.period_sums import TOPS, Amounts, Measure
+from aieye.ledger.queries.period_sums import TOPS, Amounts, Measure, add_up
 from aieye.ledger.rollups import DAY
 from aieye.ui import charts, show
 from aieye.ui.charts import Series
+from aieye.ui.colours import Colours, find_colours
 from aieye.ui.links import Here
 from aieye.ui.ranges import Range
 from aieye.ui.session import Visitor
@@ -55,9 +56,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One of the largest: `value` as filters name it, its name, and its part of the whole."""
+    """One of the largest: `value` as filters name it, its name, and its part of the whole.
 
-    value: str
+    `value` is None for what is together in one row, which no filter names.
+    """
+
+    value: str | None
     name: str
     amounts: Amounts
     share: float
@@ -66,12 +70,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Top:
-    """The largest of one kind."""
+    """The largest of one kind, and the rest, so that the parts make up the whole."""
 
     kind: str
     word: str
     rows: Sequence[Row]
-    others: int
 
 
 def read_asked(here: Here, *, is_administrator: bool) -> Asked:
@@ -122,6 +125,7 @@ async def page_values(visitor: Visitor) -> dict[str, Any]:
         # Whoever sees only own calls learns no name by asking for a number.
         named = asked.values if visitor.is_administrator else {}
         names = await _names(session, found, named, is_demo=state.directory.is_demo)
+    colours = await find_colours(state.database, _shown(found))
     chips = [
         (kind, WORDS[kind].removesuffix("s"), names.of(kind, value))
         for kind, value in asked.values.items()
@@ -134,8 +138,8 @@ async def page_values(visitor: Visitor) -> dict[str, Any]:
         "now_amounts": found.whole.amounts,
         "former": found.before,
         "cards": _cards(found),
-        "tops": _tops(found, asked, names, is_administrator=visitor.is_administrator),
-        "chart": _chart(found, asked, names, period, visitor.here),
+        "tops": _tops(found, asked, names, colours, is_administrator=visitor.is_administrator),
+        "chart": _chart(found, asked, names, colours[asked.stack_by], period, visitor.here),
         "kinds": [kind for kind in TOPS if kind != "user" or visitor.is_administrator],
         "words": WORDS,
         "measures": MEASURES,
@@ -189,38 +193,55 @@ def _cards(found: Overview) -> Mapping[str, Markup]:
     return {name: charts.sparkline(values) for name, values in lines.items()}
 
 
-def _tops(found: Overview, asked: Asked, names: _Names, *, is_administrator: bool) -> Sequence[Top]:
+def _shown(found: Overview) -> Mapping[str, Sequence[str]]:
+    """What the chart and the lists may show of each kind: the same, so that both have one colour."""
+    return {
+        kind: [str(value) for value, _ in values[:MOST_LAYERS]]
+        for kind, values in found.tops.items()
+    }
+
+
+def _tops(
+    found: Overview, asked: Asked, names: _Names, colours: Colours, *, is_administrator: bool
+) -> Sequence[Top]:
+    whole = found.whole.amounts.by(asked.measure)
     tops = []
     for kind in TOPS:
         values = found.tops[kind]
         if not values or (kind == "user" and not is_administrator):
             continue
-        whole = sum(amounts.by(asked.measure) for _, amounts in values)
-        shown = values[:MOST_SHOWN]
-        called = [names.of(kind, value) for value, _ in shown]
-        colours = _colours(found, kind, names)
+        listed = [
+            (str(value), names.of(kind, value), amounts, colours[kind][str(value)])
+            for value, amounts in values[:MOST_SHOWN]
+        ]
         rows = [
-            Row(str(value), name, amounts,
-                amounts.by(asked.measure) / whole if whole else 0.0, colours[name])
-            for (value, amounts), name in zip(shown, called, strict=True)
-        ]  # fmt: skip
-        tops.append(Top(kind, WORDS[kind], rows, len(values) - len(shown)))
+            Row(value, name, amounts, amounts.by(asked.measure) / whole if whole else 0.0, colour)
+            for value, name, amounts, colour in (*listed, *_rest(found, kind))
+        ]
+        tops.append(Top(kind, WORDS[kind], rows))
     return tops
 
 
-def _colours(found: Overview, kind: str, names: _Names) -> Mapping[str, int]:
-    """Colours by name: the same in the chart and the lists, whatever they are sorted by."""
-    called = {names.of(kind, value) for value, _ in found.tops[kind][:MOST_LAYERS]}
-    return charts.colours_of(sorted(called))
+def _rest(found: Overview, kind: str) -> Iterator[tuple[None, str, Amounts, int]]:
+    """What the largest of a kind leave over: smaller ones, and calls that have none."""
+    others = [amounts for _, amounts in found.tops[kind][MOST_SHOWN:]]
+    if others:
+        yield None, f"{len(others)} more", add_up(others), 0
+    if found.without[kind].calls:
+        yield None, f"no {kind}", found.without[kind], 0
 
 
 def _chart(
-    found: Overview, asked: Asked, names: _Names, period: Range, here: Here
+    found: Overview,
+    asked: Asked,
+    names: _Names,
+    colours: Mapping[str, int],
+    period: Range,
+    here: Here,
 ) -> Mapping[str, Any]:
     """The arguments of `charts.stacked` and `charts.data_table`."""
     this = found.cut
     kind, series = asked.stack_by, []
-    colours = _colours(found, kind, names)
     for layer in found.layers:
         values = [float(amounts.by(asked.measure)) for amounts in layer.amounts]
         if layer.value is None:
@@ -228,7 +249,7 @@ def _chart(
         else:
             name = names.of(kind, layer.value)
             link = here(**{kind: str(layer.value)})
-            series.append(Series(name, values, link, colours[name]))
+            series.append(Series(name, values, link, colours[str(layer.value)]))
     marks = [datetime.fromtimestamp(at, UTC) for at in this.bars]
     return {
         "buckets": [_bar_name(mark, this, period) for mark in marks],

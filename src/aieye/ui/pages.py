@@ -20,7 +20,7 @@ from aieye.access.secrets import make_secret
 from aieye.access.sessions import CSRF_COOKIE, SignedIn
 from aieye.db.types import now
 from aieye.errors import AieyeError
-from aieye.late_route import LateRoute
+from aieye.late_route import Called, LateRoute
 from aieye.program import program
 from aieye.telemetry import denials, request_id
 from aieye.ui import charts, icons, recent, show, static, toasts
@@ -149,15 +149,25 @@ def wants_json(request: Request) -> bool:
 
 
 class PageRoute(LateRoute):
-    """A route whose errors are pages, for programs `{"detail": …}`.
+    """A route whose errors are pages, for programs `{"detail": …}`; what answers GET answers HEAD too.
 
     Here stands the one check against requests that other sites had the browser send.
     """
+
+    def __init__(self, path: str, endpoint: Called, **others: Any) -> None:
+        methods = set(others.pop("methods", None) or ["GET"])
+        if "GET" in methods:
+            methods.add("HEAD")
+        super().__init__(path, endpoint, methods=methods, **others)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
+            response = await find_answer(request)
+            return _without_body(response) if request.method == "HEAD" else response
+
+        async def find_answer(request: Request) -> Response:
             try:
                 await require_own_site(request)
                 return await handler(request)
@@ -177,6 +187,13 @@ class PageRoute(LateRoute):
                 await request.close()
 
         return answer
+
+
+def _without_body(response: Response) -> Response:
+    """Its status and headers alone: a stream is never begun, so that it needs no end."""
+    head = Response(None, response.status_code)
+    head.raw_headers = response.raw_headers
+    return head
 
 
 def render_error(request: Request, error: AieyeError) -> Response:
@@ -261,12 +278,15 @@ def _templates() -> Environment:
     # A server that only programs call makes no page.
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
 
+    from aieye.ui.compiled import Compiled  # noqa: PLC0415
+
     environment = Environment(
         loader=PackageLoader("aieye.ui"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=Compiled(),
     )
     environment.globals |= {
         "static_url": static.url,
@@ -283,6 +303,13 @@ def _templates() -> Environment:
     }  # fmt: skip
     environment.globals["ui"] = _components(environment)
     return environment
+
+
+def compile_templates() -> None:
+    """Compile all, for whoever builds an image that is not written to once it runs."""
+    environment = _templates()
+    for name in environment.list_templates(extensions=["html"]):
+        environment.get_template(name)
 
 
 class _Components:

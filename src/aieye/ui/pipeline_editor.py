@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from aieye.access.authored import owner_of_new
 from aieye.errors import AieyeError
+from aieye.functions.registry import described_by_hand
 from aieye.pipeline import service as pipelines
 from aieye.pipeline.checking import Checked
 from aieye.pipeline.completing import describe_callable, find_callables
@@ -21,6 +22,7 @@ from aieye.ui import plan_picture
 from aieye.ui.marks import Mark, marks_of
 from aieye.ui.pages import PageRoute, part
 from aieye.ui.session import RequireUser, Visitor
+from aieye.ui.show import without_code
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -78,8 +80,11 @@ async def complete(visitor: RequireUser, q: str = "", name: str = "") -> Respons
             session, state.function_catalogue(), owner_id, prefix=q[:_LONGEST_PREFIX],
             name=name[:_LONGEST_PREFIX], limit=_MOST_COMPLETIONS,
         )  # fmt: skip
-    docs = {one.name: one.doc for one in state.functions.current.values()}
-    return JSONResponse([describe_callable(one, docs.get(one.name, "")) for one in found])
+        by_hand = await described_by_hand(session, [one.name for one in found])
+    docs = {one.name: one.doc for one in state.functions.current.values()} | by_hand
+    return JSONResponse(
+        [describe_callable(one, without_code(docs.get(one.name, ""))) for one in found]
+    )
 
 
 async def look(visitor: Visitor, source: str, name: str = "") -> Looked:

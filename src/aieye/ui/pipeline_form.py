@@ -167,4 +167,5 @@ async def _form(
         visitor.request, "pipeline_form.html", status=error.status if error else 200,
         pipeline=row, typed=typed, errors=errors, looked=looked,
         row_version=version_of(row) if row else "", may_force=isinstance(error, InUse),
+        is_invalid=isinstance(error, InvalidPipeline),
     )  # fmt: skip

@@ -19,11 +19,12 @@ from aieye.pipeline import service as pipelines
 from aieye.pipeline.lists import Runs, common_tags, last_runs, runs_since
 from aieye.pipeline.models import SavedPipeline
 from aieye.pipeline.repository import has_tag, tags_of
-from aieye.pipeline.run_queries import find_execution, list_executions
+from aieye.pipeline.run_queries import find_execution
 from aieye.pipeline.steps import Plan
 from aieye.state import State
 from aieye.ui import plan_picture
 from aieye.ui.calling import curl_of, sdk_of
+from aieye.ui.executions import last_runs as last_runs_of
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.marks import marks_of
 from aieye.ui.owned import OWNED, callers_of, owner_name
@@ -40,9 +41,8 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _LONGEST_TEXT = 100
 _MOST_TAGS = 30
-_LAST_RUNS = 5
 LATELY = timedelta(days=30)
-NO_RUNS = Runs(0, 0)
+NO_RUNS = Runs()
 WHOSE: Mapping[str, str] = {"mine": "Mine", "shared": "Shared"}
 SAMPLE = "param text: str;\nuppercase(trim(text))\n"
 
@@ -164,10 +164,7 @@ async def pipeline_page(
         saved = await pipelines.get_pipeline(
             session, state.function_catalogue(), pipeline_id, actor=actor
         )
-        runs = await list_executions(
-            session, actor=actor, pipeline=str(saved.id), status=None, before=None,
-            limit=_LAST_RUNS,
-        )  # fmt: skip
+        runs = await last_runs_of(visitor, session, saved.id)
         callers = await callers_of(session, "pipeline", saved.id, actor)
         owner = await owner_name(session, saved.user_id)
         payers = await payers_of(session, visitor)
@@ -177,7 +174,7 @@ async def pipeline_page(
     picture = None if plan is None else plan_picture.picture_of(plan)
     return page(
         visitor.request, "pipeline.html", block=block, status=status, headers=headers,
-        saved=saved, owner=owner, callers=callers, runs=[shown_run(row) for row in runs],
+        saved=saved, owner=owner, callers=callers, runs=runs,
         is_own=saved.user_id == visitor.user_id, may_change=actor.may_see(saved.user_id),
         marks=marks_of(saved.diagnostics, saved.source, saved.name), can_run=plan is not None,
         picture=None if picture is None else plan_picture.draw(

@@ -6,7 +6,7 @@ Without scripts the same form is sent, and the page comes back with the whole an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,16 +20,18 @@ from aieye.db.tables import Preset, Prompt
 from aieye.errors import AieyeError
 from aieye.prompts import service as prompts
 from aieye.ui.fields import Fields
+from aieye.ui.forms import under_its_field
 from aieye.ui.model_choices import offered_models
 from aieye.ui.pages import PageRoute, page, part
 from aieye.ui.payers import grant_of, payers_of
+from aieye.ui.playground_changes import changed
+from aieye.ui.playground_figures import cut_off, figures_of
 from aieye.ui.playground_form import (
     MOST_COLUMNS,
     MOST_MESSAGES,
     ROLES,
     Column,
     Play,
-    changed,
     content_of,
     read_play,
     request_for,
@@ -44,25 +46,39 @@ from aieye.waiting import unless_gone
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _MOST_SOURCES = 8
-# What a column's own fields are called in errors.
-_FIELDS = ("temperature", "max_tokens", "params")
+# What a column's own fields are called in errors, and what the fields of all are called on the page.
+_FIELDS = ("model", "temperature", "max_tokens", "params")
+_LABELS = {"body": "Prompt", "schema": "JSON schema", "payer": "Paid by"}
+# What the part of the page with a trial's outcome says it in.
+_WORDS: Mapping[str, Any] = {"figures_of": figures_of, "cut_off": cut_off}
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A column with what came of it: nothing yet, an answer, or why it could not be asked; `wrong` is
-    the field of it that the error is about."""
+    the field of it that the error is about, `before` what was answered earlier."""
 
     column: Column
     trial: Trial | None = None
     error: str = ""
     wrong: str = ""
+    before: str = ""
 
     @classmethod
     def refused(cls, column: Column, error: AieyeError) -> Shown:
-        wrong = next((name for name in _FIELDS if name == error.param), "")
-        said = f"JSON schema: {error.message}" if error.param == "schema" else error.message
-        return cls(column, error=said, wrong=wrong)
+        name = (error.param or "").removeprefix("params.")
+        said = under_its_field(error.message, name)
+        if name in _LABELS:
+            said = f"{_LABELS[name]}: {said[:1].lower()}{said[1:]}"
+        return cls(column, error=said, wrong=name if name in _FIELDS else "")
+
+    @property
+    def answer(self) -> str:
+        return self.trial.text if self.trial else self.before
+
+    @property
+    def is_refused(self) -> bool:
+        return bool(self.error or (self.trial and self.trial.error))
 
 
 @router.get("/playground")
@@ -91,9 +107,13 @@ async def act(visitor: RequireUser) -> Response:
     fields = await visitor.fields()
     play = _read(fields)
     name = fields.get("act", "run")
-    if name != "run":
+    kind, _, place = name.partition(":")
+    if kind != "run":
         return await _page(visitor, changed(play, name))
-    shown = [await _asked(visitor, play, column) for column in play.columns]
+    shown = [
+        await _asked(visitor, play, one.column) if place in {"", str(at)} else one
+        for at, one in enumerate(_unasked(play))
+    ]
     trials = [one.trial for one in shown if one.trial is not None]
     if trials:
         await unless_gone(
@@ -112,14 +132,15 @@ async def stream(visitor: RequireUser) -> Response:
     if shown.trial is None:
         return page(
             visitor.request, "playground_outcome.html", block="outcome", status=422,
-            error=shown.error, wrong=shown.wrong, trial=None,
+            error=shown.error, wrong=shown.wrong, trial=None, **_WORDS,
         )  # fmt: skip
     request = visitor.request
 
     def finish(trial: Trial) -> str:
         return part(
-            request, "playground_outcome.html", "outcome", error=trial.error, wrong="", trial=trial
-        )
+            request, "playground_outcome.html", "outcome", error=trial.error, wrong="", trial=trial,
+            **_WORDS,
+        )  # fmt: skip
 
     return TrialStream(request, shown.trial, finish)
 
@@ -162,9 +183,11 @@ async def save(visitor: RequireUser) -> Response:
     async with visitor.state.database.read() as session:
         row = await _prompt_of(session, visitor, play) if kind == "version" else None
         if row is None or not visitor.actor.may_see(row.user_id):
-            return await show_form(visitor, None, values)
+            return await show_form(visitor, None, values, note=play.note)
         stored = stored_values(await prompts.get_prompt(session, row.id, actor=visitor.actor))
-    return await show_form(visitor, row, {**stored, **values}, row_version=play.row_version)
+    return await show_form(
+        visitor, row, {**stored, **values}, row_version=play.row_version, note=play.note
+    )
 
 
 def _read(fields: Fields) -> Play:
@@ -179,6 +202,12 @@ async def _asked(visitor: Visitor, play: Play, column: Column) -> Shown:
         return Shown(column, Trial(visitor.state, grant, request, play.cache))
     except AieyeError as error:
         return Shown.refused(column, error)
+
+
+def _unasked(play: Play) -> Sequence[Shown]:
+    """The columns as they are before they are asked, with what was answered earlier."""
+    before = [*play.answers, *[""] * len(play.columns)]
+    return [Shown(one, before=said) for one, said in zip(play.columns, before, strict=False)]
 
 
 def _left(trials: Sequence[Trial]) -> None:
@@ -207,7 +236,9 @@ async def _page(
         "playground.html",
         status=status or (422 if failed else 200),
         play=play,
-        columns=shown or [Shown(column) for column in play.columns],
+        columns=shown or _unasked(play),
+        trials=any(one.trial for one in shown),
+        **_WORDS,
         models=models,
         payers=payers,
         cache_modes=CACHE_MODES,

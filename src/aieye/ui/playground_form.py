@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import orjson
@@ -29,7 +29,8 @@ VALUE: Final = "value."
 Mode = Literal["prompt", "messages"]
 # What the playground decides itself.
 _KEPT: Final = ("model", "messages", "stream", "stream_options", "n")
-_INDEX: Final = re.compile(r"[a-z-]+:([0-9]{1,3})")
+# What clients name as models, and the playground has pages for.
+_NO_MODEL: Final = re.compile(r"(?:.+@)?(preset|pipeline)/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,9 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """All that the form holds. `prompt_id` and `row_version` are those of the prompt it began with,
-    as it was then; `note` is what the page says about where it began."""
+    """All that the form holds. `answers` are those to earlier questions, by column; `prompt_id` and
+    `row_version` are those of the prompt it began with, as it was then; `note` is what the page says
+    about where it began."""
 
     mode: Mode = "messages"
     system: str = ""
@@ -71,6 +73,7 @@ class Play:
     schema: str = ""
     messages: Sequence[Message] = (Message("user", ""),)
     columns: Sequence[Column] = (Column("gpt-4o-mini"),)
+    answers: Sequence[str] = ()
     prompt_id: str = ""
     row_version: str = ""
     payer: str = ""
@@ -80,6 +83,11 @@ class Play:
     @property
     def variables(self) -> Sequence[str]:
         return variables(self.body) if self.mode == "prompt" else ()
+
+    @property
+    def empty(self) -> Sequence[str]:
+        """The variables that have no value."""
+        return [name for name in self.variables if not self.values.get(name, "").strip()]
 
 
 def read_play(fields: Fields) -> Play:
@@ -106,27 +114,11 @@ def read_play(fields: Fields) -> Play:
         schema=fields.get("schema", ""),
         messages=messages[:MOST_MESSAGES] or (Message("user", ""),),
         columns=columns[:MOST_COLUMNS] or (Column(""),),
+        answers=fields.all("answer")[:MOST_COLUMNS],
         prompt_id=fields.get("prompt_id", ""),
         row_version=fields.get("row_version", ""),
         payer=fields.get("payer", ""),
     )
-
-
-def changed(play: Play, act: str) -> Play:
-    """The form after one of its buttons: `add`, `remove:1`, `add-message`, `mode:prompt` …"""
-    match act.partition(":")[0], _index(act):
-        case "add", _ if len(play.columns) < MOST_COLUMNS:
-            return replace(play, columns=[*play.columns, play.columns[-1]])
-        case "remove", int(place) if len(play.columns) > 1:
-            return replace(play, columns=_without(play.columns, place))
-        case "add-message", _ if len(play.messages) < MOST_MESSAGES:
-            role = "assistant" if play.messages[-1].role == "user" else "user"
-            return replace(play, messages=[*play.messages, Message(role, "")])
-        case "remove-message", int(place) if len(play.messages) > 1:
-            return replace(play, messages=_without(play.messages, place))
-        case "mode", _:
-            return _as_prompt(play) if act == "mode:prompt" else _as_messages(play)
-    return play
 
 
 def request_for(play: Play, column: Column) -> dict[str, Any]:
@@ -134,6 +126,11 @@ def request_for(play: Play, column: Column) -> dict[str, Any]:
     model = column.model.strip()
     if not model:
         raise Unprocessable("Say which model is to be asked.", param="model")
+    if kind := _NO_MODEL.match(model):
+        raise Unprocessable(
+            f"This is a {kind[1]}, which is tried on its own page. Name the model itself.",
+            param="model",
+        )
     params = read_parameters(column.parameters)
     if play.mode == "prompt":
         content = check_content(content_of(play, column))
@@ -189,38 +186,3 @@ def _written(messages: Sequence[Message]) -> list[dict[str, Any]]:
     if not any(one.get("content") or one.get("tool_calls") for one in written):
         raise Unprocessable("Say something first: all messages are empty.")
     return written
-
-
-def _as_prompt(play: Play) -> Play:
-    """The system text, and what the user said last; a prompt has no other messages."""
-    if play.mode == "prompt":
-        return play
-    said = [one.content for one in play.messages if one.role == "user"]
-    system = [one.content for one in play.messages if one.role in {"system", "developer"}]
-    left_out = len(play.messages) - bool(said) - len(system)
-    note = (
-        "a prompt is one message and a system text, so the others were left out" if left_out else ""
-    )
-    return replace(
-        play, mode="prompt", system="\n\n".join(system), note=note,
-        body=as_prompt_text(said[-1]) if said else "",
-    )  # fmt: skip
-
-
-def _as_messages(play: Play) -> Play:
-    """What the prompt comes to with its values."""
-    if play.mode == "messages":
-        return play
-    params = {"system": play.system} if play.system.strip() else {}
-    values = {name: play.values.get(name, "") for name in play.variables}
-    asked = request_of("playground", Content(play.body, "-", params), values)
-    return replace(play, mode="messages", messages=messages_of(asked["messages"]))
-
-
-def _without(rows: Sequence[Any], place: int) -> Sequence[Any]:
-    return [row for at, row in enumerate(rows) if at != place]
-
-
-def _index(act: str) -> int | None:
-    found = _INDEX.fullmatch(act)
-    return None if found is None else int(found[1])

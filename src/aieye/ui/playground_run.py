@@ -39,7 +39,10 @@ OnText = Callable[[str], Awaitable[None]]
 
 
 class Trial:
-    """One question to one model. `record` is the call's row; `error` why there is no whole answer."""
+    """One question to one model. `record` is the call's row; `error` why there is no whole answer.
+
+    `is_text` says that the answer is a text and not calls of tools, `ended_by` why it ended.
+    """
 
     def __init__(
         self, state: State, grant: Grant, request: Mapping[str, Any], cache: CacheMode
@@ -54,6 +57,8 @@ class Trial:
         )  # fmt: skip
         self.text = ""
         self.error = ""
+        self.is_text = False
+        self.ended_by = ""
 
     async def run(self, on_text: OnText) -> None:
         """Ask, and tell what the model says as it comes; a failure is kept in `error`."""
@@ -101,9 +106,12 @@ class Trial:
                 # Closing settles the call; it does nothing to one that was read to its end.
                 await reply.chunks.aclose()  # type: ignore[attr-defined] # an async generator, always
         self.text = reader.end()
+        again = read.decode("utf-8", "replace")
+        self.is_text = bool(self.text)
+        self.ended_by = reading.ended_by(again)
         if not self.text:
             # What a model answers with beside text: calls of tools.
-            parts = reading.answered(read.decode("utf-8", "replace"))
+            parts = reading.answered(again)
             self.text = "\n".join(part.text for part in parts)
             await on_text(self.text)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,6 +13,7 @@ from aieye.errors import NotFound
 from aieye.ledger.queries import get_body, get_call
 from aieye.presets import service as presets
 from aieye.presets.apply import joined
+from aieye.presets.fields import TYPES
 from aieye.prompts import service as prompts
 from aieye.ui import reading
 from aieye.ui.parameters import laid_out
@@ -41,6 +42,8 @@ _SHARED: Final = frozenset(
     {"temperature", "max_tokens", "max_output_tokens", "top_p", "stop", "seed", "user",
      "presence_penalty", "frequency_penalty", "logit_bias", "metadata"}
 )  # fmt: skip
+# What of a completion preset is in the message, or only about its callers.
+_COMPLETION_TEXTS: Final = frozenset({"engine_id", "prompt", "injectStart", "overridable"})
 
 
 async def from_prompt(session: AsyncSession, visitor: Visitor, key: str, version: str) -> Play:
@@ -82,12 +85,21 @@ async def from_preset(session: AsyncSession, visitor: Visitor, uid: str) -> Play
         prompt = config.get("prompt")
         text = prompt if isinstance(prompt, str) else ""
         asked = Message("user", text + joined(config.get("injectStart")))
+        known = TYPES["completion"].fields
+        differs = {
+            name: value
+            for name, value in config.items()
+            if value is not None and (name not in known or value != known[name].default)
+        }
+        always = ("temperature", "max_tokens")
         params = {
             name: config[name]
-            for name in ("temperature", "max_tokens", "top_p", "stop")
-            if config.get(name) is not None
+            for name in config
+            if name in always or name in differs.keys() & _SHARED
         }
-        note = f"{said}; it asks as a completion, here its prompt is a message"
+        left_out = [*differs.keys() - _SHARED - _COMPLETION_TEXTS]
+        left_out += ["prompt"] if prompt and not text else []
+        note = f"{said}; it asks as a completion, here its prompt is a message{_told(left_out)}"
         return Play(messages=[asked], columns=[Column.of(preset.model, params)], note=note)
     return Play(note=f"the preset “{preset.name}” is no chat: try it on its own page")
 
@@ -107,7 +119,10 @@ async def from_call(session: AsyncSession, visitor: Visitor, call_id: str) -> Pl
     if call.endpoint == "chat/completions":
         messages = messages_of(asked.get("messages"))
         params = _parameters(asked)
-        note = "as it was recorded: what looked like a secret is blacked out"
+        left_out = ["n"] if asked.get("n") not in {None, 1} else []
+        if len(messages) < len(asked.get("messages") or ()):
+            left_out.append(f"messages from the {len(messages) + 1}th on")
+        note = f"as it was recorded: what looked like a secret is blacked out{_told(left_out)}"
     else:
         said = reading.asked(body.request)
         messages = [
@@ -115,7 +130,12 @@ async def from_call(session: AsyncSession, visitor: Visitor, call_id: str) -> Pl
             for one in said
         ]
         params = _parameters({key: value for key, value in asked.items() if key in _SHARED})
-        note = f"its texts, as a chat; it was a call of /v1/{call.endpoint}"
+        left_out = [
+            name
+            for name, value in asked.items()
+            if value is not None and name not in _SHARED | _NO_PARAMETERS
+        ]
+        note = f"its texts, as a chat; it was a call of /v1/{call.endpoint}{_told(left_out)}"
     return Play(
         messages=messages or (Message("user", ""),),
         columns=[Column.of(model, params)],
@@ -129,6 +149,11 @@ def _parameters(asked: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in asked.items()
         if name not in _NO_PARAMETERS and value is not None
     }
+
+
+def _told(left_out: Sequence[str]) -> str:
+    """The end of a note that says what a trial cannot have."""
+    return f"; left out: {', '.join(sorted(left_out))}" if left_out else ""
 
 
 def _number(text: str) -> int:

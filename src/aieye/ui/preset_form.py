@@ -5,6 +5,7 @@ nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -21,13 +22,14 @@ from aieye.presets.fields import MOST_DOCUMENTS, OVERRIDABLE, TYPES, PresetType
 from aieye.presets.models import Preset
 from aieye.presets.precedence import USUAL
 from aieye.ui.fields import Fields
-from aieye.ui.forms import no_errors
+from aieye.ui.forms import no_errors, under_its_field
 from aieye.ui.model_choices import offered_models
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.preset_values import (
     AS_JSON,
     MORE,
     ROLES,
+    ROWS,
     Message,
     Typed,
     new_config,
@@ -48,6 +50,8 @@ from aieye.ui.session import RequireUser, Visitor
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 MOST_MESSAGES: Final = 100
+# How a check speaks of one of several rows.
+_ROW: Final = re.compile(r"the one at (\d+) is not: it (.+)\)\.")
 RowT = TypeVar("RowT")
 
 
@@ -209,6 +213,15 @@ async def _form(
     )
 
 
+def _placed(param: str, message: str) -> tuple[str, str]:
+    """Where the form shows an error, and in its words: programs are told the names of fields."""
+    if param in ROWS and (row := _ROW.search(message)):
+        return f"{param}.{row[1]}", f"This {row[2]}."
+    if param == "config":
+        return param, message.replace("config ", "The configuration ", 1)
+    return param, under_its_field(message, param)
+
+
 async def _file_count(session: AsyncSession, row: PresetRow | None) -> int:
     """How many documents came from a file, of which the form shows none."""
     if row is None:
@@ -234,11 +247,11 @@ async def _errors(
     errors = dict(no_errors(*names))
     if error is None:
         return errors
-    param = (error.param or "").removeprefix("config.")
+    message = error.reason if isinstance(error, InUse) else error.message
+    param, said = _placed((error.param or "").removeprefix("config."), message)
     if param not in names and TYPES[type_].is_open and error.param != "config" and param:
         param = MORE
-    message = error.reason if isinstance(error, InUse) else error.message
-    errors[param if param in names else "form"] = message
+    errors[param if param in names else "form"] = said
     if isinstance(error, ChangedMeanwhile) and row is not None:
         preset = await presets.get_preset(session, row.uid, actor=visitor.actor)
         now = shown(type_, await presets.shown_config(session, preset))

@@ -13,13 +13,15 @@ from aieye.access import authored
 from aieye.access.audit import Actor
 from aieye.access.uses import count_dependants
 from aieye.db.cursors import number_after
-from aieye.db.tables import PresetVersion
+from aieye.db.tables import PresetUse, PresetVersion
 from aieye.errors import NotFound
+from aieye.ledger.queries.holders import NOTHING, Use
 from aieye.presets import service as presets
 from aieye.presets.comparing import said_by
 from aieye.presets.fields import TYPES, PresetType
 from aieye.presets.models import Preset
 from aieye.state import State
+from aieye.ui.called_lately import COLUMNS, DAYS, lately, version_columns
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.owned import OWNED, callers_of, owner_name
 from aieye.ui.pages import PageRoute, is_fragment, page
@@ -29,7 +31,7 @@ from aieye.ui.preset_try import Tried, try_out
 from aieye.ui.preset_values import shown
 from aieye.ui.session import RequireUser, Visitor
 from aieye.ui.version_pages import add_version_pages, number_of
-from aieye.ui.versions import VersionPages, shown_versions, version_values
+from aieye.ui.versions import Row, VersionPages, shown_versions, version_values
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -46,6 +48,7 @@ class PresetPages(VersionPages):
     kind = "preset"
     version = PresetVersion
     owner = "preset_id"
+    columns = COLUMNS
 
     async def compared(
         self, state: State, session: AsyncSession, row_id: int, number: int, *, actor: Actor
@@ -65,6 +68,11 @@ class PresetPages(VersionPages):
     ) -> None:  # fmt: skip
         await presets.label_version(session, row_id, label, number, actor=actor)
 
+    async def extras(
+        self, visitor: Visitor, session: AsyncSession, row: Row, numbers: Sequence[int]
+    ) -> Mapping[int, Sequence[str]]:
+        return await version_columns(session, visitor, PresetUse, row, numbers)
+
 
 PAGES: Final = PresetPages()
 
@@ -76,6 +84,7 @@ class ShownPreset:
     preset: Preset
     owner: str
     used_by: int
+    use: Use
 
 
 @router.get("/presets")
@@ -90,14 +99,16 @@ async def show_presets(visitor: RequireUser, cursor: Cursor = None) -> Response:
             session, actor=visitor.actor, text=text, whose=cast(authored.Whose | None, whose),
             type_=cast(PresetType | None, type_), before=number_after(cursor), limit=PAGE + 1,
         )  # fmt: skip
-        ids = [preset.id for preset, _ in found[:PAGE]]
-        used_by = await count_dependants(session, "preset", ids)
+        used_by = await count_dependants(session, "preset", [one.id for one, _ in found[:PAGE]])
+        own = [one.id for one, _ in found[:PAGE] if visitor.actor.may_see(one.user_id)]
+        uses = await lately(session, PresetUse, own)
         deleted = await OWNED["preset"].list_deleted(session, visitor.actor)
     rows = [
         ShownPreset(
             preset,
             "" if preset.user_id == visitor.user_id else owner.email,
             used_by.get(preset.id, 0),
+            uses.get(preset.id, NOTHING),
         )
         for preset, owner in found[:PAGE]
     ]
@@ -112,6 +123,7 @@ async def show_presets(visitor: RequireUser, cursor: Cursor = None) -> Response:
         types=get_args(PresetType),
         is_filtered=bool(whose or type_ or text),
         deleted=deleted,
+        days=DAYS,
     )
 
 
@@ -155,6 +167,8 @@ async def preset_page(
         owner = await owner_name(session, preset.user_id)
         callers = await callers_of(session, "preset", preset.id, visitor.actor)
         config = await presets.shown_config(session, preset)
+        counted = [preset.id] if visitor.actor.may_see(preset.user_id) else []
+        use = (await lately(session, PresetUse, counted)).get(preset.id, NOTHING)
     served = state.presets.find(uid) or preset
     return page(
         visitor.request,
@@ -172,6 +186,8 @@ async def preset_page(
         callers=callers,
         calls=calls_of(served, str(state.settings.base_url)),
         tried=tried or Tried(),
+        use=use,
+        days=DAYS,
         **version_values(PAGES, visitor, row, versions),
     )
 

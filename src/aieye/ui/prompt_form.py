@@ -20,7 +20,7 @@ from aieye.prompts.models import SavedPrompt
 from aieye.prompts.service import PromptChanges
 from aieye.prompts.substitution import variables
 from aieye.ui.fields import Fields
-from aieye.ui.forms import no_errors
+from aieye.ui.forms import no_errors, under_its_field
 from aieye.ui.model_choices import offered_models
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.parameters import FIELDS as PARAMETERS
@@ -177,6 +177,19 @@ async def find_changeable(visitor: Visitor, prompt_id: int) -> tuple[Prompt, Sav
         return row, await prompts.get_prompt(session, prompt_id, actor=visitor.actor)
 
 
+def _placed(error: AieyeError) -> Mapping[str, str]:
+    """What is wrong, under its field, or of the form as a whole."""
+    param = (error.param or "").removeprefix("params.")
+    message = error.reason if isinstance(error, InUse) else error.message
+    if message.startswith("params has "):
+        # More than they may have together, whichever of the fields that is due to.
+        return {
+            "form": f"System text and parameters together: {message.removeprefix('params has ')}"
+        }
+    place = param if param in FIELDS else "form"
+    return {place: under_its_field(message, place)}
+
+
 async def show_form(
     visitor: Visitor,
     row: Prompt | None,
@@ -184,15 +197,13 @@ async def show_form(
     error: AieyeError | None = None,
     *,
     row_version: str | None = None,
+    note: str = "",
 ) -> Response:
     """The form with what was typed; `row` is the prompt that is edited, and `row_version` which state
-    of it was seen, the present one if left out."""
+    of it was seen, the present one if left out. `note` says what of its origin is not in it."""
     errors: Mapping[str, str] = no_errors(*FIELDS)
     if error is not None:
-        param = (error.param or "").removeprefix("params.")
-        place = param if param in FIELDS else "form"
-        message = error.reason if isinstance(error, InUse) else error.message
-        errors = {**no_errors(*FIELDS), place: message}
+        errors = {**no_errors(*FIELDS), **_placed(error)}
     async with visitor.state.database.read() as session:
         if isinstance(error, ChangedMeanwhile) and row is not None:
             row = await authored.get_changeable(session, Prompt, row.id, actor=visitor.actor)
@@ -212,4 +223,5 @@ async def show_form(
         models=models,
         variables=variables(body),
         body=body,
+        note=note,
     )

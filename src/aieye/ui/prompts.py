@@ -13,15 +13,12 @@ from aieye.access import authored
 from aieye.access.audit import Actor
 from aieye.access.uses import count_dependants
 from aieye.db.cursors import number_after
-from aieye.db.tables import PromptVersion
-from aieye.db.types import now, to_micros
+from aieye.db.tables import PromptUse, PromptVersion
 from aieye.ledger.queries.holders import NOTHING, Use
-from aieye.ledger.queries.prompt_uses import uses_of_prompts, uses_of_versions
-from aieye.ledger.rollups import DAY, bucket_of
 from aieye.prompts import service as prompts
 from aieye.prompts.models import SavedPrompt, fields_of
 from aieye.state import State
-from aieye.ui import show
+from aieye.ui.called_lately import COLUMNS, DAYS, lately, version_columns
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.owned import OWNED, callers_of, owner_name
 from aieye.ui.pages import PageRoute, page
@@ -31,8 +28,6 @@ from aieye.ui.versions import Row, VersionPages, shown_versions, version_values
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-# What pipelines asked prompts for is kept by day.
-DAYS = 30
 WHOSE: Mapping[str, str] = {"mine": "Mine", "shared": "Shared"}
 _LONGEST_TEXT = 100
 # Of the versions, as many stand on the prompt's own page.
@@ -45,7 +40,7 @@ class PromptPages(VersionPages):
     kind = "prompt"
     version = PromptVersion
     owner = "prompt_id"
-    columns = (f"Calls, {DAYS} d", f"Cost, {DAYS} d")
+    columns = COLUMNS
 
     async def compared(
         self, state: State, session: AsyncSession, row_id: int, number: int, *, actor: Actor
@@ -70,17 +65,7 @@ class PromptPages(VersionPages):
     async def extras(
         self, visitor: Visitor, session: AsyncSession, row: Row, numbers: Sequence[int]
     ) -> Mapping[int, Sequence[str]]:
-        # Of a shared prompt, what others had of it is for its owner and administrators.
-        may_see = visitor.actor.may_see(row.user_id)
-        counted = numbers if may_see else ()
-        uses = await uses_of_versions(session, row.id, counted, since=_since())
-        found = {number: uses.get(number, NOTHING) for number in numbers}
-        return {
-            number: (show.number(use.calls), show.money(use.known_cost_nano))
-            if use.calls
-            else ("–", "–")
-            for number, use in found.items()
-        }
+        return await version_columns(session, visitor, PromptUse, row, numbers)
 
 
 PAGES = PromptPages()
@@ -116,7 +101,7 @@ async def show_prompts(visitor: RequireUser, cursor: Cursor = None) -> Response:
         deleted = await OWNED["prompt"].list_deleted(session, visitor.actor)
         ids = [prompt.id for prompt, _ in shown if visitor.actor.may_see(prompt.user_id)]
         used_by = await count_dependants(session, "prompt", ids)
-        uses = await uses_of_prompts(session, ids, since=_since())
+        uses = await lately(session, PromptUse, ids)
     rows = [
         ShownPrompt(
             prompt,
@@ -161,12 +146,6 @@ async def show_prompt(key: str, visitor: RequireUser) -> Response:
         callers=callers,
         **version_values(PAGES, visitor, row, versions),
     )
-
-
-def _since() -> int:
-    """The start of the days that are counted, in epoch seconds."""
-    today = to_micros(now()) // 1_000_000
-    return bucket_of(today - (DAYS - 1) * DAY, DAY)
 
 
 add_version_pages(router, PAGES)

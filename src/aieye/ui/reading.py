@@ -84,6 +84,16 @@ def answered(response: str | None) -> Sequence[Said]:
     return _bounded(parts)
 
 
+def ended_by(stream: str) -> str:
+    """Why a streamed chat ended, in the provider's word; empty where it says nothing."""
+    reasons = [
+        choice.get("finish_reason")
+        for event in events(stream)
+        for choice in _objects(event.get("choices"))
+    ]
+    return next((one for one in reversed(reasons) if isinstance(one, str)), "")
+
+
 def _streamed(response: str) -> list[Said]:
     texts: dict[int, list[str]] = {}
     calls: dict[int, list[str]] = {}

@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import routes
 from aieye.access.routes import LARGEST_WEIGHT, MOST_TARGETS
@@ -162,34 +163,12 @@ async def _form(
     rows: Sequence[Row],
     error: AieyeError | None = None,
 ) -> Response:
-    places = [
-        f"targets.{n}.{name}" for n in range(len(rows)) for name in ("model", "place", "weight")
-    ]
-    names = ("alias", "strategy", "targets", *places)
-    errors: Mapping[str, str] = errors_of(_placed(error), *names) if error else no_errors(*names)
+    errors = _errors(error, len(rows))
     async with visitor.state.database.read() as session:
         if isinstance(error, ChangedMeanwhile) and route is not None:
             route = await routes.get_route(session, route.id)
-            stored = {"alias": route.alias, "strategy": route.strategy}
-            errors = {**errors, **differences(stored, typed)}
-            kept = stored_rows(route)
-            if kept != list(rows):
-                said = "; ".join(f"{n}. {row}" for n, row in enumerate(kept, 1))
-                errors = {**errors, "targets": f"Stored now: {said}"}
-        found = await session.execute(
-            select(Provider.name, ProviderKey.id, ProviderKey.name, ProviderKey.last4)
-            .outerjoin(
-                ProviderKey,
-                (ProviderKey.provider_id == Provider.id) & ProviderKey.deleted_at.is_(None),
-            )
-            .where(Provider.deleted_at.is_(None))
-            .order_by(Provider.id, ProviderKey.id)
-        )
-        options: dict[str, str] = {}
-        for name, key_id, key_name, last4 in found:
-            options.setdefault(name, f"{name}, any key")
-            if key_id is not None:
-                options[f"{name}:{key_id}"] = f"{name} · {key_name} ••••{last4}"
+            errors = {**errors, **_stored_meanwhile(route, typed, rows)}
+        options = await _options(session)
     return page(
         visitor.request,
         "route_form.html",
@@ -203,6 +182,45 @@ async def _form(
         most=MOST_TARGETS,
         row_version=version_of(route) if route else "",
     )
+
+
+def _errors(error: AieyeError | None, count: int) -> Mapping[str, str]:
+    """What is said under each field of a form with that many rows."""
+    columns = ("model", "place", "weight")
+    places = [f"targets.{number}.{name}" for number in range(count) for name in columns]
+    names = ("alias", "strategy", "targets", *places)
+    return errors_of(_placed(error), *names) if error else no_errors(*names)
+
+
+def _stored_meanwhile(
+    route: Route, typed: Mapping[str, str], rows: Sequence[Row]
+) -> Mapping[str, str]:
+    """Under each field that somebody else changed, what they stored there."""
+    changed = differences({"alias": route.alias, "strategy": route.strategy}, typed)
+    kept = stored_rows(route)
+    if kept == list(rows):
+        return changed
+    said = "; ".join(f"{number}. {row}" for number, row in enumerate(kept, 1))
+    return {**changed, "targets": f"Stored now: {said}"}
+
+
+async def _options(session: AsyncSession) -> Mapping[str, str]:
+    """Where a target can be, as a row's `place` has it: at a provider, or with one key of it."""
+    found = await session.execute(
+        select(Provider.name, ProviderKey.id, ProviderKey.name, ProviderKey.last4)
+        .outerjoin(
+            ProviderKey,
+            (ProviderKey.provider_id == Provider.id) & ProviderKey.deleted_at.is_(None),
+        )
+        .where(Provider.deleted_at.is_(None))
+        .order_by(Provider.id, ProviderKey.id)
+    )
+    options: dict[str, str] = {}
+    for name, key_id, key_name, last4 in found:
+        options.setdefault(name, f"{name}, any key")
+        if key_id is not None:
+            options[f"{name}:{key_id}"] = f"{name} · {key_name} ••••{last4}"
+    return options
 
 
 def _placed(error: AieyeError) -> AieyeError:

@@ -18,7 +18,7 @@ from aieye.pipeline.running import new_run_id
 from aieye.pipeline.steps import CacheMode
 from aieye.pipeline.trace import StepTrace
 from aieye.run_stream import Begin, RunStream
-from aieye.ui.executions import run_values
+from aieye.ui.executions import last_runs, run_values
 from aieye.ui.fields import Fields
 from aieye.ui.pages import go, is_fragment, part
 from aieye.ui.session import Visitor
@@ -70,9 +70,13 @@ class PageRun(RunStream):
         async with self._visitor.state.database.read() as session:
             row = await get_execution(session, finished.execution_id, actor=self._visitor.actor)
             values = await run_values(self._visitor, session, row)
+            # The page of the pipeline lists them; that of a function has none.
+            place = row.pipeline_id
+            runs = [] if place is None else await last_runs(self._visitor, session, place)
         return self._event(
-            "run_ended", warnings=finished.warnings, whole=as_text(finished.value), **values
-        )
+            "run_ended", warnings=finished.warnings, whole=as_text(finished.value),
+            pipeline_id=place, runs=runs, **values,
+        )  # fmt: skip
 
     def broken_off(self, error: AieyeError) -> bytes:
         return self._event("run_broken_off", message=error.message)

@@ -7,11 +7,12 @@ Separators are narrow no-break spaces, so that a number never breaks over two li
 from __future__ import annotations
 
 import json as _json
+import re
 from datetime import UTC, datetime, tzinfo
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
@@ -24,6 +25,7 @@ _COMPACT = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 _SIZES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 _AGES = ((86_400 * 365, "y"), (86_400 * 30, "mo"), (86_400, "d"), (3_600, "h"), (60, "min"))
 _JUST_NOW_SECONDS = 10
+_CODE = re.compile(r"(?<!`)(`{1,2})([^`\n]+)\1(?!`)")
 
 
 def number(value: float | None, decimals: int = 0) -> str:
@@ -70,6 +72,8 @@ def ms(milliseconds: float | None) -> str:
     """A latency without its unit, which is milliseconds: for columns of one unit."""
     if milliseconds is None:
         return "–"
+    if 0 < milliseconds < 0.05:
+        return "<0.1"
     return number(milliseconds, 1 if 0 < milliseconds < 10 else 0)
 
 
@@ -160,6 +164,22 @@ def middle(text: str, longest: int = 16) -> str:
         return text
     head = (longest - 1 + 1) // 2
     return f"{text[:head]}{ELLIPSIS}{text[len(text) - (longest - 1 - head) :]}"
+
+
+def with_code(text: str) -> Markup:
+    """What somebody wrote, with what stands between backticks as code; nothing else in it is markup."""
+    pieces = _CODE.split(text)
+    # Of each match a split gives its two groups: the backticks, and what stands between them.
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if place % 3 == 2 else escape(piece)
+        for place, piece in enumerate(pieces)
+        if place % 3 != 1
+    )
+
+
+def without_code(text: str) -> str:
+    """The same where there can be no code: without the backticks."""
+    return _CODE.sub(r"\2", text)
 
 
 def json(value: Any, *, indent: int | None = None) -> str:

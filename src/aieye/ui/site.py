@@ -110,11 +110,11 @@ class Page:
 
 
 def find_pages() -> Iterator[Page]:
-    """All pages, with who may see each, read from their own dependencies."""
+    """All pages, with who may see each, read from their own dependencies. HEAD goes with each GET."""
     for module in MODULES:
         for route in module.router.routes:
             path, methods = getattr(route, "path", ""), getattr(route, "methods", None)
-            for method in sorted(methods or {"ANY"}):
+            for method in sorted(set(methods or {"ANY"}) - {"HEAD"}):
                 # Any other class of route would go past the check against other sites.
                 access = _access(called_by(route)) if isinstance(route, PageRoute) else None
                 yield Page(method, path, access)

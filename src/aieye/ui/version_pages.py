@@ -16,6 +16,7 @@ from aieye.prompts.difference import changed_fields
 from aieye.ui.differences import side_by_side
 from aieye.ui.fields import Fields
 from aieye.ui.lists import PAGE, Cursor, next_cursor
+from aieye.ui.owned import OWNED, require_own
 from aieye.ui.pages import go, page
 from aieye.ui.saving import changing
 from aieye.ui.session import RequireUser, Visitor
@@ -162,6 +163,7 @@ async def _roll_back_page(
     number = number_of(version)
     async with visitor.state.database.read() as session:
         row = await pages.get(session, key, visitor.actor)
+        require_own(OWNED[pages.kind].thing(row), visitor.actor)
         if number > row.version:
             raise NotFound(f"There is no version {number}.", param="version")
     return page(

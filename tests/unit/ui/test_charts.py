@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from aieye.ui import charts
 from aieye.ui.charts import Series, Span
+from aieye.ui.charts.colours import COLOURS, colour_at, colours_of
+from aieye.ui.charts.stacked import HEIGHT, nice_top
 
 HOSTILE = '"><script>alert(1)</script>'
 AMOUNTS = st.floats(0, 1e12, allow_nan=False)
@@ -47,7 +49,7 @@ def test_bars_stand_on_each_other_from_zero_and_in_scale(layers: list[list[float
     for layer in figure.iter("path"):
         for x, y, height in re.findall(r"M([\d.]+) (-?[\d.]+)v([\d.]+)", layer.attrib["d"]):
             assert float(y) >= -0.1
-            assert float(y) + float(height) == pytest.approx(tops.get(x, charts.HEIGHT), abs=0.2)
+            assert float(y) + float(height) == pytest.approx(tops.get(x, HEIGHT), abs=0.2)
             tops[x] = float(y)
 
 
@@ -83,16 +85,21 @@ def test_names_in_charts_are_text_and_nothing_is_inline(markup: str) -> None:
     _parsed(markup)
 
 
-def test_a_name_has_one_colour_everywhere_and_two_names_of_a_chart_have_two() -> None:
-    assert charts.colour_of("gpt-4o") == charts.colour_of("gpt-4o")
-    names = [f"model-{i}" for i in range(charts.COLOURS)]
-    assert sorted(charts.colours_of(names).values()) == list(range(1, charts.COLOURS + 1))
-    assert charts.colours_of(["alone"])["alone"] == charts.colour_of("alone")
+@given(st.sets(st.integers(0, 40), max_size=COLOURS))
+def test_a_name_keeps_its_colour_where_none_before_it_has_it_and_no_two_of_a_chart_have_one(
+    shown: set[int],
+) -> None:
+    colours = colours_of({f"name {place}": place for place in shown})
+    assert len(set(colours.values())) == len(shown)
+    for place in shown:
+        is_first = not any(one < place and one % COLOURS == place % COLOURS for one in shown)
+        if is_first:
+            assert colours[f"name {place}"] == colour_at(place)
 
 
 @given(st.floats(1e-9, 1e15))
 def test_an_axis_ends_at_a_round_number_that_holds_all(largest: float) -> None:
-    top = charts.nice_top(largest)
+    top = nice_top(largest)
     assert largest * 0.999 <= top <= largest * 10.01
 
 

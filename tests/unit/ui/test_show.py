@@ -69,8 +69,8 @@ def test_axes_have_few_characters(value: float, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(None, "–"), (0, "0 ms"), (0.84, "0.8 ms"), (412.6, "413 ms"), (9_999, "9 999 ms"), (10_000, "10.0 s"),
-     (99_400, "99.4 s"), (61_000 * 2, "2 min 2 s"), (3_600_000 * 5, "5 h 0 min")],
+    [(None, "–"), (0, "0 ms"), (0.02, "<0.1 ms"), (0.84, "0.8 ms"), (412.6, "413 ms"), (9_999, "9 999 ms"),
+     (10_000, "10.0 s"), (99_400, "99.4 s"), (61_000 * 2, "2 min 2 s"), (3_600_000 * 5, "5 h 0 min")],
 )  # fmt: skip
 def test_spans_are_ms_under_ten_seconds(value: float | None, said: str) -> None:
     assert show.duration(value) == said.replace(" ", THIN).replace(f"min{THIN}", "min ").replace(
@@ -123,3 +123,21 @@ def test_an_id_is_shortened_in_its_middle(text: str, longest: int) -> None:
 )
 def test_sizes_have_binary_units(count: int | None, said: str) -> None:
     assert show.size(count).replace(THIN, " ") == said
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "plain"),
+    [
+        ("`a` and ``b``", "<code>a</code> and <code>b</code>", "a and b"),
+        ("`<b>` <b>", "<code>&lt;b&gt;</code> &lt;b&gt;", "<b> <b>"),
+        ("one ` and\nanother `", "one ` and\nanother `", "one ` and\nanother `"),
+        ("```x```", "```x```", "```x```"),
+        ("``", "``", "``"),
+        ("", "", ""),
+    ],
+)
+def test_what_stands_between_backticks_is_code_and_nothing_is_markup(
+    text: str, shown: str, plain: str
+) -> None:
+    assert show.with_code(text) == shown
+    assert show.without_code(text) == plain

@@ -13,7 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.db.tables import Call, CallBody, PriceSnapshot, Provider, Token, User
 from aieye.errors import NotFound
-from aieye.ledger.queries.call_filters import CallFilters, indexed, others
+from aieye.ledger.queries.call_filters import (
+    CallFilters,
+    Stretch,
+    id_after,
+    indexed,
+    others,
+)
 from aieye.ledger.queries.call_texts import find_text
 
 # A page looks at no more rows than this, however few of them pass the filters: it then ends early
@@ -70,27 +76,29 @@ async def find_calls(
     that begins there. `ids` are those to choose from.
     """
     is_rising = after is not None
+    stretch = Stretch.of(filters).narrowed(
+        start=None if after is None else id_after(after), stop=before
+    )
     conditions = [*indexed(filters, owner_id, ids)]
-    if before is not None:
-        conditions.append(Call.id < before)
-    if after is not None:
-        conditions.append(Call.id > after)
     filtered = list(others(filters, session.get_bind().dialect.name))
     end: str | None = None
     if filters.text is not None and (call_id := find_id(filters.text)) is not None:
         conditions.append(Call.id == call_id)
     elif filters.text is not None:
         looked = await find_text(
-            session, filters.text, [*conditions, *filtered], is_rising=is_rising, limit=limit + 1
-        )
+            session, filters.text, stretch, [*conditions, *filtered],
+            is_rising=is_rising, limit=limit + 1,
+        )  # fmt: skip
         conditions, filtered, end = [Call.id.in_(looked.ids)], [], looked.stopped_at
     elif filtered and ids is None:
-        end = await _end(session, conditions, is_rising=is_rising)
+        end = await _end(session, [*stretch.conditions(), *conditions], is_rising=is_rising)
         if end is not None:
-            conditions.append(Call.id <= end if is_rising else Call.id >= end)
+            stretch = (
+                stretch.narrowed(stop=id_after(end)) if is_rising else stretch.narrowed(start=end)
+            )
     statement = (
         _select()
-        .where(*conditions, *filtered)
+        .where(*stretch.conditions(), *conditions, *filtered)
         .order_by(Call.id if is_rising else Call.id.desc())
         .limit(limit + 1)
     )

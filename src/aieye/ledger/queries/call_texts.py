@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.db.tables import Call, CallBody
+from aieye.ledger.queries.call_filters import Stretch, id_after
 
 # What a page looks through before it ends early, and how much of it at a time.
 SEARCH_ROWS = 10_000
@@ -39,18 +40,25 @@ class Found:
 async def find_text(
     session: AsyncSession,
     text: str,
+    stretch: Stretch,
     conditions: Sequence[ColumnElement[bool]],
     *,
     is_rising: bool,
     limit: int,
 ) -> Found:
-    """The first `limit` calls under `conditions` that have `text`."""
+    """The first `limit` calls of the stretch under `conditions` that have `text`."""
     needles = _needles(text)
     found: list[str] = []
     rows_left, bytes_left = SEARCH_ROWS, SEARCH_BYTES
     place: str | None = None
     while rows_left > 0 and bytes_left > 0:
-        rows = (await session.execute(_chunk(conditions, place, is_rising=is_rising))).all()
+        if place is not None:
+            stretch = (
+                stretch.narrowed(start=id_after(place))
+                if is_rising
+                else stretch.narrowed(stop=place)
+            )
+        rows = (await session.execute(_chunk(stretch, conditions, is_rising=is_rising))).all()
         looked = await asyncio.to_thread(_having, rows, needles)
         for row, has_text in zip(rows, looked, strict=True):
             place = row.id
@@ -68,7 +76,7 @@ async def find_text(
 
 
 def _chunk(
-    conditions: Sequence[ColumnElement[bool]], place: str | None, *, is_rising: bool
+    stretch: Stretch, conditions: Sequence[ColumnElement[bool]], *, is_rising: bool
 ) -> Select[*tuple[Any, ...]]:
     """The next calls with what is short of their texts; `is_long` says that there is more."""
     sizes = [func.coalesce(func.length(text), 0) for text in (CallBody.request, CallBody.response)]
@@ -85,11 +93,9 @@ def _chunk(
             is_long.label("is_long"),
         )
         .outerjoin(CallBody, CallBody.id == Call.body_id)
-        .where(*conditions)
+        .where(*stretch.conditions(), *conditions)
         .limit(_CHUNK_ROWS)
     )
-    if place is not None:
-        statement = statement.where(Call.id > place if is_rising else Call.id < place)
     return statement.order_by(Call.id if is_rising else Call.id.desc())
 
 

@@ -18,6 +18,7 @@ from aieye.ledger.queries.period_sums import (
     Question,
     Value,
     add_bins,
+    add_up,
 )
 from aieye.ledger.queries.usage_sums import UsageFilters
 from aieye.ledger.rollups import cover, percentile
@@ -57,7 +58,8 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """A period. `tops` has, for each dimension, its values with the most first."""
+    """A period. `tops` has, for each dimension, its values with the most first; `without`, what the
+    calls came to that have none."""
 
     cut: Cut
     whole: Whole
@@ -65,6 +67,7 @@ class Overview:
     bars: Sequence[Bar]
     layers: Sequence[Layer]
     tops: Mapping[str, Sequence[tuple[Value, Amounts]]]
+    without: Mapping[str, Amounts]
 
 
 async def overview(
@@ -98,6 +101,7 @@ async def overview(
         bars,
         layers,
         tops,
+        {name: _without(values) for name, values in share.tops.items()},
     )
 
 
@@ -116,7 +120,7 @@ def _drawn(
         Bar(at, sums[place], percentile(bins[place], 0.5), percentile(bins[place], 0.95))
         for at, place in places.items()
     ]
-    drawn = [Layer(value, row, _sum(row)) for value, row in layers.items()]
+    drawn = [Layer(value, row, add_up(row)) for value, row in layers.items()]
     return bars, [layer for layer in drawn if layer.total.calls]
 
 
@@ -124,6 +128,10 @@ def _ranked(values: Mapping[Value, Amounts], measure: Measure) -> list[tuple[Val
     """By falling measure; what calls do not have (0 and "") is no value of theirs."""
     named = [(value, amounts) for value, amounts in values.items() if value and amounts.calls]
     return sorted(named, key=lambda item: (-item[1].by(measure), -item[1].calls, str(item[0])))
+
+
+def _without(values: Mapping[Value, Amounts]) -> Amounts:
+    return add_up([amounts for value, amounts in values.items() if not value])
 
 
 def _whole(amounts: Amounts, bins: Bins) -> Whole:
@@ -135,10 +143,3 @@ def _all_bins(latencies: Latencies) -> Bins:
     for bins in latencies.values():
         add_bins(together, bins)
     return together
-
-
-def _sum(row: Sequence[Amounts]) -> Amounts:
-    total = Amounts()
-    for amounts in row:
-        total.add(amounts)
-    return total

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -81,6 +81,14 @@ class Amounts:
 
     def by(self, measure: Measure) -> int:
         return {"cost": self.cost_nano, "requests": self.calls, "tokens": self.tokens}[measure]
+
+
+def add_up(parts: Iterable[Amounts]) -> Amounts:
+    """The sum of all."""
+    total = Amounts()
+    for amounts in parts:
+        total.add(amounts)
+    return total
 
 
 Bins = dict[int, int]

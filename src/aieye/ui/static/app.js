@@ -102,8 +102,9 @@
   });
 
   // -- the focus stays where the person was -----------------------------------------------------
-  const FOCUSABLE = "a[href], button:not(:disabled), input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
-  const sign = (one) => `${one.tagName} ${one.id || one.name || one.getAttribute("aria-label") || one.textContent.trim()}`;
+  const FOCUSABLE = "a[href], button:not(:disabled, [tabindex='-1']), input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
+  // Buttons of one form share a name, and differ in their value.
+  const sign = (one) => `${one.tagName} ${one.id || (one.name && one.name + (one.tagName === "BUTTON" ? one.value : "")) || one.getAttribute("aria-label") || one.textContent.trim()}`;
   // What puts the focus back once `into`, in which it is, was replaced: to what is called alike there,
   // of a form to what is wrong, and behind "Load more" to the first that came.
   function keepFocus(into) {
@@ -116,8 +117,12 @@
       const place = into.isConnected ? into : before ? before.nextElementSibling : parent.firstElementChild;
       if (!place) return;
       const all = $$(FOCUSABLE, place);
-      const alike = isMore ? $("[data-row-link]", place) : ($("[aria-invalid=true]", place) ?? all.find((one) => sign(one) === said));
+      const wrong = isMore ? null : $("[aria-invalid=true]", place);
+      const alike = isMore ? $("[data-row-link]", place) : (wrong ?? all.find((one) => sign(one) === said));
       (alike ?? all[0])?.focus({ preventScroll: true });
+      // What is wrong is shown, wherever in a long form it is; of the form as a whole that stands above.
+      if (wrong) wrong.scrollIntoView({ block: "nearest" });
+      else $(".form-error", place)?.scrollIntoView({ block: "center" });
     };
   }
   const refocus = new WeakMap();
@@ -177,6 +182,14 @@
   document.addEventListener("htmx:error", (event) => {
     if (event.detail.ctx && event.detail.ctx === coming) closeDrawer();
   });
+  // Any other part is covered where it stands. What asks for itself now and then is nobody's wait.
+  const waits = (into, is) => { into.toggleAttribute("data-waits", is); into.ariaBusy = is ? "true" : null; };
+  document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+    const into = ctx.target;
+    if (!into?.checkVisibility() || into.id === "drawer" || into === ctx.sourceElement || ctx.request.method !== "GET") return;
+    setTimeout(() => ctx.status === "issuing" && waits(into, true), SKELETON_AFTER_MS);
+  });
+  document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => ctx?.target && waits(ctx.target, false));
   document.addEventListener("htmx:after:swap", (event) => {
     const into = target(event);
     if (into?.id === "drawer") {

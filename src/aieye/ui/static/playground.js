@@ -17,7 +17,7 @@
   // -- asking ---------------------------------------------------------------------------------
   function bodyOf(column) {
     const body = new URLSearchParams();
-    for (const [name, value] of new FormData(form)) if (!OWN.includes(name) && name !== "act") body.append(name, value);
+    for (const [name, value] of new FormData(form)) if (!OWN.includes(name) && !["act", "answer"].includes(name)) body.append(name, value);
     OWN.forEach((name) => body.append(name, $(`[name=${name}]`, column).value));
     return body;
   }
@@ -25,6 +25,8 @@
     const part = document.createElement("template");
     part.innerHTML = html;
     $("[data-outcome]", column).replaceChildren(part.content);
+    const more = $("[data-continue]", column);
+    if (more) more.hidden = !$("[data-continues]", column);
     const wrong = $("[data-wrong]", column);
     if (!wrong) return;
     // What is wrong with a field is told under it.
@@ -33,7 +35,8 @@
     field.after(wrong);
     field.setAttribute("aria-invalid", "true");
     field.setAttribute("aria-describedby", wrong.id);
-    field.closest("details").open = true;
+    const folded = field.closest("details");
+    if (folded) folded.open = true;
     field.focus();
   }
   function forgive(column) {
@@ -54,6 +57,10 @@
       words.append(" ", link);
     }
     $("[data-outcome]", column).replaceChildren(note);
+  }
+  // What is done with an answer waits for one.
+  function hideActs(column) {
+    $$("[data-copy-answer], [data-continue]", column).forEach((button) => (button.hidden = true));
   }
   async function* eventsOf(response) {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -79,7 +86,7 @@
     answer.setAttribute("aria-busy", "true");
     column.dataset.running = "";
     $("[data-outcome]", column).replaceChildren();
-    $("[data-copy-answer]", column).hidden = true;
+    hideActs(column);
     state();
     let call = "";
     let isOver = false;
@@ -114,10 +121,12 @@
       state();
     }
   }
-  function runAll() {
+  function runAll(some = columns()) {
     if (!form.reportValidity()) return;
     remember();
-    columns().forEach(run);
+    const empty = $$("[name^='value.']").filter((field) => !field.value.trim()).map((field) => field.name.slice("value.".length));
+    $("[data-empty]").textContent = empty.length ? `Asked with nothing for ${empty.join(", ")}.` : "";
+    some.forEach(run);
   }
   function stopAll() {
     running.forEach((stop) => stop.abort());
@@ -161,7 +170,7 @@
     forgive(copy);
     $("[data-answer]", copy).replaceChildren();
     $("[data-outcome]", copy).replaceChildren();
-    $("[data-copy-answer]", copy).hidden = true;
+    hideActs(copy);
     last.after(copy);
     state();
     $("[name=model]", copy).select();
@@ -175,11 +184,21 @@
   }
   function addMessage() {
     if (messages().length >= MOST_MESSAGES) return;
+    append($("select", messages().at(-1)).value === "user" ? "assistant" : "user", "");
+    $("textarea", messages().at(-1)).focus();
+  }
+  function append(role, text) {
     const row = $("#message-template").content.cloneNode(true);
-    const last = messages().at(-1);
-    $("select", row).value = $("select", last).value === "user" ? "assistant" : "user";
+    $("select", row).value = role;
+    $("textarea", row).value = text;
     $("[data-messages]").append(row);
     state();
+  }
+  // The answer becomes a message, and the next one is the person's.
+  function goOn(column) {
+    if (messages().length > MOST_MESSAGES - 2) return;
+    append("assistant", $("[data-answer]", column).textContent);
+    append("user", "");
     $("textarea", messages().at(-1)).focus();
   }
 
@@ -198,6 +217,8 @@
     if (button?.hasAttribute("formaction") || act.startsWith("mode:")) return;
     event.preventDefault();
     if (act === "run") runAll();
+    else if (act.startsWith("run:")) runAll([button.closest("[data-column]")]);
+    else if (act.startsWith("continue:")) goOn(button.closest("[data-column]"));
     else if (act === "add") addColumn();
     else if (act === "add-message") addMessage();
     else if (act.startsWith("remove-message")) {

@@ -52,6 +52,8 @@ const show = (view) => (said, apply) => {
     const place = document.querySelector(`[data-part="${name}"]`);
     if (place && place.innerHTML !== html) place.innerHTML = html;
   }
+  // Why it could not be saved is over with the last error.
+  if (!said.diagnostics.some(({ severity }) => severity === "error")) document.querySelector("[data-until-valid]")?.remove();
   onClick("[data-fix]", ({ dataset }) => apply({ from: Number(dataset.from), to: Number(dataset.to), insert: dataset.fix }));
   onClick("[data-goto]", ({ dataset }) => {
     view().dispatch({ selection: { anchor: Number(dataset.goto) }, scrollIntoView: true });

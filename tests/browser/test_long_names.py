@@ -1,0 +1,58 @@
+"""Names at their longest: no page scrolls sideways for them, on a phone or on a large screen."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.rig import Visits
+from tests.browser.test_pipelines import make
+from tests.live import LiveServer
+
+LONG, OTHER = "n" * 100, "m" * 100
+TAGS = ["support", "production", "weekly", "of the board", "reviewed"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def things(server: LiveServer) -> None:
+    """One of each kind, with the longest name there may be, and a run."""
+    make(server, "prompts", name=LONG, body="{text}", model="gpt-4o-mini", description="d " * 400)
+    for label in ("production", "what-the-board-has-seen", "staging"):
+        make(server, f"prompts/{LONG}/labels", label=label, version=1)
+    make(server, "pipelines", name=OTHER, source=f"{LONG}(text)", tags=TAGS)
+    make(server, f"pipelines/{OTHER}/call", args={"text": "Hello"})
+    make(server, "presets", name="p" * 100, type="chat", config={"model": "q" * 200})
+    make(server, "tokens", name="t" * 100)
+    make(server, "users", email=f"{'u' * 60}@{'example.' * 20}org", name="v" * 100)
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_no_page_scrolls_sideways_for_a_long_name(visits: Visits, width: int) -> None:
+    page = visits(width=width)
+    paths = [
+        *("/prompts", "/prompts/1", "/prompts/1/versions", "/prompts/1/delete"),
+        *("/pipelines", "/pipelines/1", "/pipelines/1/executions", "/pipelines/executions/1"),
+        *("/presets", "/tokens", "/tokens/2", "/users", "/users/2", "/search?q=nnnn", "/"),
+    ]
+    for path in paths:
+        page.goto(path)
+        found = page.evaluate("document.documentElement.scrollWidth")
+        assert found <= width, (path, found)
+    page.goto("/presets")
+    page.get_by_role("link", name="pppp").first.click()
+    page.get_by_role("heading", level=1).wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_table_of_prompts_fits_a_large_screen(visits: Visits) -> None:
+    page = visits()
+    page.goto("/prompts")
+    box = page.locator(".table-box").first
+    assert box.evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
+def test_a_list_tells_of_tags_that_have_no_room(visits: Visits) -> None:
+    page = visits()
+    page.goto("/pipelines")
+    row = page.get_by_role("row", name="mmmm")
+    assert row.locator(".tag").all_inner_texts() == ["support", "production", "weekly", "+2"]
+    assert row.get_by_text("+2").get_attribute("title") == "of the board, reviewed"
