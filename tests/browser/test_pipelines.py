@@ -131,6 +131,9 @@ def make_run_and_compare(
     page.get_by_role("button", name="Explain first").click()
     row = page.locator("#run-output tr", has_text="summarise")
     expect(row).to_contain_text("miss")
+    why = page.get_by_role("region", name="Why figures are not known")
+    expect(why).to_contain_text("how long its answer gets")
+    check(page)
     last_runs = page.locator("#last-runs")
     expect(last_runs).to_contain_text("It has not run yet.")
 
@@ -213,6 +216,12 @@ def test_from_a_function_to_a_pipeline_that_a_shell_calls(
     page.locator("#arg-times").fill("many")
     run_form.get_by_role("button", name="Call it").click()
     expect(run_form).to_contain_text("This text cannot become int.")
+    page.get_by_role("link", name="Describe").click()
+    visits.check_accessible(page)
+    page.get_by_label("Description").fill("Louder than `text`.")
+    page.get_by_role("button", name="Save description").click()
+    expect(page.locator(".doc").first).to_have_text("Louder than text.")
+    visits.check_accessible(page)
     token = make(server, "tokens", name="shell")["token"]
     make_run_and_compare(page, "triage", token, provider, visits.check_accessible)
 
@@ -281,7 +290,8 @@ def test_pages_of_pipelines_fit_a_phone_by_night(visits: Visits) -> None:
     page = visits(width=390, theme="dark")
     runs = "/pipelines/executions"
     for path in (
-        *("/functions", "/functions/truncate", "/pipelines", "/pipelines/new", "/pipelines/1"),
+        *("/functions", "/functions/truncate", "/functions/truncate/describe", "/pipelines"),
+        *("/pipelines/new", "/pipelines/1"),
         *("/pipelines/1/executions", f"{runs}/2", f"{runs}/2?with=3"),
     ):
         page.goto(path)

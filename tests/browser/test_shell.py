@@ -315,6 +315,7 @@ def test_what_is_no_page_says_so_in_the_frame(visits: Visits) -> None:
     page = visits()
     page.goto("/no-such-page")
     expect(page.get_by_role("heading", level=1)).to_have_text("There is nothing here")
+    expect(page).to_have_title(re.compile("^There is nothing here"))
     expect(page.locator("#rail")).to_be_visible()
     visits.check_accessible(page)
 

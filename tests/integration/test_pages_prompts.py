@@ -68,15 +68,15 @@ async def rows_of_versions(house: House) -> list[PromptVersion]:
     ("fields", "said"),
     [
         ({"name": "two words"}, "name"),
-        ({"body": " "}, "body should not be empty"),
+        ({"body": " "}, "This should not be empty"),
         ({"temperature": "warm"}, "This should be a number"),
-        ({"temperature": "3"}, "temperature should be a number from 0 to 2"),
-        ({"max_tokens": "0.5"}, "max_tokens should be a whole number"),
+        ({"temperature": "3"}, "This should be a number from 0 to 2"),
+        ({"max_tokens": "0.5"}, "This should be a whole number"),
         ({"schema": "{"}, "This is not JSON"),
         ({"params": "[1]"}, "This should be a JSON object"),
         ({"params": '{"temperature": 1}'}, "`temperature` has a field of its own"),
         ({"params": '{"temprature": 1}'}, "did you mean `temperature`"),
-        ({"model": "pipeline/x"}, "a prompt asks a model"),
+        ({"model": "pipeline/x"}, "A prompt asks a model"),
     ],
 )
 async def test_what_is_wrong_stands_under_its_field_and_what_was_typed_stays(

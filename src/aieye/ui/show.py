@@ -72,6 +72,8 @@ def ms(milliseconds: float | None) -> str:
     """A latency without its unit, which is milliseconds: for columns of one unit."""
     if milliseconds is None:
         return "–"
+    if 0 < milliseconds < 0.05:
+        return "<0.1"
     return number(milliseconds, 1 if 0 < milliseconds < 10 else 0)
 
 
