@@ -35,7 +35,7 @@ def report_not_run(reporter: pytest.TerminalReporter) -> None:
 def report_flaky(reporter: pytest.TerminalReporter) -> None:
     """List what failed in the run before and passes now, in a run of these alone (`--last-failed`)."""
     passed = sorted({report.nodeid for report in reporter.stats.get("passed", [])})
-    if passed and reporter.config.getoption("lf"):
+    if passed and reporter.config.getoption("lf", default=False):
         reporter.section(
             f"FLAKY, passed only alone: {len(passed)}", sep="!", yellow=True, bold=True
         )

@@ -88,6 +88,8 @@ def test_what_passes_only_alone_is_listed_as_flaky(tmp_path: Path) -> None:
     flaky = [line for line in second.splitlines() if line.startswith("FLAKY")]
     assert flaky == ["FLAKY: test_a.py::test_flaky"]
     assert "= 1 failed, 1 passed in " in second.splitlines()[-1]
+    without_cache = _pytest(tmp_path, "-p", "no:cacheprovider")
+    assert "= 1 failed, 2 passed in " in without_cache.splitlines()[-1]
 
 
 def _pytest(directory: Path, *arguments: str) -> str:
