@@ -2,15 +2,17 @@
 
 DIRECTORY is a data directory of SQLite, such as one that `bench.history` filled. A server starts on it,
 an administrator signs in, and in each of the rounds every page is asked once, so that no page has the
-others' time to itself. The first round is told apart: it meets a process that has read nothing yet.
+others' time to itself. The first round is told apart: it meets a process that has read nothing yet. Of what
+people write the first of each list is asked too, such as those that `bench.written` made.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +29,15 @@ PAGES: Final = (
     "/calls", "/calls?range=30d", "/calls?range=30d&status=failed", "/calls?range=30d&cache=hit",
     "/calls?range=30d&latency=20000", "/calls?range=30d&q=warranty", "/cache", "/tokens",
     "/providers", "/routes", "/users", "/settings", "/audit", "/prompts", "/functions", "/pipelines",
-    "/presets", "/search?q=gpt", "/account",
+    "/presets", "/search?q=gpt", "/account", "/playground", "/pipelines/new",
 )  # fmt: skip
+# By list, how the address of one of it begins, and its pages.
+_ONE_OF: Final = {
+    "/prompts": (r"/prompts/\d+", ("", "/versions", "/edit", "/delete")),
+    "/presets": (r"/presets/[\w-]{20}", ("", "/versions", "/edit", "/delete")),
+    "/pipelines": (r"/pipelines/\d+", ("", "/versions", "/edit", "/delete")),
+    "/functions": (r"/functions/\w+", ("",)),
+}
 
 
 def main() -> None:
@@ -57,8 +66,18 @@ def main() -> None:
             signed_in = client.post("/login", data=form)
             if signed_in.status_code != httpx.codes.SEE_OTHER:
                 raise NotMeasured(f"Signing in was answered with {signed_in.status_code}.")
-            rounds = [[_ask(client, path) for path in PAGES] for _ in range(asked.rounds)]
-    _print(rounds)
+            first = [_ask(client, path) for path in PAGES]
+            pages = (*PAGES, *_found(client))
+            first += [_ask(client, path) for path in pages[len(PAGES) :]]
+            later = [[_ask(client, path) for path in pages] for _ in range(1, asked.rounds)]
+    _print(pages, [first, *later])
+
+
+def _found(client: httpx.Client) -> Iterator[str]:
+    """The pages of the first that each list has."""
+    for place, (pattern, pages) in _ONE_OF.items():
+        one = re.search(f'href="({pattern})"', client.get(place).text)
+        yield from (f"{one[1]}{page}" for page in pages) if one else ()
 
 
 def _ask(client: httpx.Client, path: str) -> float:
@@ -71,9 +90,9 @@ def _ask(client: httpx.Client, path: str) -> float:
     return taken
 
 
-def _print(rounds: Sequence[Sequence[float]]) -> None:
+def _print(pages: Sequence[str], rounds: Sequence[Sequence[float]]) -> None:
     print(f"{'page':42} {'first':>7} {'p50':>7} {'p95':>7} {'at most':>8}")
-    for number, path in enumerate(PAGES):
+    for number, path in enumerate(pages):
         later = sorted(one[number] for one in rounds[1:])
         p50, p95 = (later[min(len(later) - 1, int(share * len(later)))] for share in (0.5, 0.95))
         most = MOST_TEXT_MS if "&q=" in path else MOST_MS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from aieye.access import uses
 from aieye.pipeline import catalogue
 from aieye.pipeline.known_functions import KnownFunctions
 from aieye.pipeline.language.catalogue import Definition, Parameter
@@ -427,6 +429,46 @@ async def test_a_pipeline_says_what_it_lacks_by_now(api: AdminApi) -> None:
     ]
 
 
+async def test_of_what_thousands_call_some_are_told(
+    api: AdminApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uses, "MOST_LOOKED_AT", 2)
+    monkeypatch.setattr(uses, "_MOST_NAMED", 1)
+    shared = await prompt(api.ada.client, "shared", "{x}", shared=True)
+    for name in ("one", "three", "two"):
+        await save(api.ada.client, name, "shared(x)")
+    path = f"{PROMPTS}/{shared['id']}"
+    told = error_of(await api.ada.client.patch(path, json={"name": "other"}), 409)["message"]
+    assert re.search(r"call it: (one|three|two) and at least 1 more", told)
+    # Whoever asks for the list has it whole.
+    listed = (await api.ada.client.get(f"{path}/dependants")).json()["data"]
+    assert [one["name"] for one in listed] == ["one", "three", "two"]
+
+
+async def test_a_version_counts_as_a_caller_while_it_is_the_newest_or_labelled(
+    api: AdminApi,
+) -> None:
+    shared = await prompt(api.ada.client, "shared", "{x}")
+    made = await save(api.ada.client, "caller", "shared(x)")
+    path = f"{PIPELINES}/{made['id']}"
+    for number in range(10):
+        await api.ada.client.patch(path, json={"source": f"upper('{number}')"})
+
+    async def versions() -> list[int]:
+        answer = await api.ada.client.get(f"{PROMPTS}/{shared['id']}/dependants")
+        return [one["version"] for one in answer.json()["data"]]
+
+    assert await versions() == []
+    # Eleven is not one, wherever either stands among the labels.
+    steps: tuple[tuple[str, int | None, list[int]], ...] = (
+        ("b", 11, []), ("a", 1, [1]), ("a", 10, []), ("c", 1, [1]), ("a", 1, [1]), ("c", None, [1]),
+    )  # fmt: skip
+    for label, number, expected in steps:
+        body = {"label": label, "version": number}
+        assert (await api.ada.client.post(f"{path}/labels", json=body)).status_code == 200
+        assert await versions() == expected, (label, number)
+
+
 async def test_an_edit_that_breaks_callers_is_refused_and_names_them(api: AdminApi) -> None:
     await prompt(api.ada.client, "summarise", "{text}", shared=True)
     digest = await save(api.ada.client, "digest", "upper(summarise(text))", shared=True)
@@ -627,8 +669,18 @@ async def test_a_check_reads_nothing_of_prompts_that_the_text_does_not_name(
     await prompt(api.administrator.client, "other", "Bye {buddy}")
     await save(api.administrator.client, "inner", "greet(x)")
     await save(api.administrator.client, "outer", "upper(y)")
+    made: list[str] = []
+
+    def noted(name: str, *more: Any) -> Definition:
+        made.append(name)
+        return Definition(name, *more)
+
     async with api.state.database.read() as session:
-        found = await catalogue.catalogue_of(session, FUNCTIONS, 1, "inner(greet(a))")
+        with monkeypatch.context() as during:
+            during.setattr(catalogue, "Definition", noted)
+            found = await catalogue.catalogue_of(session, FUNCTIONS, 1, "inner(greet(a))")
+    # Of thousands that are not named nothing is made that nobody asks for.
+    assert made == ["greet", "inner"]
     asked = {name: [one.name for one in found[name].parameters] for name in found}
     assert asked == {
         "greet": ["buddy"], "other": [], "inner": ["x"], "outer": [],

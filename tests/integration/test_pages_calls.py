@@ -149,6 +149,16 @@ async def test_a_wrong_filter_says_what_is_wrong_and_keeps_what_was_typed(
         assert (await site.client.get(f"/?{query}")).status_code == 200
 
 
+async def test_an_empty_overview_says_once_what_to_send(site: Site, ledger: Ledger) -> None:
+    sends = r"<code>curl [^<]*/v1/chat/completions"
+    page = (await site.client.get("/")).text
+    assert len(re.findall(sends, page)) == 1
+    assert "Send the first one as it says above" in page
+    site.client.cookies.set("steps", "hidden")
+    page = (await site.client.get("/")).text
+    assert len(re.findall(sends, page)) == 1
+
+
 async def test_the_parts_of_the_overview_add_up_to_the_whole(site: Site, ledger: Ledger) -> None:
     models = ("a", "a", "b", "c", "d", "e", "f", "g", None, None)
     await ledger.settle(*(call(model=model) for model in models))

@@ -9,8 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-from sqlalchemy import Row, Select, Text, select, type_coerce
+from sqlalchemy import Row, Select, Text, cast, func, literal, or_, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.audit import Actor
@@ -18,6 +17,8 @@ from aieye.access.names import Kind
 from aieye.db.tables import Pipeline, PipelineUse, PipelineVersion
 from aieye.errors import Conflict
 
+# What a page or a message tells of is some of so many callers: nobody reads a thousand names.
+MOST_LOOKED_AT = 1_000
 _MOST_NAMED = 10
 
 
@@ -54,12 +55,25 @@ class InUse(Conflict):
         self.reason = reason
 
 
-async def find_dependants(session: AsyncSession, kind: Kind, object_id: int) -> Sequence[Dependant]:
-    """The pipelines that call it, whoever owns them, by name."""
+async def find_dependants(
+    session: AsyncSession,
+    kind: Kind,
+    object_id: int,
+    *,
+    beside: int | None = None,
+    limit: int | None = None,
+) -> Sequence[Dependant]:
+    """The pipelines that call it, whoever owns them but the user `beside`, by name.
+
+    Of what is much used `limit` bounds how many are looked at: some of them are told then.
+    """
+    statement = _calling(kind, (object_id,))
+    if beside is not None:
+        statement = statement.where(Pipeline.user_id != beside)
+    rows = (await session.execute(statement.limit(limit))).all()
     found: dict[int, Dependant] = {}
-    for row in await session.execute(_uses(kind, object_id)):
-        if row.id not in found and _may_run(row):
-            found[row.id] = _dependant(row)
+    for row in sorted(rows, key=lambda one: (one.name, -one.number)):
+        found.setdefault(row.id, _dependant(row))
     return list(found.values())
 
 
@@ -69,11 +83,10 @@ async def count_dependants(
     """How many pipelines call each, whoever owns them; those that none calls are left out."""
     if not object_ids:
         return {}
-    found: dict[int, set[int]] = {}
-    for row in await session.execute(_calling(kind, object_ids)):
-        if _may_run(row):
-            found.setdefault(row.object_id, set()).add(row.id)
-    return {object_id: len(pipelines) for object_id, pipelines in found.items()}
+    of = _calling(kind, object_ids).subquery().c
+    pipelines = func.count(of.id.distinct()).label("pipelines")
+    rows = await session.execute(select(of.object_id, pipelines).group_by(of.object_id))
+    return {row.object_id: row.pipelines for row in rows}
 
 
 def visible_to(actor: Actor, dependants: Sequence[Dependant]) -> Sequence[Dependant]:
@@ -88,9 +101,9 @@ async def refuse_while_used(
 
     With `owner_id`, whose own pipelines may call it anyway, only those of others count.
     """
-    dependants = [
-        one for one in await find_dependants(session, kind, object_id) if one.user_id != owner_id
-    ]
+    dependants = await find_dependants(
+        session, kind, object_id, beside=owner_id, limit=MOST_LOOKED_AT
+    )
     if not dependants:
         return
     raise InUse(f"Pipelines call it: {_named(dependants, actor)}.")
@@ -107,18 +120,17 @@ async def refuse_breaking(
 ) -> None:
     """Raise `InUse` if pipelines call it as it could be called `before` and cannot be `after`."""
     statement = (
-        _uses(kind, object_id)
+        _calling(kind, (object_id,))
         .add_columns(PipelineVersion.bindings)
         .join(
             PipelineVersion,
             (PipelineVersion.pipeline_id == PipelineUse.pipeline_id)
             & (PipelineVersion.number == PipelineUse.number),
         )
+        .order_by(Pipeline.name, PipelineUse.number.desc())
     )
     broken: dict[int, Dependant] = {}
     for row in await session.execute(statement):
-        if not _may_run(row):
-            continue
         calls = [
             frozenset(one["parameters"])
             for one in row.bindings
@@ -154,42 +166,39 @@ def _named(dependants: Sequence[Dependant], actor: Actor) -> str:
     names = [one.name for one in visible_to(actor, dependants)]
     listed = ", ".join(names[:_MOST_NAMED])
     others = len(dependants) - len(names[:_MOST_NAMED])
+    least = "at least " if len(dependants) >= MOST_LOOKED_AT else ""
     if listed and others:
-        listed += f" and {others} more"
-    return listed or f"{others} of other users"
-
-
-def _uses(kind: Kind, object_id: int) -> Select[*tuple[Any, ...]]:
-    """The versions that call it, with what is told of their pipelines: by name, the newest first."""
-    statement = _calling(kind, (object_id,)).add_columns(
-        Pipeline.name, Pipeline.user_id, Pipeline.is_shared
-    )
-    return statement.order_by(Pipeline.name, PipelineUse.number.desc())
+        listed += f" and {least}{others} more"
+    return listed or f"{least}{others} of other users"
 
 
 def _calling(kind: Kind, object_ids: Collection[int]) -> Select[*tuple[Any, ...]]:
-    """The versions that call one of them. Columns alone: much used ones have thousands of callers."""
+    """The versions that call one of them and may run, with what is told of their pipelines.
+
+    Columns alone, and what may run found out by the database: of what is much used there are
+    thousands of callers, with their versions ten thousands.
+    """
+    # Labels are a compact JSON object whose names have neither colon nor brace.
+    number = literal("%:").concat(cast(PipelineUse.number, Text))
+    labels = type_coerce(Pipeline.labels, Text)
+    is_labelled = or_(labels.like(number.concat(",%")), labels.like(number.concat("}%")))
     return (
         select(
             PipelineUse.object_id,
             PipelineUse.number,
             Pipeline.id,
-            Pipeline.version,
-            type_coerce(Pipeline.labels, Text).label("labels"),
+            Pipeline.name,
+            Pipeline.user_id,
+            Pipeline.is_shared,
         )
         .join(Pipeline, Pipeline.id == PipelineUse.pipeline_id)
         .where(
             PipelineUse.kind == kind,
             PipelineUse.object_id.in_(object_ids),
             Pipeline.deleted_at.is_(None),
+            or_(PipelineUse.number == Pipeline.version, is_labelled),
         )
     )
-
-
-def _may_run(row: Row[Any]) -> bool:
-    is_newest: bool = row.number == row.version
-    # Most have no labels: a text that is not read is the better part of such a look.
-    return is_newest or (row.labels != "{}" and row.number in orjson.loads(row.labels).values())
 
 
 def _dependant(row: Row[Any]) -> Dependant:

@@ -30,7 +30,7 @@ from aieye.errors import NotFound
 
 Top = Literal["hits", "saved"]
 # Of how many entries, used last, the most used ones are told, and how many a search reads.
-LOOKED_AT = 10_000
+LOOKED_AT = 3_000
 SEARCHED = 2_000
 # Larger ones are not searched: a part of a search is held in memory at once.
 LARGEST_SEARCHED = 2**19

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Row, Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -33,82 +33,114 @@ _TEXT = Type("str")
 # All that may be a name, in strings and comments too.
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What is read at once takes some milliseconds.
-_IDS_AT_ONCE: Final = 1_000
+_IDS_AT_ONCE: Final = 2_000
+
+_Kept = Literal["prompt", "preset", "pipeline"]
+# What a name stands for of which no more is read, and its id.
+_Unread = tuple[_Kept, int]
+
+
+class _Usable(Mapping[str, Definition]):
+    """What the user may use, by name. Of most of it only names are read, which others are compared
+    with: what they stand for is made of those that are asked for."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Definition | _Unread] = {}
+        self._pipelines: dict[int, str] = {}
+        self._calls: Mapping[int, list[int]] = {}
+
+    def __getitem__(self, name: str) -> Definition:
+        found = self._found[name]
+        if not isinstance(found, Definition):
+            kind, id_ = found
+            calls = self.calls_of(id_) if kind == "pipeline" else ()
+            found = self._found[name] = Definition(name, kind, (), id_, calls)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add_names(self, kind: _Kept, ids: Mapping[int, str]) -> None:
+        self._found.update({name: (kind, id_) for id_, name in ids.items()})
+
+    def add(self, definitions: Iterable[Definition]) -> None:
+        self._found.update((one.name, one) for one in definitions)
+
+    def add_calls(self, names: Mapping[int, str], calls: Mapping[int, list[int]]) -> None:
+        """Which pipelines each pipeline calls, and the names that are known."""
+        self._pipelines, self._calls = dict(names), calls
+
+    def calls_of(self, pipeline_id: int) -> tuple[str, ...]:
+        return _seen_calls(pipeline_id, self._calls, self._pipelines)
 
 
 async def catalogue_of(
     session: AsyncSession, functions: Catalogue, owner_id: int, source: str
-) -> dict[str, Definition]:
+) -> Catalogue:
     """What the user may use, by name. Of what `source` does not name, the parameters are not read.
 
     There may be tens of thousands: all is done in parts, between which the loop serves others.
     """
     named = frozenset(_NAME.findall(source))
-    found: dict[str, Definition] = {}
-    async for prompts in _prompts_of(session, owner_id, named):
-        found.update((one.name, one) for one in prompts)
-    async for presets in _presets_of(session, owner_id):
-        found.update((one.name, one) for one in presets)
-    async for pipelines in _pipelines_of(session, owner_id, named):
-        found.update((one.name, one) for one in pipelines)
-    return found | dict(functions)
+    found = _Usable()
+    await _add_prompts(found, session, owner_id, named)
+    await _add_presets(found, session, owner_id, named)
+    await _add_pipelines(found, session, owner_id, named)
+    found.add(functions.values())
+    return found
 
 
-async def _prompts_of(
-    session: AsyncSession, owner_id: int, named: Collection[str]
-) -> AsyncIterator[list[Definition]]:
+async def _add_prompts(
+    found: _Usable, session: AsyncSession, owner_id: int, named: Collection[str]
+) -> None:
     usable = _usable(Prompt, owner_id)
-    ids: list[int] = []
-    async for rows in _in_parts(session, select(Prompt.id, Prompt.name).where(usable), Prompt.id):
-        ids += [id_ for id_, name in rows if name in named]
-        yield [Definition(name, "prompt", (), id_) for id_, name in rows if name not in named]
-    for some in _parts(ids):
-        statement = _prompts().where(usable, Prompt.id.in_(some))
-        yield [_prompt(row) for row in await session.execute(statement)]
+    names = await _names(session, select(Prompt.id, Prompt.name).where(usable), Prompt.id)
+    found.add_names("prompt", names)
+    for ids in _parts([id_ for id_, name in names.items() if name in named]):
+        statement = _prompts().where(usable, Prompt.id.in_(ids))
+        found.add([_prompt(row) for row in await session.execute(statement)])
 
 
-async def _presets_of(session: AsyncSession, owner_id: int) -> AsyncIterator[list[Definition]]:
+async def _add_presets(
+    found: _Usable, session: AsyncSession, owner_id: int, named: Collection[str]
+) -> None:
     statement = _presets().where(_usable(Preset, owner_id), Preset.is_callable)
-    async for rows in _in_parts(session, statement, Preset.id):
-        yield [_preset(row) for row in rows]
+    names = await _names(session, statement, Preset.id)
+    found.add_names("preset", names)
+    found.add([_preset(id_, name) for id_, name in names.items() if name in named])
 
 
-async def _pipelines_of(
-    session: AsyncSession, owner_id: int, named: Collection[str]
-) -> AsyncIterator[list[Definition]]:
+async def _add_pipelines(
+    found: _Usable, session: AsyncSession, owner_id: int, named: Collection[str]
+) -> None:
     # One that is being saved has no version yet.
     usable = _usable(Pipeline, owner_id) & (Pipeline.served_version > 0)
-    names: dict[int, str] = {}
-    statement = select(Pipeline.id, Pipeline.name).where(usable)
-    async for rows in _in_parts(session, statement, Pipeline.id):
-        names.update((id_, name) for id_, name in rows)
-    calls = await _calls(session)
-    for ids in _parts(list(names)):
-        yield [
-            Definition(names[id_], "pipeline", (), id_, _seen_calls(id_, calls, names))
-            for id_ in ids
-            if names[id_] not in named
-        ]
-        await asyncio.sleep(0)
+    names = await _names(session, select(Pipeline.id, Pipeline.name).where(usable), Pipeline.id)
+    found.add_names("pipeline", names)
+    found.add_calls(names, await _calls(session))
     for ids in _parts([id_ for id_, name in names.items() if name in named]):
         statement_of = _pipelines().where(usable, Pipeline.id.in_(ids))
-        yield [
-            _pipeline(row, _seen_calls(row.id, calls, names))
-            for row in await session.execute(statement_of)
-        ]
+        rows = await session.execute(statement_of)
+        found.add([_pipeline(row, found.calls_of(row.id)) for row in rows])
 
 
-async def _in_parts(
+async def _names(
     session: AsyncSession, statement: Select[int, str], id_of: InstrumentedAttribute[int]
-) -> AsyncIterator[Sequence[Row[int, str]]]:
-    """The rows of a statement, whose first column is the id, in the order of their ids."""
+) -> dict[int, str]:
+    """The names that a statement finds, by their ids, which are its first column."""
+    # A session would make objects ready for what are two columns.
+    connection = await session.connection()
+    names: dict[int, str] = {}
     last = 0
     while True:
         part = statement.where(id_of > last).order_by(id_of).limit(_IDS_AT_ONCE)
-        rows = (await session.execute(part)).all()
-        yield rows
+        rows = (await connection.execute(part)).all()
+        names.update((row[0], row[1]) for row in rows)
         if len(rows) < _IDS_AT_ONCE:
-            return
+            return names
         last = rows[-1][0]
         await asyncio.sleep(0)
 
@@ -132,7 +164,7 @@ async def definitions_of(
         found += [_prompt(row) for row in await session.execute(prompts)]
     if ids := wanted["preset"]:
         presets = _presets().where(_usable(Preset, owner_id), Preset.id.in_(ids))
-        found += [_preset(row) for row in await session.execute(presets)]
+        found += [_preset(id_, name) for id_, name in await session.execute(presets)]
     if ids := wanted["pipeline"]:
         pipelines = _pipelines().where(_usable(Pipeline, owner_id), Pipeline.id.in_(ids))
         found += [_pipeline(row) for row in await session.execute(pipelines)]
@@ -149,7 +181,7 @@ async def definitions_like(
     found: list[Definition] = []
     for table, select_, define in (
         (Prompt, _prompts(), _prompt),
-        (Preset, _presets().where(Preset.is_callable), _preset),
+        (Preset, _presets().where(Preset.is_callable), lambda row: _preset(*row)),
         (Pipeline, _pipelines(), _pipeline),
     ):
         named = table.name == text if is_whole else table.name.startswith(text, autoescape=True)
@@ -188,8 +220,7 @@ def _prompt(row: Row[int, str, list[str]]) -> Definition:
     return Definition(name, "prompt", tuple(Parameter(one, _TEXT) for one in variables), id_)
 
 
-def _preset(row: Row[int, str]) -> Definition:
-    id_, name = row
+def _preset(id_: int, name: str) -> Definition:
     return Definition(name, "preset", (Parameter(INPUT, _TEXT),), id_)
 
 

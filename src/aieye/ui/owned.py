@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from aieye.access import authored
 from aieye.access.audit import Actor
 from aieye.access.names import Kind
-from aieye.access.uses import Dependant, find_dependants, visible_to
+from aieye.access.uses import MOST_LOOKED_AT, Dependant, find_dependants, visible_to
 from aieye.db.rows import find_living
 from aieye.db.tables import Pipeline, Preset, Prompt, User
 from aieye.db.types import now
@@ -53,10 +53,14 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """The pipelines that call something: those that the visitor may know, and how many more."""
+    """The pipelines that call something: those that the visitor may know, and how many more.
+
+    Not `is_whole`, there may be others: of what is much used not all are looked at.
+    """
 
     shown: Sequence[Dependant]
     hidden: int
+    is_whole: bool = True
 
     def __bool__(self) -> bool:
         return bool(self.shown or self.hidden)
@@ -206,10 +210,9 @@ async def callers_of(
     session: AsyncSession, kind: Kind, row_id: int, actor: Actor, *, beside: int | None = None
 ) -> Callers:
     """The pipelines that call it; without those of the user `beside`."""
-    found = await find_dependants(session, kind, row_id)
-    counted = [one for one in found if one.user_id != beside]
-    shown = visible_to(actor, counted)
-    return Callers(shown, len(counted) - len(shown))
+    found = await find_dependants(session, kind, row_id, beside=beside, limit=MOST_LOOKED_AT)
+    shown = visible_to(actor, found)
+    return Callers(shown, len(found) - len(shown), is_whole=len(found) < MOST_LOOKED_AT)
 
 
 async def owner_name(session: AsyncSession, user_id: int) -> str:
