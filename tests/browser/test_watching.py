@@ -119,7 +119,9 @@ def test_the_overview_tells_of_it_with_a_table_a_step_away(
     page = visits(theme="dark" if theme == "dark" else "light")
     page.goto("/?range=1h&measure=tokens")
     bars = page.locator(".top").first.locator(".share")
-    rooms = bars.evaluate_all("all => all.map(one => Math.round(one.getBoundingClientRect().width))")
+    rooms = bars.evaluate_all(
+        "all => all.map(one => Math.round(one.getBoundingClientRect().width))"
+    )
     assert len(rooms) > 1
     assert len(set(rooms)) == 1, rooms
     page.goto("/?range=1h&measure=requests")
