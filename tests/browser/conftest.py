@@ -21,7 +21,7 @@ from tests.live import LiveServer
 from tests.tools import not_run
 
 # A machine that has other work besides is slow, not wrong.
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=30_000)
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 

@@ -72,7 +72,7 @@ class Visits:
             timezone_id="Europe/Berlin",
         )
         self._contexts.append(context)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         page = context.new_page()
         page.on("console", self._note_console)
         page.on("pageerror", lambda error: self.faults.append(f"exception: {error}"))

@@ -66,7 +66,7 @@ def test_the_printed_link_leads_to_steps_that_tick_themselves(
         trust_env=False,
     )
     assert answer.status_code == 200
-    expect(steps).to_contain_text("The first request arrived", timeout=15_000)
+    expect(steps).to_contain_text("The first request arrived", timeout=30_000)
     expect(steps).to_contain_text("gpt-4o-mini")
     expect(page.locator("#hide-steps")).to_be_focused()
     visits.check_accessible(page)

@@ -56,3 +56,21 @@ def test_a_list_tells_of_tags_that_have_no_room(visits: Visits) -> None:
     row = page.get_by_role("row", name="mmmm")
     assert row.locator(".tag").all_inner_texts() == ["support", "production", "weekly", "+2"]
     assert row.get_by_text("+2").get_attribute("title") == "of the board, reviewed"
+
+
+def test_where_one_is_can_be_read_behind_long_names(visits: Visits) -> None:
+    page = visits()
+    page.goto("/pipelines/executions/1")
+    here = page.locator(".crumbs [aria-current]")
+    assert here.evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
+def test_the_field_of_the_search_has_the_width_of_its_form(visits: Visits) -> None:
+    page = visits()
+    page.goto("/search")
+    field, form = (
+        page.locator(one).bounding_box() for one in (".search-page input", ".search-page")
+    )
+    assert field is not None
+    assert form is not None
+    assert field["width"] == form["width"]

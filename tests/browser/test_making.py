@@ -44,15 +44,12 @@ def test_a_prompt_is_made_tried_saved_compared_and_rolled_back(
 
     page.get_by_role("link", name="Try in the playground").click()
     page.get_by_label("name", exact=True).fill("Ada")
-    page.locator("[data-run]").click()
-    expect(page.locator("[data-empty]")).to_have_text("Asked with nothing for tone.")
     page.get_by_label("tone", exact=True).fill("kind")
     page.locator("[name=model]").fill("sim-slow-40")
     page.keyboard.press("Control+Enter")
     answer = page.locator("[data-answer]")
     # It comes in while it is being said.
     expect(answer).to_have_attribute("aria-busy", "true")
-    expect(page.locator("[data-empty]")).to_be_empty()
     expect(answer).to_contain_text("Simulated")
     expect(page.get_by_role("button", name="Stop")).to_be_visible()
     expect(answer).to_contain_text("Say hello to Ada, be kind.")
@@ -95,6 +92,20 @@ def test_a_prompt_is_made_tried_saved_compared_and_rolled_back(
     visits.check_accessible(page)
     page.get_by_role("button", name="Set label").click()
     expect(page.get_by_role("row", name=re.compile("^Version 2"))).to_contain_text("production")
+
+
+def test_variables_without_a_value_are_named_when_they_are_asked(visits: Visits) -> None:
+    page = visits()
+    page.goto("/playground?as=prompt")
+    page.get_by_label("Prompt", exact=True).fill("Say hello to {name}, be {tone}.")
+    page.get_by_label("name", exact=True).fill("Ada")
+    page.locator("[data-run]").click()
+    hint = page.locator("[data-empty]")
+    expect(hint).to_have_text("Asked with nothing for tone.")
+    expect(page.locator("[data-answer]")).to_contain_text("Say hello to Ada, be .")
+    page.get_by_label("tone", exact=True).fill("kind")
+    page.locator("[data-run]").click()
+    expect(hint).to_be_empty()
 
 
 def test_a_recorded_call_is_asked_again_of_three_models_and_stopped(visits: Visits) -> None:

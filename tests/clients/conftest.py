@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.commands import aieye
+from tests.commands import aieye_forked
 from tests.fakes import chat
 from tests.fakes.recorded import Given, RecordedDemo, Seen
 from tests.live import LiveServer, LiveServers
@@ -80,9 +80,11 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         try:
             server = servers(environment)
             here = {"AIEYE_DATA_DIR": str(server.data_dir)}
-            made = aieye(directory, "token", "create", "ci", "--scope", "admin", "--json", **here)
+            made = aieye_forked(
+                directory, "token", "create", "ci", "--scope", "admin", "--json", **here
+            )
             assert made.code == 0, made.err
-            old = aieye(directory, "token", "create", "old", "--import", OLD_TOKEN, **here)
+            old = aieye_forked(directory, "token", "create", "old", "--import", OLD_TOKEN, **here)
             assert old.code == 0, old.err
             gateway = Gateway(server, provider, json.loads(made.out)["token"])
             gateway.post(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.fakes.recorded import RecordedDemo
 from tests.installation import Installation
 
@@ -40,17 +40,14 @@ def aieye(tmp_path: Path) -> Aieye:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         stdin: str = "",
-        timeout: float = 30,
+        timeout: float = 60,
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "aieye", *arguments],
+        return forked.run(
+            arguments,
             cwd=tmp_path,
             env=command_environment(tmp_path, environment),
-            input=stdin,
-            capture_output=True,
-            text=True,
+            stdin=stdin,
             timeout=timeout,
-            check=False,
         )
 
     return run

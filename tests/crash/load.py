@@ -59,11 +59,18 @@ class Load:
         self._thread.join(30)
         assert not self._thread.is_alive(), "the clients hang"
 
-    def wait_for_each_kind(self, seconds: float = 20) -> None:
+    def wait_for_each_kind(self, seconds: float = 90) -> None:
         """Until one call of each kind was seen finished; fails when that does not come."""
         deadline = time.monotonic() + seconds
         while len(self.seen.kinds) < KINDS:
             assert time.monotonic() < deadline, f"only {self.seen.kinds} were finished"
+            time.sleep(0.02)
+
+    def wait_for(self, calls: int, seconds: float = 90) -> None:
+        """Until so many calls were seen finished; fails when they do not come."""
+        deadline = time.monotonic() + seconds
+        while len(self.seen.finished) < calls:
+            assert time.monotonic() < deadline, f"only {len(self.seen.finished)} were finished"
             time.sleep(0.02)
 
     def _run(self) -> None:

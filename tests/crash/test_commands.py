@@ -53,11 +53,13 @@ def running(installation: Installation, start_server: LiveServers) -> Iterator[R
 
 
 def _until_refused(running: Running, token: Made, seconds: float) -> float:
-    started = time.monotonic()
-    while running.ask(token).status_code != 401:
-        assert time.monotonic() - started < seconds, "it is still let in"
+    """For how long it was let in: up to when it was asked for the last time that it was."""
+    started, let_in = time.monotonic(), 0.0
+    while (asked := time.monotonic()) and running.ask(token).status_code != 401:
+        let_in = asked - started
+        assert let_in < seconds, "it is still let in"
         time.sleep(0.02)
-    return time.monotonic() - started
+    return let_in
 
 
 # ----------------------------------------------------------------------------------------- tokens

@@ -31,6 +31,7 @@ def test_no_answer_that_was_seen_finished_lacks_its_row(
     for _ in range(ROUNDS):
         with Load(server.base_url, token) as load:
             load.wait_for_each_kind()
+            load.wait_for(40)
             time.sleep(moments.uniform(0.05, 0.6))
             server.kill()
         finished |= load.seen.finished.keys()
@@ -74,7 +75,8 @@ def test_calls_that_were_open_are_marked_at_the_next_start(
             ]
             for stream in streams:
                 await stream.content.readany()
-            await asyncio.sleep(0.8)
+            while await asyncio.to_thread(states, installation) != {"open": 6}:
+                await asyncio.sleep(0.05)
             ids = [call_id(stream.headers) for stream in streams]
             await asyncio.to_thread(server.kill)
             await asyncio.gather(*waiting, return_exceptions=True)
@@ -113,7 +115,8 @@ def test_an_answer_that_was_stored_before_the_crash_is_a_hit_after_it(
 
     first = asyncio.run(ask())
     # The entry goes with a batch of its own time; the row is what must not wait.
-    time.sleep(0.3)
+    while installation.query("SELECT count(*) FROM cache_entries") != [(1,)]:
+        time.sleep(0.05)
     server.kill()
     server.start()
     second = asyncio.run(ask())

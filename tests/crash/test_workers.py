@@ -35,7 +35,7 @@ def _is_answered(server: LiveServer, token: Made) -> bool:
             json=chat(fresh()),
             headers=token.headers,
             trust_env=False,
-            timeout=5,
+            timeout=20,
         )
     except httpx.TransportError:
         return False
@@ -55,8 +55,9 @@ def test_a_worker_that_is_killed_costs_no_finished_answer_and_is_replaced(
         os.kill(first[0], signal.SIGKILL)
         before = len(load.seen.finished)
         time.sleep(1.5)
-        assert len(load.seen.finished) > before + 20, "the other worker did not go on"
-    deadline = time.monotonic() + 40
+        # Before another can have started.
+        assert len(load.seen.finished) > before + 3, "the other worker did not go on"
+    deadline = time.monotonic() + 90
     while len(now := _workers(server)) < 2 or first[0] in now:
         assert time.monotonic() < deadline, "the worker was not replaced"
         time.sleep(0.1)
@@ -77,12 +78,16 @@ def test_a_revocation_reaches_every_worker_within_a_second(
         f"{server.base_url}/api/v1/tokens/{token.id}", headers=admin.headers, trust_env=False
     )
     assert answer.status_code == 200
-    time.sleep(1)
-    # A new connection each time, so that both workers are asked.
-    statuses = {
-        httpx.get(url, headers=token.headers, trust_env=False).status_code for _ in range(20)
-    }
-    assert statuses == {401}
+    revoked, let_in = time.monotonic(), 0.0
+    # A new connection each time, so that both workers are asked; what the last answer was asked at
+    # counts, not when it came: a busy machine may be late with that.
+    refused = 0
+    while refused < 20:
+        asked = time.monotonic()
+        status = httpx.get(url, headers=token.headers, trust_env=False, timeout=20).status_code
+        assert status in {200, 401}
+        refused, let_in = (refused + 1, let_in) if status == 401 else (0, asked - revoked)
+    assert let_in < 1
 
 
 @pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
@@ -95,7 +100,7 @@ def test_any_worker_tells_the_figures_of_all_also_after_one_was_replaced(
 
     def call_until_both_have_answered() -> dict[str, float]:
         nonlocal answered
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             # A new connection each time; the kernel gives it to either.
             answered += _is_answered(server, token)
@@ -109,7 +114,7 @@ def test_any_worker_tells_the_figures_of_all_also_after_one_was_replaced(
     assert len({tuple(sorted(_calls_by_worker(server).items())) for _ in range(20)}) == 1
     first = _workers(server)
     os.kill(first[0], signal.SIGKILL)
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 90
     while len(now := _workers(server)) < 2 or first[0] in now:
         assert time.monotonic() < deadline, "the worker was not replaced"
         time.sleep(0.1)
@@ -155,7 +160,7 @@ def test_a_server_without_free_file_descriptors_recovers(
         time.sleep(0.5)
         opened = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
         assert opened >= 85, "it did not run out"
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 90
     while not _is_answered(server, token):
         assert time.monotonic() < deadline, server.output()[-2_000:]
         time.sleep(0.1)

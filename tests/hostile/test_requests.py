@@ -96,6 +96,7 @@ def aimed(data: bytes, target: Target) -> bytes:
 # ----------------------------------------------------------------------------------------- bodies
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", corpus.MALFORMED)
 def test_a_body_that_is_no_json_is_refused_everywhere(target: Target, name: str) -> None:
     body, findings = corpus.MALFORMED[name], Findings()
@@ -144,6 +145,7 @@ def _head(target: Target, path: str) -> bytes:
     return request("POST", path, [*token.headers.items(), *JSON]).removesuffix(b"\r\n")
 
 
+@on_sqlite
 @pytest.mark.parametrize("path", LIMITED)
 def test_a_body_announced_over_the_limit_is_refused_before_it_comes(
     target: Target, path: str
@@ -153,6 +155,7 @@ def test_a_body_announced_over_the_limit_is_refused_before_it_comes(
     assert answer.status == 413, answer
 
 
+@on_sqlite
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/v1/tokens", "/login"])
 def test_nobody_may_make_the_server_hold_a_huge_body_without_a_token(
     target: Target, path: str
@@ -164,6 +167,7 @@ def test_nobody_may_make_the_server_hold_a_huge_body_without_a_token(
     assert answer.status in {401, 403, 413}, answer
 
 
+@on_sqlite
 @pytest.mark.parametrize("path", LIMITED)
 def test_a_body_that_grows_over_the_limit_is_refused_before_its_end(
     target: Target, path: str

@@ -49,7 +49,7 @@ async def test_a_database_that_does_not_answer_costs_little_time_however_often_i
     for _ in range(100):
         assert await store.find(STORED.key) is None
     # Half a second each, as the driver itself gives up, would be 50 s.
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 25
     assert proxy.broken > 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import aieye
+from tests.commands import aieye, aieye_forked
 from tests.live import LiveServer, LiveServers
 
 GOOD = "uppercase(s)\n"
@@ -100,13 +100,12 @@ def _post(server: LiveServer, token: str, resource: str, body: Mapping[str, Any]
 
 
 @pytest.mark.live
-@pytest.mark.timeout(240)  # It starts some twenty processes of the command line, one after another.
 def test_a_pipeline_runs_at_a_server_and_without_one(
     start_server: LiveServers, tmp_path: Path
 ) -> None:
     server = start_server(arguments=["--demo"])
     here = {"AIEYE_DATA_DIR": str(server.data_dir)}
-    made = aieye(tmp_path, "token", "create", "ci", "--scope", "admin", "--json", **here)
+    made = aieye_forked(tmp_path, "token", "create", "ci", "--scope", "admin", "--json", **here)
     token = json.loads(made.out)["token"]
     _post(
         server, token, "prompts",
@@ -116,43 +115,51 @@ def test_a_pipeline_runs_at_a_server_and_without_one(
     _post(server, token, "pipelines", {"name": "pair", "source": "[a, b]"})
     there = {"AIEYE_URL": server.base_url, "AIEYE_TOKEN": token}
 
-    missed = aieye(tmp_path, "run", "greet", "--arg", "who=Ada", "--cache", "only", **there)
+    missed = aieye_forked(tmp_path, "run", "greet", "--arg", "who=Ada", "--cache", "only", **there)
     assert (missed.code, "E505" in missed.err, missed.out) == (5, True, "")
-    first = aieye(tmp_path, "run", "greet", "--arg", "who=Ada", **there)
+    first = aieye_forked(tmp_path, "run", "greet", "--arg", "who=Ada", **there)
     assert first.code == 0, first.err
     assert first.out == first.out.upper() != ""
     (tmp_path / "a.txt").write_text("of a file")
-    assert aieye(tmp_path, "run", "x/../pair", "--arg", "a=1", "--arg", "b=2", **there).code == 2
-    pair = aieye(tmp_path, "run", "pair", "--arg", "a=@a.txt", "--arg", "b=x=y", **there)
+    assert (
+        aieye_forked(tmp_path, "run", "x/../pair", "--arg", "a=1", "--arg", "b=2", **there).code
+        == 2
+    )
+    pair = aieye_forked(tmp_path, "run", "pair", "--arg", "a=@a.txt", "--arg", "b=x=y", **there)
     assert json.loads(pair.out) == ["of a file", "x=y"]
-    shown = aieye(tmp_path, "explain", "greet", "--arg", "who=Ada", "--json", **there)
+    shown = aieye_forked(tmp_path, "explain", "greet", "--arg", "who=Ada", "--json", **there)
     assert json.loads(shown.out)["steps"][0]["cache"] == "hit"
-    table = aieye(tmp_path, "explain", "greet", **there)
+    table = aieye_forked(tmp_path, "explain", "greet", **there)
     assert table.out.splitlines()[1].split()[0] == "prompt_buddy"
+    (tmp_path / "fed.txt").write_text("prompt_buddy(uppercase(x))")
+    fed = aieye(tmp_path, "explain", "fed.txt", **there)
+    assert "prompt_buddy: its text depends on what `uppercase` returns" in fed.err
     (tmp_path / "text.txt").write_text("prompt_bud(x)")
-    wrong = aieye(tmp_path, "explain", "text.txt", **there)
+    wrong = aieye_forked(tmp_path, "explain", "text.txt", **there)
     assert (wrong.code, wrong.err.partition(": error[E201]")[0]) == (2, "text.txt:1:1")
     assert "^^^^^^^^^^" in wrong.err
-    assert aieye(tmp_path, "check", "text.txt", **there).code == 2
-    assert aieye(tmp_path, "check", "text.txt", **here).code == 2
-    missing = aieye(tmp_path, "run", "pair", "--arg", "a=x", **there)
+    assert aieye_forked(tmp_path, "check", "text.txt", **there).code == 2
+    assert aieye_forked(tmp_path, "check", "text.txt", **here).code == 2
+    missing = aieye_forked(tmp_path, "run", "pair", "--arg", "a=x", **there)
     assert (missing.code, "E507" in missing.err) == (2, True)
-    assert aieye(tmp_path, "run", "none", **there).code == 2
+    assert aieye_forked(tmp_path, "run", "none", **there).code == 2
 
-    busy = aieye(tmp_path, "run", "greet", "--arg", "who=Ada", **here)
+    busy = aieye_forked(tmp_path, "run", "greet", "--arg", "who=Ada", **here)
     assert (busy.code, "AIEYE_URL" in busy.err) == (2, True)
     server.terminate()
-    replay = aieye(tmp_path, "run", "greet", "--arg", "who=Ada", "--cache", "only", **here)
+    replay = aieye_forked(tmp_path, "run", "greet", "--arg", "who=Ada", "--cache", "only", **here)
     assert (replay.code, replay.out, replay.err) == (0, first.out, "")
-    unused = aieye(
+    unused = aieye_forked(
         tmp_path, "run", "pair", "--arg", "a=1", "--arg", "b=2", **here, AIEYE_TOKEN="aie_x"
     )
     assert "AIEYE_TOKEN is not used" in unused.err
-    whole = json.loads(aieye(tmp_path, "run", "greet", "--arg", "who=Ada", "--json", **here).out)
+    whole = json.loads(
+        aieye_forked(tmp_path, "run", "greet", "--arg", "who=Ada", "--json", **here).out
+    )
     assert (whole["value"], whole["steps"][0]["cache"]) == (first.out.rstrip("\n"), "hit")
-    unasked = aieye(tmp_path, "run", "greet", "--arg", "who=Ada", "--arg", "hwo=x", **here)
+    unasked = aieye_forked(tmp_path, "run", "greet", "--arg", "who=Ada", "--arg", "hwo=x", **here)
     assert (unasked.code, "not asked for: 'hwo'" in unasked.err) == (2, True)
-    missed = aieye(tmp_path, "run", "greet", "--arg", "who=Ben", "--cache", "only", **here)
+    missed = aieye_forked(tmp_path, "run", "greet", "--arg", "who=Ben", "--cache", "only", **here)
     assert missed.code == 5
 
 
@@ -162,21 +169,21 @@ def test_a_text_is_saved_at_a_server_and_without_one(
 ) -> None:
     server = start_server(arguments=["--demo"])
     here = {"AIEYE_DATA_DIR": str(server.data_dir)}
-    made = aieye(tmp_path, "token", "create", "ci", "--scope", "admin", "--json", **here)
+    made = aieye_forked(tmp_path, "token", "create", "ci", "--scope", "admin", "--json", **here)
     there = {"AIEYE_URL": server.base_url, "AIEYE_TOKEN": json.loads(made.out)["token"]}
     file = tmp_path / "two.pipeline"
     file.write_text("[uppercase(who), other]\n")
-    saved = aieye(tmp_path, "save", "two.pipeline", "--tag", "x", **there)
+    saved = aieye_forked(tmp_path, "save", "two.pipeline", "--tag", "x", **there)
     assert (saved.code, "Saved two, version 1; version 1 runs" in saved.err) == (0, True), saved.err
     file.write_text("[uppercase(who)]\n")
-    assert "Saved two, version 2" in aieye(tmp_path, "save", "two.pipeline", **there).err
+    assert "Saved two, version 2" in aieye_forked(tmp_path, "save", "two.pipeline", **there).err
     file.write_text("[uppercase(who), 2]\n")
-    assert "Saved two, version 3" in aieye(tmp_path, "save", "two.pipeline", **here).err
+    assert "Saved two, version 3" in aieye_forked(tmp_path, "save", "two.pipeline", **here).err
     file.write_text("upercase(who)")
     for place in (here, there):
-        refused = aieye(tmp_path, "save", "two.pipeline", **place)
+        refused = aieye_forked(tmp_path, "save", "two.pipeline", **place)
         assert (refused.code, "two.pipeline:1:1: error[E201]" in refused.err) == (2, True)
     (tmp_path / "1.txt").write_text("[who]")
-    assert "--name" in aieye(tmp_path, "save", "1.txt", **there).err
-    unasked = aieye(tmp_path, "run", "two", "--arg", "who=x", "--arg", "hwo=y", **there)
+    assert "--name" in aieye_forked(tmp_path, "save", "1.txt", **there).err
+    unasked = aieye_forked(tmp_path, "run", "two", "--arg", "who=x", "--arg", "hwo=y", **there)
     assert (unasked.code, unasked.out, "not asked for: 'hwo'" in unasked.err) == (2, "", True)

@@ -92,7 +92,9 @@ async def test_a_pipeline_is_saved_run_and_its_steps_opened(house: House) -> Non
     runs = [row.id for row in await rows(house, Execution)]
     compared = await house.user.client.get(f"{place}/executions?run={runs[2]}&run={runs[1]}")
     assert compared.headers["location"] == f"/pipelines/executions/{runs[1]}?with={runs[2]}"
-    assert "differs" in await see(house.user, compared.headers["location"])
+    page = await see(house.user, compared.headers["location"])
+    assert "differs" in page
+    assert f'<p class="pair-run">Run {runs[1]}</p>' in page
 
 
 async def test_a_pipeline_whose_function_is_gone_says_so_and_runs_no_more(

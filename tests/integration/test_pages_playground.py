@@ -280,9 +280,10 @@ async def test_what_a_prompt_cannot_have_is_told_also_where_it_is_saved(house: H
 async def test_what_a_trial_cannot_have_of_a_call_is_told(house: House) -> None:
     tools = [{"type": "function", "function": {"name": "weather"}}]
     picture = {"type": "image_url", "image_url": {"url": "data:,"}}
+    message = {"role": "user", "content": [{"type": "text", "text": "What?"}, picture]}
     asked = {
         "model": "gpt-4o", "n": 2, "tools": tools, "response_format": {"type": "json_object"},
-        "messages": [{"role": "user", "content": [{"type": "text", "text": "What?"}, picture]}],
+        "messages": [message],
     }  # fmt: skip
     responses = {
         "model": "gpt-4o",
@@ -297,7 +298,7 @@ async def test_what_a_trial_cannot_have_of_a_call_is_told(house: House) -> None:
         pages.append(await see(house.user, f"/playground?call={call}"))
     chat, texts = pages
     assert "blacked out; left out: n" in chat
-    assert json.loads(values(chat, "content")[0]) == asked["messages"][0]
+    assert json.loads(values(chat, "content")[0]) == message
     params = json.loads(values(chat, "params")[0])
     assert params == {"tools": tools, "response_format": {"type": "json_object"}}
     assert "it was a call of /v1/responses; left out: text, tools" in texts

@@ -287,6 +287,15 @@ async def test_what_an_attempt_cannot_do_is_said(house: House) -> None:
     assert given.status_code == 200
 
 
+async def test_of_an_attempt_that_failed_only_what_is_known_is_told(house: House) -> None:
+    for model, is_there in (("nothing/here", False), ("gpt-4o", True)):
+        uid = await make(house.user, "chat", name=f"p{is_there}", model=model)
+        answer = await send(house.user, f"/presets/{uid}/try", text="Hello")
+        used = answer.text.split('class="used"')[1].split("</p>")[0]
+        assert ("<b>" in used, " in" in used) == (is_there, is_there), used
+        assert "the call" in used
+
+
 async def test_users_see_their_own_presets_and_what_is_shared(house: House) -> None:
     mine = await make(house.administrator, "chat", name="of_root", model="m")
     shared = await make(house.administrator, "chat", name="open", model="m", shared="on")

@@ -1135,13 +1135,13 @@ async def test_a_taken_port_is_an_os_error() -> None:
 async def test_closing_the_server_ends_open_streams_at_once(
     server: DemoServer, live: httpx.AsyncClient
 ) -> None:
-    body = {"model": "sim-slow-1000", "messages": HELLO, "stream": True}
+    body = {"model": "sim-slow-60000", "messages": HELLO, "stream": True}
     async with live.stream("POST", "/chat/completions", json=body) as response:
         events = response.aiter_raw()
         await anext(events)
         started = time.monotonic()
         await server.close()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 20
         with pytest.raises(httpx.TransportError):
             await anext(events)
     assert server.app.open_calls == 0

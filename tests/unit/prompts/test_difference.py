@@ -23,9 +23,9 @@ def test_a_difference_in_what_ends_lines_is_not_hidden() -> None:
 def test_long_texts_are_compared_from_both_ends_only() -> None:
     lines = [str(number) for number in range(50_000)]
     turned = [*lines[:10], *lines[10:-10][::-1], *lines[-10:]]
-    started = time.monotonic()
+    started = time.process_time()
     shown = text_difference("\n".join(lines), "\n".join(turned), "1", "2").splitlines()
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert shown[2:4] == ["@@ -11,49980 +11,49980 @@", "-10"]
     assert shown[-1] == "+10"
     assert len(shown) == 3 + 2 * 49_980

@@ -45,13 +45,13 @@ def test_branches_that_may_not_be_taken_are_marked() -> None:
 def test_a_huge_plan_is_drawn_in_part_and_at_once() -> None:
     text = "f(" * 60 + "x" + ")" * 60
     wide = f"[{', '.join(f'f({i})' for i in range(1_900))}]"
-    began = time.perf_counter()
+    began = time.process_time()
     found = picture(wide)
     drawn = draw(found, title=describe(found))
     assert (len(found.nodes), found.left_out) == (MOST_NODES + 1, 1_900 - MOST_NODES)
     assert len(drawn) < 100_000
     assert picture(text).left_out == 0
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_names_are_texts_in_the_picture() -> None:
