@@ -159,6 +159,22 @@ def test_rows_that_take_long_to_come_show_their_shape(visits: Visits) -> None:
     expect(page.locator("[data-row-link]").nth(8)).to_be_focused()
 
 
+def test_names_in_a_waterfall_are_whole_on_a_phone(visits: Visits) -> None:
+    page = visits(width=390)
+    page.goto("/components")
+    is_whole = page.locator(".waterfall-row").first.evaluate(
+        """row => {
+            const [label, bar, number] = row.children;
+            label.textContent = "the_summary_of_all_documents/for_each_of_them/step.with.a.name";
+            const box = label.getBoundingClientRect();
+            return label.scrollWidth <= label.clientWidth
+                && box.right <= number.getBoundingClientRect().left
+                && box.bottom <= bar.getBoundingClientRect().top;
+        }"""
+    )
+    assert is_whole
+
+
 def test_what_is_gone_to_stops_below_the_bar_with_its_label(visits: Visits) -> None:
     page = visits(width=390)
     page.goto("/components")

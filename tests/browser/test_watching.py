@@ -114,7 +114,16 @@ def test_the_overview_tells_of_it_with_a_table_a_step_away(
     visits: Visits, server: LiveServer, token: str, theme: str
 ) -> None:
     ask(server, token, "for the overview")
+    ask(server, token, "for the overview, once more")
+    ask(server, token, "many words " * 400, model="gpt-4o")
     page = visits(theme="dark" if theme == "dark" else "light")
+    page.goto("/?range=1h&measure=tokens")
+    bars = page.locator(".top").first.locator(".share")
+    rooms = bars.evaluate_all(
+        "all => all.map(one => Math.round(one.getBoundingClientRect().width))"
+    )
+    assert len(rooms) > 1
+    assert len(set(rooms)) == 1, rooms
     page.goto("/?range=1h&measure=requests")
     visits.check_accessible(page)
     page.get_by_role("link", name="Show as a table").click()

@@ -131,6 +131,9 @@ def test_a_pipeline_runs_at_a_server_and_without_one(
     assert json.loads(shown.out)["steps"][0]["cache"] == "hit"
     table = aieye_forked(tmp_path, "explain", "greet", **there)
     assert table.out.splitlines()[1].split()[0] == "prompt_buddy"
+    (tmp_path / "fed.txt").write_text("prompt_buddy(uppercase(x))")
+    fed = aieye(tmp_path, "explain", "fed.txt", **there)
+    assert "prompt_buddy: its text depends on what `uppercase` returns" in fed.err
     (tmp_path / "text.txt").write_text("prompt_bud(x)")
     wrong = aieye_forked(tmp_path, "explain", "text.txt", **there)
     assert (wrong.code, wrong.err.partition(": error[E201]")[0]) == (2, "text.txt:1:1")

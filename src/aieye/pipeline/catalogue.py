@@ -6,13 +6,13 @@ administrator adds nothing. Of each the version counts that runs.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Row, Select, or_, select
+import orjson
+from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -33,7 +33,8 @@ _TEXT = Type("str")
 # All that may be a name, in strings and comments too.
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What is read at once takes some milliseconds.
-_IDS_AT_ONCE: Final = 2_000
+_IDS_AT_ONCE: Final = 10_000
+_ROWS_AT_ONCE: Final = 1_000
 
 _Kept = Literal["prompt", "preset", "pipeline"]
 # What a name stands for of which no more is read, and its id.
@@ -130,25 +131,36 @@ async def _add_pipelines(
 async def _names(
     session: AsyncSession, statement: Select[int, str], id_of: InstrumentedAttribute[int]
 ) -> dict[int, str]:
-    """The names that a statement finds, by their ids, which are its first column."""
-    # A session would make objects ready for what are two columns.
-    connection = await session.connection()
+    """The names that a statement finds, by their ids, which are its first column.
+
+    The database writes them down as JSON: a row each would take Python several times as long.
+    """
+    together = func.json_group_array if _is_sqlite(session) else func.json_agg
     names: dict[int, str] = {}
     last = 0
     while True:
-        part = statement.where(id_of > last).order_by(id_of).limit(_IDS_AT_ONCE)
-        rows = (await connection.execute(part)).all()
-        names.update((row[0], row[1]) for row in rows)
-        if len(rows) < _IDS_AT_ONCE:
+        part = statement.where(id_of > last).order_by(id_of).limit(_IDS_AT_ONCE).subquery().c
+        lists = select(cast(together(part.id), Text), cast(together(part.name), Text))
+        ids, texts = map(_read_list, (await session.execute(lists)).one())
+        names.update(zip(ids, texts, strict=True))
+        if len(ids) < _IDS_AT_ONCE:
             return names
-        last = rows[-1][0]
-        await asyncio.sleep(0)
+        last = max(ids)
+
+
+def _is_sqlite(session: AsyncSession) -> bool:
+    return session.get_bind().dialect.name == "sqlite"
+
+
+def _read_list(text: str | None) -> list[Any]:
+    """A list of PostgreSQL's is null where it would be empty."""
+    return [] if text is None else list(orjson.loads(text))
 
 
 def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
     """As many at a time as fit into one question."""
-    for start in range(0, len(ids), _IDS_AT_ONCE):
-        yield ids[start : start + _IDS_AT_ONCE]
+    for start in range(0, len(ids), _ROWS_AT_ONCE):
+        yield ids[start : start + _ROWS_AT_ONCE]
 
 
 async def definitions_of(
