@@ -451,8 +451,8 @@ async def test_a_version_counts_as_a_caller_while_it_is_the_newest_or_labelled(
     shared = await prompt(api.ada.client, "shared", "{x}")
     made = await save(api.ada.client, "caller", "shared(x)")
     path = f"{PIPELINES}/{made['id']}"
-    for number in range(10):
-        await api.ada.client.patch(path, json={"source": f"upper('{number}')"})
+    for edit in range(10):
+        await api.ada.client.patch(path, json={"source": f"upper('{edit}')"})
 
     async def versions() -> list[int]:
         answer = await api.ada.client.get(f"{PROMPTS}/{shared['id']}/dependants")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -17,8 +16,8 @@ from aieye.ledger.periods import Cut, before, cut
 from aieye.ledger.queries import UsageFilters
 from aieye.ledger.queries.overview import Bar, overview
 from aieye.ledger.queries.period_sums import Amounts
-from aieye.ledger.rollups import DAY
 from aieye.ui import charts
+from aieye.ui.bars import bar_names, bar_ticks
 from aieye.ui.charts import Series
 from aieye.ui.ranges import Range
 from aieye.ui.session import Visitor
@@ -111,26 +110,14 @@ def _sparks(bars: Sequence[Bar]) -> Mapping[str, Any]:
 
 def _chart(bars: Sequence[Bar], this: Cut, period: Range) -> Mapping[str, Any]:
     """The arguments of `charts.stacked`: calls answered by the cache under those that were not."""
-    marks = [datetime.fromtimestamp(bar.at, UTC) for bar in bars]
     hits = [float(bar.amounts.hits) for bar in bars]
     missed = [float(bar.amounts.asked - bar.amounts.hits) for bar in bars]
     return {
-        "buckets": [_name(mark, this, period) for mark in marks],
+        "buckets": bar_names(this, period),
         "series": [
             Series("answered by the cache", hits, "/calls?cache=hit", _TEAL),
             Series("went to a provider", missed, "/calls?cache=miss", _GREY),
         ],
         "title": "Calls that asked the cache",
-        "ticks": [_tick(mark, this, period) for mark in marks],
+        "ticks": bar_ticks(this, period),
     }
-
-
-def _name(mark: datetime, this: Cut, period: Range) -> str:
-    """A bar in full. Days are those of UTC, as they are stored."""
-    if this.step >= DAY:
-        return f"{mark:%Y-%m-%d} UTC" if this.step == DAY else f"from {mark:%Y-%m-%d} UTC"
-    return f"{mark.astimezone(period.zone):%Y-%m-%d %H:%M %Z}"
-
-
-def _tick(mark: datetime, this: Cut, period: Range) -> str:
-    return f"{mark.day} {mark:%b}" if this.step >= DAY else period.tick(mark)

@@ -134,7 +134,7 @@ def _chart(now: datetime, count: int) -> dict[str, Any]:
     return {
         "buckets": [f"{moment:%Y-%m-%d %H:00} UTC" for moment in moments],
         "series": series,
-        "ticks": [f"{moment:%H:%M}" for moment in moments],
+        "ticks": charts.round_ticks(moments),
         "write": show.compact,
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast, get_args
 from urllib.parse import urlencode
@@ -13,12 +12,12 @@ from markupsafe import Markup
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.snapshot import DEMO_ID, DEMO_PROVIDER
-from aieye.ledger.periods import Cut, before, cut
+from aieye.ledger.periods import before, cut
 from aieye.ledger.queries import UsageFilters, names_of
 from aieye.ledger.queries.overview import MOST_LAYERS, Overview, overview
 from aieye.ledger.queries.period_sums import TOPS, Amounts, Measure, add_up
-from aieye.ledger.rollups import DAY
 from aieye.ui import charts, show
+from aieye.ui.bars import bar_names, bar_ticks
 from aieye.ui.charts import Series
 from aieye.ui.colours import Colours, find_colours
 from aieye.ui.links import Here
@@ -250,13 +249,12 @@ def _chart(
             name = names.of(kind, layer.value)
             link = here(**{kind: str(layer.value)})
             series.append(Series(name, values, link, colours[str(layer.value)]))
-    marks = [datetime.fromtimestamp(at, UTC) for at in this.bars]
     return {
-        "buckets": [_bar_name(mark, this, period) for mark in marks],
+        "buckets": bar_names(this, period),
         "series": _apart(series),
         "title": f"{MEASURES[asked.measure]} by {kind}",
         "write": _write_cost if asked.measure == "cost" else show.compact,
-        "ticks": [_tick(mark, this, period) for mark in marks],
+        "ticks": bar_ticks(this, period),
     }
 
 
@@ -277,18 +275,6 @@ def _apart(series: Sequence[Series]) -> Sequence[Series]:
         name = one.name if seen[one.name] == 1 else f"{one.name} ({seen[one.name]})"
         told.append(Series(name, one.values, one.href, one.colour))
     return told
-
-
-def _bar_name(mark: datetime, this: Cut, period: Range) -> str:
-    """A bar in full. Days are those of UTC, as they are stored."""
-    if this.step >= DAY:
-        return f"{mark:%Y-%m-%d} UTC" if this.step == DAY else f"from {mark:%Y-%m-%d} UTC"
-    shown = mark.astimezone(period.zone)
-    return f"{shown:%Y-%m-%d %H:%M %Z}"
-
-
-def _tick(mark: datetime, this: Cut, period: Range) -> str:
-    return f"{mark.day} {mark:%b}" if this.step >= DAY else period.tick(mark)
 
 
 def _api_path(period: Range, asked: Asked) -> str:

@@ -74,15 +74,6 @@ class Range:
         """The zone as people know it: `UTC`, `CET`."""
         return f"{self.until.astimezone(self.zone):%Z}"
 
-    def tick(self, moment: datetime) -> str:
-        """A moment on the axis of a chart over this range."""
-        shown = moment.astimezone(self.zone)
-        if self.seconds <= 36 * 3_600:
-            return f"{shown:%H:%M}"
-        if self.seconds <= 8 * 86_400:
-            return f"{shown:%a %H:%M}"
-        return f"{shown.day} {shown:%b}"
-
 
 def read_range(
     params: Mapping[str, str], *, now: datetime, zone: tzinfo = UTC, default: str = DEFAULT

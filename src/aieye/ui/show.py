@@ -118,9 +118,10 @@ def delta(now: float, before: float) -> str:
     change = (now - before) / abs(before) * 100
     if abs(change) < 0.05:
         return f"0{THIN}%"
-    text = "1000" if abs(change) > 1_000 else _trimmed(abs(change), 1 if abs(change) < 10 else 0)
-    more = " and more" if abs(change) > 1_000 else ""
-    return f"{'+' if change > 0 else MINUS}{text}{THIN}%{more}"
+    sign = "+" if change > 0 else MINUS
+    if abs(change) > 1_000:
+        return f"over {sign}1000{THIN}%"
+    return f"{sign}{_trimmed(abs(change), 1 if abs(change) < 10 else 0)}{THIN}%"
 
 
 def ago(moment: datetime, now: datetime) -> str:

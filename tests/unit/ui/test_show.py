@@ -85,7 +85,7 @@ def test_spans_are_ms_under_ten_seconds(value: float | None, said: str) -> None:
         (91.9, 100, "−8.1 %"),
         (5, 0, ""),
         (100, 100, "0 %"),
-        (5_000, 1, "+1000 % and more"),
+        (5_000, 1, "over +1000 %"),
     ],
 )
 def test_a_change_says_its_direction_and_nothing_where_there_is_nothing_to_compare(

@@ -15,7 +15,6 @@ from aieye.ui.charts.series import Series
 from aieye.ui.charts.table import data_table
 
 WIDTH, HEIGHT = 960.0, 200.0
-_MOST_TICKS = 6
 
 
 def nice_top(largest: float) -> float:
@@ -39,7 +38,8 @@ def stacked(
 ) -> Markup:
     """Bars stacked from zero, one a bucket, with axes, legend, and the table behind.
 
-    `buckets` name each bar in full, `ticks` are its short forms for the axis. `write` writes a value.
+    `buckets` name each bar in full, `ticks` are short forms for the axis, "" for bars without one.
+    `write` writes a value.
     `table` stands where the table would: a link to it, where a page has little room.
     """
     paint = {
@@ -54,7 +54,7 @@ def stacked(
         '<div class="chart-grid"><div class="chart-y" aria-hidden="true"><span>{top}</span>'
         "<span>{middle}</span><span>0</span></div>"
         '<div class="chart-plot">{svg}{none}<div class="chart-tip" hidden></div></div>'
-        '<div class="chart-x" aria-hidden="true">{ticks}</div></div>{table}</figure>'
+        '<svg class="chart-x" aria-hidden="true">{ticks}</svg></div>{table}</figure>'
     ).format(
         title=title,
         unit=unit,
@@ -63,7 +63,7 @@ def stacked(
         middle=write(top / 2) if any(totals) else "",
         svg=_bars(buckets, series, paint, totals, top, title, write),
         none="" if any(totals) else Markup('<p class="chart-none">Nothing in this time</p>'),
-        ticks=_ticks(ticks or buckets),
+        ticks=_ticks(ticks or ()),
         table=data_table(buckets, series, title=title, write=write) if table is None else table,
     )
 
@@ -126,7 +126,15 @@ def _legend(series: Sequence[Series], paint: dict[str, int]) -> Markup:
 
 
 def _ticks(labels: Sequence[str]) -> Markup:
-    if len(labels) > _MOST_TICKS:
-        step = (len(labels) - 1) / (_MOST_TICKS - 1)
-        labels = [labels[round(i * step)] for i in range(_MOST_TICKS)]
-    return Markup("").join(Markup("<span>{}</span>").format(label) for label in labels)
+    """Each under the middle of its bar; the outermost inwards, so that none is cut."""
+    texts = []
+    for i, label in enumerate(labels):
+        place = 100 * (i + 0.5) / len(labels)
+        anchor = "start" if place < 4 else "end" if place > 96 else "middle"
+        if label:
+            texts.append(
+                Markup('<text x="{}%" y="12" text-anchor="{}">{}</text>').format(
+                    short(place), anchor, label
+                )
+            )
+    return Markup("").join(texts)
