@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from aieye.db.tables import Execution, Pipeline, RegisteredFunction, Token
+from aieye.db.tables import AuditEntry, Execution, Pipeline, RegisteredFunction, Token
 from tests.integration.test_page_access import OWN, House, Person, database_kind, house
 from tests.integration.test_pages_handing_out import rows, see, send, version
 
@@ -283,9 +283,12 @@ async def test_administrators_describe_a_function_for_lists_pages_and_the_editor
     assert "Describe" not in await see(house.user, place)
     assert (await send(house.user, f"{place}/describe", description="x")).status_code == 403
     form = await see(house.administrator, f"{place}/describe")
+    assert "At most 10\u202f000 characters." in form
     said = {"description": "Louder than `text`.\nBy far.", "version": version(form)}
     done = await send(house.administrator, f"{place}/describe", **said)
     assert (done.status_code, done.headers["location"]) == (303, place)
+    (act,) = [one for one in await rows(house, AuditEntry) if one.action == "function.describe"]
+    assert f'<a href="{place}">shout</a>' in await see(house.administrator, f"/audit/{act.id}")
     page = (await house.user.client.get(place)).text
     assert "Louder than <code>text</code>.\nBy far." in page
     assert as_shown in page

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import delete
 
 from aieye.access.audit import Actor
 from aieye.db.tables import Preset, PresetUse, PresetVersion
@@ -337,6 +338,25 @@ async def test_what_was_asked_through_a_shared_preset_is_told_to_its_owner_alone
         assert "2\u202f718" in page, path
         assert "$2.00" in page, path
         assert "2\u202f718" not in await see(house.user, path), path
+
+
+async def test_a_cost_that_is_known_in_part_is_not_told_as_the_whole(house: House) -> None:
+    uid = await make(house.user, "chat", name="open", model="m")
+    (row,) = await rows(house, Preset)
+    today = int(now().timestamp()) // 86_400 * 86_400
+    for cost, told in ((0, ">unknown</span>"), (2_000_000_000, ">at least</span> $2.00")):
+        async with change(house.state) as session:
+            await session.execute(delete(PresetUse))
+            session.add(
+                PresetUse(
+                    preset_id=row.id, number=1, bucket=today, calls=2, unpriced=1, cost_nano=cost,
+                    saved_nano=0,
+                )
+            )  # fmt: skip
+        for path in ("/presets", f"/presets/{uid}", f"/presets/{uid}/versions"):
+            page = await see(house.user, path)
+            # On the page of one: beside its facts, and at its version.
+            assert page.count(told) == (2 if path.endswith(uid) else 1), (path, told)
 
 
 async def test_a_copy_of_a_shared_preset_begins_with_what_that_says(house: House) -> None:
