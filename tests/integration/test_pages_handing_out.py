@@ -100,12 +100,25 @@ async def test_an_error_under_its_field_speaks_of_it(house: House) -> None:
     assert "There is no provider key 987654." in gone.text
 
 
-async def test_nobody_is_offered_a_scope_that_their_role_does_not_allow(house: House) -> None:
-    offered = {
-        person: 'value="admin"' in await see(person, "/tokens/new")
-        for person in (house.user, house.administrator)
-    }
-    assert list(offered.values()) == [False, True]
+async def test_a_plain_user_makes_a_token_that_reaches_their_own_things(house: House) -> None:
+    form = await see(house.user, "/tokens/new")
+    assert "admin: the same, and /api/v1 for your own and shared things" in form
+    assert "administrators' API" not in form
+    await send(house.administrator, "/tokens/new", name="root's own", scope="proxy")
+    bearers = [
+        "Bearer " + secret_in((await send(house.user, "/tokens/new", name=scope, scope=scope)).text)
+        for scope in ("admin", "proxy")
+    ]
+    house.user.client.cookies.clear()
+    reached, refused = [
+        await house.user.client.get("/api/v1/tokens", headers={"authorization": one})
+        for one in bearers
+    ]
+    assert {one["name"] for one in reached.json()["data"]} == {"admin", "proxy"}
+    assert refused.status_code == 403
+    assert "scope admin: create one at /tokens/new" in refused.json()["error"]["message"]
+    users_list = await house.user.client.get("/api/v1/users", headers={"authorization": bearers[0]})
+    assert users_list.status_code == 403
 
 
 async def test_every_page_says_the_same_by_api(house: House, provider: RecordedDemo) -> None:
