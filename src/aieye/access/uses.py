@@ -74,7 +74,7 @@ async def find_dependants(
         statement = statement.where(Pipeline.user_id != beside)
     of = statement.subquery().c
     # A pipeline is one caller, however many of its versions may run.
-    callers = select(
+    callers: Select[*tuple[Any, ...]] = select(
         of.id, of.name, of.user_id, func.max(of.number).label("number"), of.is_shared
     ).group_by(of.id, of.name, of.user_id, of.is_shared)
     if limit is not None:
