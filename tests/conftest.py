@@ -15,7 +15,7 @@ import pytest
 from tests.live import LiveServers
 from tests.servers import DATABASE_KINDS, DatabaseKind, Databases
 from tests.shared import hash_quickly, share_certificates, share_statements
-from tests.tools import not_run, report_flaky, report_not_run
+from tests.tools import keep_end, not_run, report_flaky, report_not_run
 
 NODE_DIRECTORY = Path(__file__).parent / "node"
 
@@ -37,6 +37,10 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    keep_end(session.config, exitstatus)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -32,6 +32,13 @@ def report_not_run(reporter: pytest.TerminalReporter) -> None:
             reporter.line(line, yellow=True)
 
 
+def keep_end(config: pytest.Config, code: int) -> None:
+    """Leave for `.ci/run` how the run ended: `make` has one code for everything."""
+    cache = getattr(config, "cache", None)
+    if cache is not None and not hasattr(config, "workerinput"):
+        cache.set("ended", int(code))
+
+
 def report_flaky(reporter: pytest.TerminalReporter) -> None:
     """List what failed in the run before and passes now, in a run of these alone (`--last-failed`)."""
     passed = sorted({report.nodeid for report in reporter.stats.get("passed", [])})

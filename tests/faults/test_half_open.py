@@ -249,8 +249,8 @@ async def test_five_hundred_of_them_leave_others_alone_and_are_all_closed(
             started = time.monotonic()
             assert text_of(await gateway.ask(question(f"Number {number}"))) == "Here."
             times.append(time.monotonic() - started)
-        # Other work on the machine makes one slow, never quick.
-        assert min(times) < 0.1, times
+        # Other work on the machine makes some slow, never quick.
+        assert sorted(times)[4] < 0.1, times
         ends = await asyncio.gather(*(rest(client) for client in clients))
 
     assert max(lasted.own for _, lasted in ends) < 3 + 2 * SLACK

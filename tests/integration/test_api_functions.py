@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from aieye.access import audit_log
+from aieye.access.audit_log import ActFilters
 from tests.integration.admin_api import AdminApi, error_of, running_admin_api
 
 FUNCTIONS = "/api/v1/functions"
@@ -124,6 +126,31 @@ async def test_administrators_describe_a_function_and_its_docstring_is_the_defau
     unchanged = await api.administrator.client.patch(place, json={})
     assert unchanged.json()["description"] == "Addresses somebody."
     assert (await api.actions()).count("function.describe") == 7
+
+
+async def test_a_description_is_on_record_with_what_was_before_whatever_the_name(
+    api: AdminApi,
+) -> None:
+    name = "f" * 100
+    path = api.state.settings.funcs_dir / "custom_a.py"
+    path.write_text(FILE.replace("greet", name))
+    await sync(api)
+    rows = (await api.ada.client.get(FUNCTIONS)).json()["data"]
+    (row,) = [row for row in rows if row["name"] == name]
+    place = f"{FUNCTIONS}/{row['id']}"
+    for text in ("Says hello.", "Greets."):
+        changed = await api.administrator.client.patch(place, json={"description": text})
+        assert changed.status_code == 200, changed.text
+    async with api.state.database.read() as session:
+        later, first, *_ = await audit_log.list_acts(
+            session, ActFilters(action="function.describe"), limit=2
+        )
+        changes = [await audit_log.find_changes(session, act) for act in (first, later)]
+    assert (first.object_id, first.details["name"]) == (str(row["id"]), name)
+    told = [(one.name, one.before, one.after, one.is_known) for one in changes[0]]
+    assert told == [("name", None, name, False), ("description", "", "Says hello.", True)]
+    told = [(one.name, one.before, one.after, one.is_known) for one in changes[1]]
+    assert told == [("name", name, name, True), ("description", "Says hello.", "Greets.", True)]
 
 
 async def test_a_function_that_cannot_be_called_says_why(api: AdminApi) -> None:

@@ -458,6 +458,19 @@ def test_of_several_tokens_of_a_name_the_one_that_lives_is_meant(
     assert aieye("token", "revoke", "ci").code == 2
 
 
+def test_of_several_disabled_tokens_of_a_name_none_is_ended_by_chance(
+    aieye: Aieye, database_url: str
+) -> None:
+    made = [json.loads(aieye("token", "create", "ci", "--json").out) for _ in range(2)]
+    for token in made:
+        disable(database_url, token["id"])
+    ended = aieye("token", "revoke", "ci")
+    assert ended.code == 2
+    assert all(str(token["id"]) in ended.err.split("[")[1] for token in made)
+    assert f"(id {made[0]['id']})" in aieye("token", "revoke", str(made[0]["id"])).err
+    assert f"(id {made[1]['id']})" in aieye("token", "revoke", "ci").err
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

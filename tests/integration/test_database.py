@@ -191,3 +191,24 @@ async def test_a_database_that_is_gone_is_unavailable_at_once_too() -> None:
     with pytest.raises(DatabaseUnavailable):
         await database.write_at_once(lambda rows: rows.insert(ROUTES, route("one")))
     await database.close()
+
+
+async def test_a_token_that_cannot_be_looked_up_is_not_called_wrong(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directories, "LOOK_SECONDS", 0.2)
+    directory = Directory(database, Cipher(["looking-0123456789abcdefghijklmnop"]))
+    await directory.start()
+    async with AsyncExitStack() as stack:
+        await take_all(stack, database)
+        with pytest.raises(DatabaseUnavailable):
+            await directory.know_grant("aie_unknown")
+
+    async def hang() -> None:
+        await asyncio.sleep(60)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directory, "_look", hang)
+        with pytest.raises(DatabaseUnavailable):
+            await directory.know_grant("aie_unknown")
+    assert await directory.know_grant("aie_unknown") is None

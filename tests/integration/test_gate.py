@@ -108,7 +108,8 @@ async def test_the_event_loop_never_waits_for_another_process(tmp_path: Path) ->
             await asyncio.sleep(0.005)
             lags.append(time.monotonic() - started)
         assert not writing.done()
-        assert min(lags) < 0.05
+        # Other work on the machine makes some late, never nearly all.
+        assert sorted(lags)[4] < 0.05
         holder.communicate("")
         await asyncio.wait_for(writing, 20)
     gate.close()

@@ -74,6 +74,24 @@ async def test_interrupted_calls_join_the_sums_as_their_rows_are(
     assert_sums_agree(Installation(database_url))
 
 
+async def test_what_is_known_of_an_interrupted_call_is_counted(
+    ledger: Ledger, database_url: str
+) -> None:
+    await leave_open(ledger, 1)
+    # Such as a list of models: nobody is paid for it.
+    free = call(at_noon(days_ago=1), model=None, status=None)
+    free.cost_nano, free.saved_nano, free.latency_us = 0, 7, None
+    ledger.book.open(free)
+    await ledger.writer.durable()
+    async with next_process(ledger) as presence:
+        await mark_interrupted(ledger.database, presence)
+    async with ledger.database.read() as session:
+        window = {"since": at_noon(days_ago=2), "until": at_noon()}
+        sums = await totals(session, filters=UsageFilters(), owner_id=None, **window)
+    assert (sums.calls, sums.unpriced, sums.saved_nano) == (2, 1, 7)
+    assert_sums_agree(Installation(database_url))
+
+
 async def test_more_of_them_than_one_statement_takes_are_all_counted(
     ledger: Ledger, database_url: str
 ) -> None:

@@ -423,7 +423,7 @@ async def test_every_page_tells_of_the_simulated_provider(site: Site) -> None:
     await site.state.directory.refresh()
     page = await site.client.get("/")
     assert "Simulated provider" in page.text
-    assert "simulated</span>" in page.text
+    assert "simulated:</span>" in page.text
 
 
 async def test_what_somebody_typed_is_text_and_never_markup(site: Site) -> None:

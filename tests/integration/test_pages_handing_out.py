@@ -100,12 +100,25 @@ async def test_an_error_under_its_field_speaks_of_it(house: House) -> None:
     assert "There is no provider key 987654." in gone.text
 
 
-async def test_nobody_is_offered_a_scope_that_their_role_does_not_allow(house: House) -> None:
-    offered = {
-        person: 'value="admin"' in await see(person, "/tokens/new")
-        for person in (house.user, house.administrator)
-    }
-    assert list(offered.values()) == [False, True]
+async def test_a_plain_user_makes_a_token_that_reaches_their_own_things(house: House) -> None:
+    form = await see(house.user, "/tokens/new")
+    assert "admin: the same, and /api/v1 for your own and shared things" in form
+    assert "administrators' API" not in form
+    await send(house.administrator, "/tokens/new", name="root's own", scope="proxy")
+    bearers = [
+        "Bearer " + secret_in((await send(house.user, "/tokens/new", name=scope, scope=scope)).text)
+        for scope in ("admin", "proxy")
+    ]
+    house.user.client.cookies.clear()
+    reached, refused = [
+        await house.user.client.get("/api/v1/tokens", headers={"authorization": one})
+        for one in bearers
+    ]
+    assert {one["name"] for one in reached.json()["data"]} == {"admin", "proxy"}
+    assert refused.status_code == 403
+    assert "scope admin: create one at /tokens/new" in refused.json()["error"]["message"]
+    users_list = await house.user.client.get("/api/v1/users", headers={"authorization": bearers[0]})
+    assert users_list.status_code == 403
 
 
 async def test_every_page_says_the_same_by_api(house: House, provider: RecordedDemo) -> None:
@@ -326,6 +339,36 @@ async def test_a_key_is_masked_and_tested_with_one_click(
     last = provider.seen[-1]
     assert (last.method, last.path) == ("GET", "/v1/models")
     assert (await acts(house)).count("key.test") == 4
+
+
+async def test_under_demo_the_pages_say_what_a_key_and_a_default_will_change(
+    house: House, provider: RecordedDemo
+) -> None:
+    house.state.directory.set_demo("http://127.0.0.1:9/v1", forced=True)
+    await house.state.directory.refresh()
+    page = await see(house.administrator, "/")
+    assert "Add a key" in page
+    assert "add a provider with its key</a>, or set" in page
+    await add_provider(house, provider)
+    page = await see(house.administrator, "/")
+    assert "Add a key" not in page
+    assert "start it without." in page
+    other = await add_provider(house, provider, name="other")
+    marked = await send(house.administrator, f"/providers/{other}/default")
+    page = await see(house.administrator, marked.headers["location"])
+    assert "other is the default from when the server runs without --demo." in page
+    assert re.search(r">other<span[^>]*>default without --demo</span>", page)
+    assert page.count("default without --demo") == page.count("Make default") == 1
+    assert re.search(r">demo<span[^>]*>default</span>", page)
+
+
+async def test_the_first_provider_is_openai_unless_something_else_is_typed(
+    house: House, provider: RecordedDemo
+) -> None:
+    typed = 'value="https://api.openai.com/v1"'
+    assert typed in await see(house.administrator, "/providers/new")
+    await add_provider(house, provider)
+    assert typed not in await see(house.administrator, "/providers/new")
 
 
 async def test_a_key_of_a_provider_that_is_away_is_unreachable(house: House) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from aieye.db.tables import Execution, Pipeline, RegisteredFunction, Token
+from aieye.db.tables import AuditEntry, Execution, Pipeline, RegisteredFunction, Token
 from tests.integration.test_page_access import OWN, House, Person, database_kind, house
 from tests.integration.test_pages_handing_out import rows, see, send, version
 
@@ -101,10 +101,10 @@ async def test_a_pipeline_whose_function_is_gone_says_so_and_runs_no_more(
     house: House, funcs: Path
 ) -> None:
     (funcs / "custom_words.py").write_text("def shout(text):\n    return text + '!'\n")
-    await send(house.administrator, "/functions/sync")
+    await send(house.administrator, "/functions")
     place = f"/pipelines/{await make(house.user, source='shout(text)')}"
     (funcs / "custom_words.py").unlink()
-    said = unescape((await send(house.administrator, "/functions/sync")).text)
+    said = unescape((await send(house.administrator, "/functions")).text)
     assert 'class="num">1</b> removed' in said
     page = await see(house.user, place)
     assert "cannot run as it is" in page
@@ -258,9 +258,9 @@ async def test_administrators_synchronise_and_see_what_failed_where(
 ) -> None:
     (funcs / "custom_words.py").write_text("def shout(text):\n    return text + '!'\n")
     (funcs / "custom_bad.py").write_text("def broken(:\n")
-    assert (await send(house.user, "/functions/sync")).status_code == 403
+    assert (await send(house.user, "/functions")).status_code == 403
     assert "Synchronise" not in await see(house.user, "/functions")
-    said = unescape((await send(house.administrator, "/functions/sync")).text)
+    said = unescape((await send(house.administrator, "/functions")).text)
     assert re.search(
         r"<b class=\"num\">1</b> added.*<b class=\"num\">1</b> failed", said, re.DOTALL
     )
@@ -270,12 +270,26 @@ async def test_administrators_synchronise_and_see_what_failed_where(
     assert "custom_words.py:1" in await see(house.user, "/functions?kind=custom")
 
 
+async def test_the_address_of_a_synchronisation_is_the_lists_and_no_functions(
+    house: House, funcs: Path
+) -> None:
+    (funcs / "custom_words.py").write_text("def sync(text):\n    return text + '!'\n")
+    page = await see(house.administrator, "/functions")
+    address = re.search(
+        r'<form method="post" action="([^"]+)"[^>]*>(?:(?!</form>).)*Synchronise', page
+    )
+    assert address is not None
+    assert 'class="num">1</b> added' in unescape((await send(house.administrator, address[1])).text)
+    assert "Synchronise" in await see(house.administrator, address[1])
+    assert "sync(text)" in await see(house.user, "/functions/sync")
+
+
 async def test_administrators_describe_a_function_for_lists_pages_and_the_editor(
     house: House, funcs: Path
 ) -> None:
     doc = "What `text` is, <b>loudly</b>: `<i>`."
     (funcs / "custom_words.py").write_text(f'def shout(text):\n    """{doc}"""\n    return text')
-    await send(house.administrator, "/functions/sync")
+    await send(house.administrator, "/functions")
     place = "/functions/shout"
     as_shown = "What <code>text</code> is, &lt;b&gt;loudly&lt;/b&gt;: <code>&lt;i&gt;</code>."
     for path in (place, "/functions?q=shout"):
@@ -283,9 +297,12 @@ async def test_administrators_describe_a_function_for_lists_pages_and_the_editor
     assert "Describe" not in await see(house.user, place)
     assert (await send(house.user, f"{place}/describe", description="x")).status_code == 403
     form = await see(house.administrator, f"{place}/describe")
+    assert "At most 10\u202f000 characters." in form
     said = {"description": "Louder than `text`.\nBy far.", "version": version(form)}
     done = await send(house.administrator, f"{place}/describe", **said)
     assert (done.status_code, done.headers["location"]) == (303, place)
+    (act,) = [one for one in await rows(house, AuditEntry) if one.action == "function.describe"]
+    assert f'<a href="{place}">shout</a>' in await see(house.administrator, f"/audit/{act.id}")
     page = (await house.user.client.get(place)).text
     assert "Louder than <code>text</code>.\nBy far." in page
     assert as_shown in page

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from html import unescape
+from typing import Any
 
 import httpx
 import pytest
@@ -75,7 +76,7 @@ async def call_of(house: House, **request: object) -> str:
     return found[1]
 
 
-async def recorded(house: House, path: str, body: object) -> str:
+async def recorded(house: House, path: str, body: object, status: int = 200) -> str:
     """A call that a program of Ada's made; its id."""
     async with change(house.state) as session:
         _, secret = await tokens.create_token(
@@ -84,7 +85,7 @@ async def recorded(house: House, path: str, body: object) -> str:
     answer = await house.nobody.client.post(
         f"/v1/{path}", json=body, headers={"authorization": f"Bearer {secret}"}
     )
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == status, answer.text
     await house.state.writer.durable()
     return answer.headers["x-request-id"].removeprefix("req_")
 
@@ -303,6 +304,18 @@ async def test_what_a_trial_cannot_have_of_a_call_is_told(house: House) -> None:
     assert params == {"tools": tools, "response_format": {"type": "json_object"}}
     assert "it was a call of /v1/responses; left out: text, tools" in texts
     assert values(texts, "max_tokens") == ["9"]
+
+
+@pytest.mark.parametrize(
+    "odd", [{"n": []}, {"n": {}}, {"messages": 5}, {"messages": {}}, {"messages": "Hi", "n": [1]}]
+)
+async def test_a_call_that_makes_no_sense_opens_too(house: House, odd: dict[str, Any]) -> None:
+    messages = [{"role": "user", "content": "Hi"}]
+    body = {"model": "gpt-4o", "messages": messages, **odd}
+    call = await recorded(house, "chat/completions", body, 400)
+    page = await see(house.user, f"/playground?call={call}")
+    assert values(page, "model") == ["gpt-4o"]
+    assert ("left out: n" in page) == ("n" in odd)
 
 
 async def test_what_was_tried_is_saved_as_a_version_or_as_a_prompt(house: House) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import delete
 
 from aieye.access.audit import Actor
 from aieye.db.tables import Preset, PresetUse, PresetVersion
@@ -195,6 +196,21 @@ async def test_what_is_wrong_with_all_of_a_configuration_is_said_above_it(house:
     assert 'role="alert">The configuration has 262,144 bytes at most' in refused.text
 
 
+async def test_a_search_without_documents_is_called_with_some(house: House) -> None:
+    uid = await make(house.user, "search", **SEARCH)
+    page = await see(house.user, f"/presets/{uid}")
+    bodies = [json.loads(one) for one in re.findall(r"-d '(\{[^']*\})'", page) if '"text"' in one]
+    assert {"_id", "top_k"} <= {name for one in bodies for name in one}
+    assert all(len(one["documents"]) == 2 for one in bodies)
+    assert "preset/films&" not in page
+    assert 'films("' not in page
+    await send(house.user, f"/presets/{uid}/edit", version=version(
+        await see(house.user, f"/presets/{uid}/edit")), document=DOCUMENTS, **SEARCH)  # fmt: skip
+    page = await see(house.user, f"/presets/{uid}")
+    assert 'films("…")' in page
+    assert '"documents": [' not in page
+
+
 async def test_documents_are_rows_of_the_form_without_scripts(house: House) -> None:
     form = await send(house.user, "/presets/new/search", **SEARCH, act="documents:add")
     assert "Document (0)" in form.text
@@ -337,6 +353,25 @@ async def test_what_was_asked_through_a_shared_preset_is_told_to_its_owner_alone
         assert "2\u202f718" in page, path
         assert "$2.00" in page, path
         assert "2\u202f718" not in await see(house.user, path), path
+
+
+async def test_a_cost_that_is_known_in_part_is_not_told_as_the_whole(house: House) -> None:
+    uid = await make(house.user, "chat", name="open", model="m")
+    (row,) = await rows(house, Preset)
+    today = int(now().timestamp()) // 86_400 * 86_400
+    for cost, told in ((0, ">unknown</span>"), (2_000_000_000, ">at least</span> $2.00")):
+        async with change(house.state) as session:
+            await session.execute(delete(PresetUse))
+            session.add(
+                PresetUse(
+                    preset_id=row.id, number=1, bucket=today, calls=2, unpriced=1, cost_nano=cost,
+                    saved_nano=0,
+                )
+            )  # fmt: skip
+        for path in ("/presets", f"/presets/{uid}", f"/presets/{uid}/versions"):
+            page = await see(house.user, path)
+            # On the page of one: beside its facts, and at its version.
+            assert page.count(told) == (2 if path.endswith(uid) else 1), (path, told)
 
 
 async def test_a_copy_of_a_shared_preset_begins_with_what_that_says(house: House) -> None:

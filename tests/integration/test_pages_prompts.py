@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from aieye.access.audit import Actor
 from aieye.db.tables import Pipeline, Prompt, PromptUse, PromptVersion
@@ -222,6 +222,10 @@ async def test_what_a_shared_prompt_was_used_for_is_told_to_its_owner_alone(hous
     for path in ("/prompts", "/prompts/1", "/prompts/1/versions"):
         assert "2\u202f718" in await see(house.administrator, path), path
         assert "2\u202f718" not in await see(house.user, path), path
+    async with change(house.state) as session:
+        await session.execute(update(PromptUse).values(unpriced=1))
+    for path in ("/prompts", "/prompts/1", "/prompts/1/versions"):
+        assert ">at least</span> $" in await see(house.administrator, path), path
 
 
 async def test_what_a_file_of_another_system_left_in_a_prompt_survives_an_edit_beside_it(

@@ -286,6 +286,45 @@ async def test_many_tries_at_once_are_counted_as_if_one_by_one(
     assert kinds.count(TooManyAttempts) == 20
 
 
+async def test_right_sign_ins_at_the_same_moment_all_succeed(
+    database: Database, ada: User, checked: list[str | None]
+) -> None:
+    # Of one account at one address, in turns of as many as may fail together.
+    for _ in range(4):
+        await asyncio.gather(*(_login(database) for _ in range(MOST_FAILURES)))
+    async with database.read() as session:
+        failures = (await session.scalars(select(LoginAttempt.failures))).all()
+    assert set(failures) == {0}
+
+
+async def test_a_window_that_is_over_is_counted_anew_and_others_are_removed(
+    database: Database, ada: User, checked: list[str | None]
+) -> None:
+    await _fail(database, MOST_FAILURES)
+    await _fail(database, 2, "nobody@example.org", "198.51.100.1")
+    async with database.write() as session:
+        await session.execute(update(LoginAttempt).values(window_started_at=now() - WINDOW))
+    await _fail(database, 1)
+    async with database.read() as session:
+        rows = (await session.scalars(select(LoginAttempt))).all()
+    assert [row.failures for row in rows] == [1, 1, 1]
+    assert all(row.window_started_at > now() - WINDOW / 2 for row in rows)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_a_sign_in_does_not_wait_to_remove_what_another_holds(
+    database: Database, ada: User, checked: list[str | None]
+) -> None:
+    await _fail(database, 1, "nobody@example.org", "198.51.100.1")
+    over = update(LoginAttempt).values(window_started_at=now() - WINDOW)
+    async with database.write() as session:
+        await session.execute(over)
+    async with database.write() as other:
+        await other.execute(over)
+        async with asyncio.timeout(5):
+            await _login(database)
+
+
 # -- the end of a session ---------------------------------------------------------------------
 
 

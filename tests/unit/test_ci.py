@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-# Takes the next line of `ends`: how many tests fail of this run.
+# Takes the next word of `ends`: how many tests fail of this run, and whether it breaks off.
 MAKE = f"""#!{sys.executable}
 import json, pathlib, sys
 if sys.argv[1] == "test":
@@ -22,6 +22,9 @@ if sys.argv[1] == "test":
     pathlib.Path("ends").write_text(" ".join(ends))
     cache = pathlib.Path(".pytest_cache/v/cache")
     cache.mkdir(parents=True, exist_ok=True)
+    if failed != "00":
+        (cache.parent / "ended").write_text("3" if failed.endswith("broken") else str(int(failed != "0")))
+    failed = failed.removesuffix("broken")
     names = {{f"tests/test_a.py::test_{{number}}[: true]": True for number in range(int(failed))}}
     if names:
         (cache / "lastfailed").write_text(json.dumps(names, indent=2))
@@ -38,6 +41,8 @@ AGAIN = "args=--last-failed --last-failed-no-failures=none -n 0"
         ("2 0", 0, ["", AGAIN]),
         ("10 1", 2, ["", AGAIN]),
         ("11", 1, [""]),
+        # Two had failed when it broke off.
+        ("2broken", 1, [""]),
         # It ended before it had any result.
         ("00", 1, [""]),
     ],

@@ -27,11 +27,17 @@ MOST_FAILURES = 10
 MOST_TOGETHER = 100
 WINDOW = timedelta(minutes=15)
 
-# The same on SQLite and PostgreSQL; the row stays locked until the transaction ends.
+# The same on SQLite and PostgreSQL; the row stays locked until the transaction ends. All lock an
+# account first, then its address, then both together, and nothing that may be locked after that:
+# so nobody waits for somebody who waits for them.
 _COUNT = text(
     """
     INSERT INTO login_attempts (subject, failures, window_started_at) VALUES (:subject, 1, :now)
-    ON CONFLICT (subject) DO UPDATE SET failures = login_attempts.failures + 1
+    ON CONFLICT (subject) DO UPDATE SET
+        failures = CASE WHEN login_attempts.window_started_at <= :ended THEN 1
+                        ELSE login_attempts.failures + 1 END,
+        window_started_at = CASE WHEN login_attempts.window_started_at <= :ended THEN :now
+                                 ELSE login_attempts.window_started_at END
     """
 )
 _FORGIVE = text("UPDATE login_attempts SET failures = failures - 1 WHERE subject = :subject")
@@ -71,24 +77,27 @@ def attempt_of(email: str, ip: str) -> Attempt:
 async def count_attempt(session: AsyncSession, attempt: Attempt) -> None:
     """Count a try. Raises `TooManyAttempts`, and then the transaction must not be committed."""
     moment = now()
-    await session.execute(
-        delete(LoginAttempt).where(LoginAttempt.window_started_at <= moment - WINDOW)
-    )
+    ended = moment - WINDOW
     bounds = (
         (attempt.account, MOST_TOGETHER),
         (attempt.address, MOST_TOGETHER),
         (attempt.pair, MOST_FAILURES),
     )
     for subject, most in bounds:
-        await session.execute(_COUNT, {"subject": subject, "now": to_micros(moment)})
+        times = {"now": to_micros(moment), "ended": to_micros(ended)}
+        await session.execute(_COUNT, {"subject": subject, **times})
         await _check(session, subject, most, moment)
+    over = select(LoginAttempt.subject).where(LoginAttempt.window_started_at <= ended)
+    # What somebody else has locked is theirs, or removed by them.
+    free = over.with_for_update(skip_locked=True)
+    await session.execute(delete(LoginAttempt).where(LoginAttempt.subject.in_(free)))
 
 
 async def forgive_attempt(session: AsyncSession, attempt: Attempt) -> None:
     """Take a try back that was right: the account starts anew at this address, all else loses one."""
-    await session.execute(delete(LoginAttempt).where(LoginAttempt.subject == attempt.pair))
     for subject in (attempt.account, attempt.address):
         await session.execute(_FORGIVE, {"subject": subject})
+    await session.execute(delete(LoginAttempt).where(LoginAttempt.subject == attempt.pair))
 
 
 def _account_subject(email: str) -> str:

@@ -83,14 +83,16 @@ async def get_act(session: AsyncSession, entry_id: int) -> AuditEntry:
 
 
 async def find_changes(session: AsyncSession, act: AuditEntry) -> Sequence[Changed]:
-    """What the act says of its thing, with what was on record of that before."""
-    before: dict[str, Any] = {}
+    """What the act says of its thing, with what was before: as the act says (`was`), or else as is
+    on record of acts before it."""
+    before: dict[str, Any] = dict(act.details.get("was") or {})
     for entry in await _earlier(session, act):
         for name, value in entry.details.items():
             before.setdefault(name, value)
     return [
         Changed(name, before.get(name), value, name in before)
         for name, value in act.details.items()
+        if name != "was"
     ]
 
 

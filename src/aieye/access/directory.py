@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -36,7 +37,7 @@ from aieye.access.snapshot import (
     RouteTarget,
     Snapshot,
 )
-from aieye.db.engine import Database
+from aieye.db.engine import Database, DatabaseUnavailable
 from aieye.db.tables import (
     InstallationSecret,
     Pipeline,
@@ -55,6 +56,8 @@ from aieye.telemetry.loggers import get_logger
 log = get_logger()
 
 POLL_SECONDS = 0.25
+# How long whoever shows an unknown token waits for a database that does not answer.
+LOOK_SECONDS = 1.0
 _MOST_KNOWN = 10_000
 PEPPER = "pepper"
 
@@ -73,7 +76,8 @@ class Directory:
         self._demo_forced = False
         self._lock = asyncio.Lock()
         self._looking = asyncio.Lock()
-        self._looks_begun = 0
+        # When the last look that came to its end began.
+        self._looked_at = 0.0
         self._listeners: list[Callable[[Snapshot], None]] = []
         self._readers: list[Callable[[AsyncSession], Awaitable[None]]] = []
         # Secrets of the present snapshot's tokens that were seen: spares each call a hash.
@@ -106,6 +110,11 @@ class Directory:
         )
 
     @property
+    def is_demo_forced(self) -> bool:
+        """Whether the simulated provider stays the default although another holds a key."""
+        return self._demo is not None and self._demo_forced
+
+    @property
     def is_demo(self) -> bool:
         """Whether calls go to the simulated provider by default."""
         return self.current.default is not None and self.current.default.is_simulated
@@ -124,7 +133,10 @@ class Directory:
         return grant
 
     async def know_grant(self, secret: str | bytes) -> Grant | None:
-        """As `find_grant`, but an unknown token may be one that another process has just made."""
+        """As `find_grant`, but an unknown token may be one that another process has just made.
+
+        Raises `DatabaseUnavailable` where that cannot be seen.
+        """
         grant = self.find_grant(secret)
         if grant is None:
             await self._catch_up()
@@ -148,25 +160,31 @@ class Directory:
         """Follow the changes of other processes, for ever. A database that is away is waited for."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            await self._look()
+            try:
+                await self._look()
+            except (AieyeError, SQLAlchemyError) as error:
+                log.warning("directory_not_refreshed", reason=type(error).__name__)
 
     async def _catch_up(self) -> None:
         """Wait for a look that begins after now; one serves all who wait, however many guess."""
-        begun_before = self._looks_begun
-        async with self._looking:
-            if self._looks_begun == begun_before:
-                self._looks_begun += 1
-                await self._look()
+        asked_at = time.monotonic()
+        try:
+            async with asyncio.timeout(LOOK_SECONDS), self._looking:
+                if self._looked_at <= asked_at:
+                    begun_at = time.monotonic()
+                    await self._look()
+                    self._looked_at = begun_at
+        except (TimeoutError, AieyeError, SQLAlchemyError) as error:
+            raise DatabaseUnavailable(
+                "The database does not answer, so that the token could not be looked up: try again."
+            ) from error
 
     async def _look(self) -> None:
         """Read everything anew if another process has changed something."""
-        try:
-            async with self._database.read() as session:
-                value = await session.scalar(select(Revision.value))
-            if value is not None and value != self.current.revision:
-                await self.refresh()
-        except (AieyeError, SQLAlchemyError) as error:
-            log.warning("directory_not_refreshed", reason=type(error).__name__)
+        async with self._database.read() as session:
+            value = await session.scalar(select(Revision.value))
+        if value is not None and value != self.current.revision:
+            await self.refresh()
 
     def _replace(self, snapshot: Snapshot) -> None:
         if snapshot.revision < self.current.revision:

@@ -120,7 +120,10 @@ async def _by_token(request: Request, state: State, secret: str) -> Actor:
     if grant.expires_at is not None and grant.expires_at <= to_micros(now()):
         raise Unauthenticated("The token has expired.")
     if grant.scope < SCOPES["admin"]:
-        raise Forbidden("This needs a token of the scope admin.")
+        raise Forbidden(
+            "This needs a token of the scope admin: create one at /tokens/new, or with "
+            "`aieye token create NAME --scope admin`."
+        )
     return Actor(
         grant.user_id, grant.user, grant.role, _address(request), request_id.get(),
         bounds_of(grant),

@@ -179,7 +179,8 @@ async def _revoke(context: Context, which: str) -> Token:
             raise NotFound(f"There is no token {which}; {program()} token list shows them.")
         by_id = [one.id for one in found if one.id == number]
         # What is disabled is meant only where nothing else can be.
-        ids = by_id or [one.id for one in found if one.disabled_at is None] or [found[-1].id]
+        living_ids = [one.id for one in found if one.disabled_at is None]
+        ids = by_id or living_ids or [one.id for one in found]
         if len(ids) > 1:
             raise Conflict(f"Several tokens are called {which}; name one by its id: {ids}")
         await delete_token(session, ids[0], actor=COMMAND_LINE)

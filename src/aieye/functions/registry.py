@@ -110,8 +110,11 @@ async def describe_function(
     """
     row = await get_function(session, function_id)
     text = check_text((description or "").strip(), longest=LONGEST_DESCRIPTION, param="description")
+    was = {"description": row.description or ""}
     row.description = text or None
-    record(session, actor, "function.describe", KIND, row.name, description=text)
+    record(
+        session, actor, "function.describe", KIND, row.id, name=row.name, description=text, was=was
+    )
     await session.flush()
     await session.refresh(row)
     return row

@@ -2,15 +2,15 @@
 
 So are the runs of pipelines that were under way; their calls have rows of their own.
 
-A row is final once it is marked, so it joins the sums in the transaction that marks it: one call
-without a price, of the dimensions that its row has. How long it took nobody knows, so it is in no
+A row is final once it is marked, so it joins the sums in the transaction that marks it, with what it
+says: where a provider may have worked, that is no cost. How long it took nobody knows, so it is in no
 latency bin.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,7 +43,11 @@ SILENT_SECONDS = 30.0
 _MOST_ROWS = 500
 _ENDED = {"code": "E503", "message": "the process ended"}
 
-_COUNTED = (Call.created_at, *(getattr(Call, name) for name in DIMENSION_NAMES))
+# What the sums take from a row beside "calls" and "unpriced".
+_AMOUNTS = tuple(
+    name for name in ROLLUPS.columns if name not in {*ROLLUPS.key, "calls", "unpriced"}
+)
+_COUNTED = (Call.created_at, *(getattr(Call, name) for name in (*_AMOUNTS, *DIMENSION_NAMES)))
 
 
 async def mark_interrupted(
@@ -84,28 +88,30 @@ async def keep_beating(database: Database, presence: Presence) -> None:
 async def _count(session: AsyncSession, calls: Sequence[Any]) -> None:
     """Add calls to the sums; `calls` are rows of `_COUNTED`."""
     dimensions: dict[int, tuple[int | str, ...]] = {}
-    sums: Counter[tuple[int, int, int]] = Counter()
+    sums: dict[tuple[int, int, int], Counter[str]] = defaultdict(Counter)
     for call in calls:
         values = dimension_of(call)
         dimension = dimension_id(values)
         dimensions[dimension] = values
+        amounts = {name: getattr(call, name) or 0 for name in _AMOUNTS}
+        amounts |= {"calls": 1, "unpriced": int(call.cost_nano is None)}
         for grain in GRAINS:
-            sums[grain, bucket_of(to_micros(call.created_at) // 1_000_000, grain), dimension] += 1
+            bucket = bucket_of(to_micros(call.created_at) // 1_000_000, grain)
+            sums[grain, bucket, dimension].update(amounts)
     names = DIMENSIONS.columns
     await _write(
         session,
         DIMENSIONS.table,
         [dict(zip(names, (id_, *dimensions[id_]), strict=True)) for id_ in sorted(dimensions)],
     )
-    amounts = [name for name in ROLLUPS.columns if name not in ROLLUPS.key]
     added = [
-        dict.fromkeys(amounts, 0)
-        | dict(zip(ROLLUPS.key, place, strict=True))
-        | {"calls": number, "unpriced": number}
+        dict(zip(ROLLUPS.key, place, strict=True)) | amounts
         # In the order of the group writer's own rows, so that neither waits for the other in turn.
-        for place, number in sorted(sums.items())
+        for place, amounts in sorted(sums.items())
     ]
-    await _write(session, ROLLUPS.table, added, adds=("calls", "unpriced"), key=ROLLUPS.key)
+    await _write(
+        session, ROLLUPS.table, added, adds=("calls", "unpriced", *_AMOUNTS), key=ROLLUPS.key
+    )
 
 
 async def _write(

@@ -132,4 +132,6 @@ def _place(visitor: Visitor, act: AuditEntry) -> str | None:
     pattern = re.compile(rf"/{place}/\{{\w+\}}")
     if not any(pattern.fullmatch(path) for path in paths_of(visitor.request)):
         return None
-    return f"/{place}/{quote(act.object_id, safe='')}"
+    # The pages of functions go by their names.
+    thing = name_of(act) if act.object_type == "function" else ""
+    return f"/{place}/{quote(thing or act.object_id, safe='')}"

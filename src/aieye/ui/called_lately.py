@@ -8,10 +8,9 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.db.types import now, to_micros
-from aieye.ledger.queries.holders import NOTHING, Use
+from aieye.ledger.queries.holders import Use
 from aieye.ledger.queries.uses import Uses, uses_of, uses_of_versions
 from aieye.ledger.rollups import DAY, bucket_of
-from aieye.ui import show
 from aieye.ui.session import Visitor
 from aieye.ui.versions import Row
 
@@ -25,18 +24,13 @@ async def lately(session: AsyncSession, uses: Uses, ids: Collection[int]) -> Map
     return await uses_of(session, uses, ids, since=_since())
 
 
-async def version_columns(
+async def lately_by_version(
     session: AsyncSession, visitor: Visitor, uses: Uses, row: Row, numbers: Sequence[int]
-) -> Mapping[int, Sequence[str]]:
-    """The `COLUMNS` of each version of `row`."""
+) -> Mapping[int, Use]:
+    """What each version of `row` was called for, of those that were."""
     # Of what is shared, what others had of it is for its owner and administrators.
     counted = numbers if visitor.actor.may_see(row.user_id) else ()
-    found = await uses_of_versions(session, uses, row.id, counted, since=_since())
-    return {number: _shown(found.get(number, NOTHING)) for number in numbers}
-
-
-def _shown(use: Use) -> Sequence[str]:
-    return (show.number(use.calls), show.money(use.known_cost_nano)) if use.calls else ("–", "–")
+    return await uses_of_versions(session, uses, row.id, counted, since=_since())
 
 
 def _since() -> int:

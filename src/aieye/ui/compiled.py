@@ -17,6 +17,8 @@ from jinja2.bccache import Bucket
 
 # Beside templates, what decides what is compiled of them: filters of constants are applied then.
 _MEANING = ("pages.py", "show.py")
+# As the package's own files are: who installs is seldom who serves.
+_READABLE = 0o644
 
 
 class Compiled(FileSystemBytecodeCache):
@@ -40,3 +42,5 @@ class Compiled(FileSystemBytecodeCache):
             with suppress(OSError):
                 Path(self.directory).mkdir(parents=True, exist_ok=True)
                 super().dump_bytecode(bucket)
+                # Jinja leaves a temporary file's mode, which is the writer's alone.
+                Path(self._get_cache_filename(bucket)).chmod(_READABLE)

@@ -102,9 +102,12 @@ async def show_functions(visitor: RequireUser, cursor: Cursor = None) -> Respons
     return await _list(visitor, cursor)
 
 
-@router.post("/functions/sync")
+@router.post("/functions")
 async def sync(visitor: RequireAdministrator) -> Response:
-    """Register what the files hold, and no longer what they do not; this page says what came of it."""
+    """Register what the files hold, and no longer what they do not; this page says what came of it.
+
+    Its address is the list's: one below it would be that of a function.
+    """
     result = await visitor.state.functions.sync(visitor.actor)
     return await _list(visitor, None, result)
 

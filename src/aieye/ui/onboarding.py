@@ -8,7 +8,6 @@ from datetime import timedelta
 from fastapi import APIRouter, Response
 from sqlalchemy import select
 
-from aieye.access.directory import DEMO_PROVIDER
 from aieye.db.tables import Call, Token
 from aieye.ui.pages import NEVER_SWAPPED, PageRoute, go, is_fragment, page
 from aieye.ui.session import RequireUser, Visitor
@@ -106,11 +105,11 @@ async def _look(visitor: Visitor) -> FirstSteps:
     async with visitor.state.database.read() as session:
         call = (await session.execute(calls.order_by(Call.id).limit(1))).one_or_none()
         has_token = await session.scalar(tokens.limit(1)) is not None
-    default = visitor.state.directory.current.default
+    directory = visitor.state.directory
     return FirstSteps(
         needs_key=visitor.is_administrator,
-        has_provider=default is not None and default.name != DEMO_PROVIDER,
-        has_key=default is not None and default.name != DEMO_PROVIDER and default.holds_key,
+        has_provider=any(not one.is_simulated for one in directory.current.providers.values()),
+        has_key=not directory.is_keyless,
         has_token=has_token,
         first=None if call is None else FirstCall(
             f"req_{call.id}", call.model or "unknown model", call.status, call.latency_us

@@ -124,7 +124,9 @@ async def page_values(visitor: Visitor) -> dict[str, Any]:
         # Whoever sees only own calls learns no name by asking for a number.
         named = asked.values if visitor.is_administrator else {}
         names = await _names(session, found, named, is_demo=state.directory.is_demo)
-    colours = await find_colours(state.database, _shown(found))
+    colours = await find_colours(
+        state.database, _shown(found), is_administrator=visitor.is_administrator
+    )
     chips = [
         (kind, WORDS[kind].removesuffix("s"), names.of(kind, value))
         for kind, value in asked.values.items()

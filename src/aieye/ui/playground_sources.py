@@ -117,10 +117,12 @@ async def from_call(session: AsyncSession, visitor: Visitor, call_id: str) -> Pl
             note="what this call asked is not kept, so that only its model is known",
         )
     if call.endpoint == "chat/completions":
-        messages = messages_of(asked.get("messages"))
+        given = asked.get("messages")
+        messages = messages_of(given)
         params = _parameters(asked)
-        left_out = ["n"] if asked.get("n") not in {None, 1} else []
-        if len(messages) < len(asked.get("messages") or ()):
+        left_out = ["n"] if asked.get("n") not in (None, 1) else []
+        # What a program sent may be anything: calls that were refused are on record too.
+        if isinstance(given, list) and len(messages) < len(given):
             left_out.append(f"messages from the {len(messages) + 1}th on")
         note = f"as it was recorded: what looked like a secret is blacked out{_told(left_out)}"
     else:

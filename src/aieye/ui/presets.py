@@ -21,7 +21,7 @@ from aieye.presets.comparing import said_by
 from aieye.presets.fields import TYPES, PresetType
 from aieye.presets.models import Preset
 from aieye.state import State
-from aieye.ui.called_lately import COLUMNS, DAYS, lately, version_columns
+from aieye.ui.called_lately import COLUMNS, DAYS, lately, lately_by_version
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.owned import OWNED, callers_of, owner_name
 from aieye.ui.pages import PageRoute, is_fragment, page
@@ -68,10 +68,10 @@ class PresetPages(VersionPages):
     ) -> None:  # fmt: skip
         await presets.label_version(session, row_id, label, number, actor=actor)
 
-    async def extras(
+    async def uses(
         self, visitor: Visitor, session: AsyncSession, row: Row, numbers: Sequence[int]
-    ) -> Mapping[int, Sequence[str]]:
-        return await version_columns(session, visitor, PresetUse, row, numbers)
+    ) -> Mapping[int, Use]:
+        return await lately_by_version(session, visitor, PresetUse, row, numbers)
 
 
 PAGES: Final = PresetPages()

@@ -18,7 +18,7 @@ from aieye.ledger.queries.holders import NOTHING, Use
 from aieye.prompts import service as prompts
 from aieye.prompts.models import SavedPrompt, fields_of
 from aieye.state import State
-from aieye.ui.called_lately import COLUMNS, DAYS, lately, version_columns
+from aieye.ui.called_lately import COLUMNS, DAYS, lately, lately_by_version
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.owned import OWNED, callers_of, owner_name
 from aieye.ui.pages import PageRoute, page
@@ -62,10 +62,10 @@ class PromptPages(VersionPages):
     ) -> None:  # fmt: skip
         await prompts.label_version(session, row_id, label, number, actor=actor, force=force)
 
-    async def extras(
+    async def uses(
         self, visitor: Visitor, session: AsyncSession, row: Row, numbers: Sequence[int]
-    ) -> Mapping[int, Sequence[str]]:
-        return await version_columns(session, visitor, PromptUse, row, numbers)
+    ) -> Mapping[int, Use]:
+        return await lately_by_version(session, visitor, PromptUse, row, numbers)
 
 
 PAGES = PromptPages()

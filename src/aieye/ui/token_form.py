@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -38,6 +38,11 @@ SCOPES = (
     ("proxy", "proxy: call models and pipelines"),
     ("runs", "runs: the same, and run test suites"),
     ("admin", "admin: the same, and the administrators' API"),
+)
+# As a plain user is offered them: with theirs `/api/v1` knows what they see themselves.
+_OWN_SCOPES = (
+    *SCOPES[:-1],
+    ("admin", "admin: the same, and /api/v1 for your own and shared things"),
 )
 _MOST_CHOICES = 500
 _MOMENT = "%Y-%m-%dT%H:%M"
@@ -189,17 +194,10 @@ async def _form(
         typed=dict.fromkeys(FIELDS, "") | dict(typed),
         row_version=version_of(token) if token else "",
         errors=errors,
-        scopes=_scopes(visitor, typed),
+        scopes=SCOPES if visitor.is_administrator else _OWN_SCOPES,
         zone_name=f"{visitor.now.astimezone(visitor.zone):%Z}",
         **choices,
     )
-
-
-def _scopes(visitor: Visitor, typed: Mapping[str, str]) -> Sequence[tuple[str, str]]:
-    """The scopes to choose from: what no role of theirs allows is not offered, unless it is stored."""
-    if visitor.is_administrator or typed.get("scope") == "admin":
-        return SCOPES
-    return SCOPES[:-1]
 
 
 async def _choices(session: AsyncSession, visitor: Visitor) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from aieye.db.tables import (
     PromptVersion,
     User,
 )
+from aieye.ledger.queries.holders import NOTHING, Use
 from aieye.state import State
 from aieye.ui.owned import OWNED
 from aieye.ui.session import Visitor
@@ -36,7 +37,7 @@ AnyVersion = PromptVersion | PipelineVersion | PresetVersion
 
 @dataclass(frozen=True, slots=True)
 class ShownVersion:
-    """A version as lists show it; `extra` is what the group of pages adds to it, by column."""
+    """A version as lists show it; `use` is what it was called for, in the columns for that."""
 
     number: int
     labels: Sequence[str]
@@ -44,7 +45,7 @@ class ShownVersion:
     is_newest: bool
     created_at: datetime
     author: str
-    extra: Sequence[str] = ()
+    use: Use = NOTHING
 
 
 class VersionPages(ABC):
@@ -58,7 +59,7 @@ class VersionPages(ABC):
     owner: ClassVar[str]
     """The column of a version that says whose it is: `prompt_id`."""
     columns: ClassVar[Sequence[str]] = ()
-    """The names of what `extras` adds."""
+    """The names of what `uses` adds: calls and what they cost; empty without it."""
 
     @abstractmethod
     async def compared(
@@ -80,10 +81,10 @@ class VersionPages(ABC):
     ) -> None:  # fmt: skip
         """Let a label name a version, or none."""
 
-    async def extras(
+    async def uses(
         self, visitor: Visitor, session: AsyncSession, row: Row, numbers: Sequence[int]
-    ) -> Mapping[int, Sequence[str]]:
-        """What stands in `columns`, by the version."""
+    ) -> Mapping[int, Use]:
+        """What stands in `columns`, by the version; nothing of what the visitor may not know."""
         return {}
 
     @property
@@ -121,8 +122,7 @@ async def shown_versions(
     if before is not None:
         statement = statement.where(table.number < before)
     found = (await session.execute(statement.order_by(table.number.desc()).limit(limit))).all()
-    extras = await pages.extras(visitor, session, row, [number for number, _, _ in found])
-    blank = [""] * len(pages.columns)
+    uses = await pages.uses(visitor, session, row, [number for number, _, _ in found])
     return [
         ShownVersion(
             number,
@@ -131,7 +131,7 @@ async def shown_versions(
             number == row.version,
             created_at,
             email or "the command line",
-            extras.get(number, blank),
+            uses.get(number, NOTHING),
         )
         for number, created_at, email in found
     ]

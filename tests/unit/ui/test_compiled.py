@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def files(place: Path) -> list[Path]:
 def test_the_next_process_has_what_one_has_compiled(kept_in: Path) -> None:
     assert (render(), render()) == ("4", "4")
     assert (Compiling.count, len(files(kept_in))) == (1, 1)
+
+
+def test_what_was_compiled_is_there_for_whoever_may_read_the_package(kept_in: Path) -> None:
+    render()
+    (kept,) = files(kept_in)
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o644
 
 
 def test_what_decides_over_the_outcome_is_part_of_it(

@@ -184,12 +184,22 @@
   });
   // Any other part is covered where it stands. What asks for itself now and then is nobody's wait.
   const waits = (into, is) => { into.toggleAttribute("data-waits", is); into.ariaBusy = is ? "true" : null; };
+  // By then an answer may have named another target, as a text.
+  const covered = new WeakMap();
   document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
     const into = ctx.target;
     if (!into?.checkVisibility() || into.id === "drawer" || into === ctx.sourceElement || ctx.request.method !== "GET") return;
+    covered.set(ctx, into);
     setTimeout(() => ctx.status === "issuing" && waits(into, true), SKELETON_AFTER_MS);
   });
-  document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => ctx?.target && waits(ctx.target, false));
+  document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => covered.has(ctx) && waits(covered.get(ctx), false));
+  // The form of a run stays where it is: what was wrong with what it sent before is over.
+  document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+    const form = ctx.sourceElement?.closest?.("#run-form");
+    if (!form) return;
+    $$("[role=alert]", form).forEach((one) => one.remove());
+    $$("[aria-invalid]", form).forEach((one) => { one.ariaInvalid = null; one.removeAttribute("aria-describedby"); });
+  });
   document.addEventListener("htmx:after:swap", (event) => {
     const into = target(event);
     if (into?.id === "drawer") {
