@@ -341,6 +341,36 @@ async def test_a_key_is_masked_and_tested_with_one_click(
     assert (await acts(house)).count("key.test") == 4
 
 
+async def test_under_demo_the_pages_say_what_a_key_and_a_default_will_change(
+    house: House, provider: RecordedDemo
+) -> None:
+    house.state.directory.set_demo("http://127.0.0.1:9/v1", forced=True)
+    await house.state.directory.refresh()
+    page = await see(house.administrator, "/")
+    assert "Add a key" in page
+    assert "add a provider with its key</a>, or set" in page
+    await add_provider(house, provider)
+    page = await see(house.administrator, "/")
+    assert "Add a key" not in page
+    assert "start it without." in page
+    other = await add_provider(house, provider, name="other")
+    marked = await send(house.administrator, f"/providers/{other}/default")
+    page = await see(house.administrator, marked.headers["location"])
+    assert "other is the default from when the server runs without --demo." in page
+    assert re.search(r">other<span[^>]*>default without --demo</span>", page)
+    assert page.count("default without --demo") == page.count("Make default") == 1
+    assert re.search(r">demo<span[^>]*>default</span>", page)
+
+
+async def test_the_first_provider_is_openai_unless_something_else_is_typed(
+    house: House, provider: RecordedDemo
+) -> None:
+    typed = 'value="https://api.openai.com/v1"'
+    assert typed in await see(house.administrator, "/providers/new")
+    await add_provider(house, provider)
+    assert typed not in await see(house.administrator, "/providers/new")
+
+
 async def test_a_key_of_a_provider_that_is_away_is_unreachable(house: House) -> None:
     with RecordedDemo() as gone:
         base_url = gone.base_url

@@ -196,6 +196,21 @@ async def test_what_is_wrong_with_all_of_a_configuration_is_said_above_it(house:
     assert 'role="alert">The configuration has 262,144 bytes at most' in refused.text
 
 
+async def test_a_search_without_documents_is_called_with_some(house: House) -> None:
+    uid = await make(house.user, "search", **SEARCH)
+    page = await see(house.user, f"/presets/{uid}")
+    bodies = [json.loads(one) for one in re.findall(r"-d '(\{[^']*\})'", page) if '"text"' in one]
+    assert {"_id", "top_k"} <= {name for one in bodies for name in one}
+    assert all(len(one["documents"]) == 2 for one in bodies)
+    assert "preset/films&" not in page
+    assert 'films("' not in page
+    await send(house.user, f"/presets/{uid}/edit", version=version(
+        await see(house.user, f"/presets/{uid}/edit")), document=DOCUMENTS, **SEARCH)  # fmt: skip
+    page = await see(house.user, f"/presets/{uid}")
+    assert 'films("…")' in page
+    assert '"documents": [' not in page
+
+
 async def test_documents_are_rows_of_the_form_without_scripts(house: House) -> None:
     form = await send(house.user, "/presets/new/search", **SEARCH, act="documents:add")
     assert "Document (0)" in form.text

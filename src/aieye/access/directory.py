@@ -110,6 +110,11 @@ class Directory:
         )
 
     @property
+    def is_demo_forced(self) -> bool:
+        """Whether the simulated provider stays the default although another holds a key."""
+        return self._demo is not None and self._demo_forced
+
+    @property
     def is_demo(self) -> bool:
         """Whether calls go to the simulated provider by default."""
         return self.current.default is not None and self.current.default.is_simulated

@@ -8,7 +8,6 @@ from datetime import timedelta
 from fastapi import APIRouter, Response
 from sqlalchemy import select
 
-from aieye.access.directory import DEMO_PROVIDER
 from aieye.db.tables import Call, Token
 from aieye.ui.pages import NEVER_SWAPPED, PageRoute, go, is_fragment, page
 from aieye.ui.session import RequireUser, Visitor
@@ -40,8 +39,18 @@ class FirstSteps:
     first: FirstCall | None
 
     @property
+    def count(self) -> int:
+        """How many steps there are."""
+        return 3 if self.needs_key else 2
+
+    @property
+    def done(self) -> int:
+        """How many of them are done."""
+        return (self.needs_key and self.has_key) + self.has_token + (self.first is not None)
+
+    @property
     def is_done(self) -> bool:
-        return (self.has_key or not self.needs_key) and self.has_token and self.first is not None
+        return self.done == self.count
 
     @property
     def mark(self) -> str:
@@ -96,11 +105,11 @@ async def _look(visitor: Visitor) -> FirstSteps:
     async with visitor.state.database.read() as session:
         call = (await session.execute(calls.order_by(Call.id).limit(1))).one_or_none()
         has_token = await session.scalar(tokens.limit(1)) is not None
-    default = visitor.state.directory.current.default
+    directory = visitor.state.directory
     return FirstSteps(
         needs_key=visitor.is_administrator,
-        has_provider=default is not None and default.name != DEMO_PROVIDER,
-        has_key=default is not None and default.name != DEMO_PROVIDER and default.holds_key,
+        has_provider=any(not one.is_simulated for one in directory.current.providers.values()),
+        has_key=not directory.is_keyless,
         has_token=has_token,
         first=None if call is None else FirstCall(
             f"req_{call.id}", call.model or "unknown model", call.status, call.latency_us

@@ -251,7 +251,8 @@ def _common(request: Request, signed_in: SignedIn | None, messages: list[Any]) -
     return {
         "signed_in": signed_in,
         "is_demo": state.directory.is_demo,
-        "is_demo_forced": state.directory.is_demo and not state.directory.is_keyless,
+        "is_demo_forced": state.directory.is_demo_forced,
+        "is_keyless": state.directory.is_keyless,
         "version": __version__,
         "aieye": program(),
         "theme": theme if theme in THEMES else "system",

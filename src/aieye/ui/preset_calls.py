@@ -10,6 +10,7 @@ from aieye.ui.show import json
 
 _HEADER = '-H "Authorization: Bearer $AIEYE_TOKEN"'
 _JSON = '-H "Content-Type: application/json"'
+_DOCUMENTS = ["…", "…"]
 _PATHS = {
     "chat": "/v1/chat/completions",
     "completion": "/v1/completions",
@@ -27,15 +28,21 @@ class Copied:
 
 
 def calls_of(preset: Preset, base_url: str) -> Sequence[Copied]:
-    """How the preset is called; as a model only if it holds its name."""
+    """How the preset is called; as a model only if it holds its name.
+
+    A search is called as a model, which takes no documents, only where it has some of its own.
+    """
     found = []
-    if preset.is_callable:
+    needs_documents = preset.type == "search" and not preset.document_count
+    if preset.is_callable and not needs_documents:
         found.append(Copied("As a model, curl", _model_line(preset, base_url)))
         found.append(Copied("As a model, Python", _model_code(preset, base_url)))
     found.append(Copied("As in the GPT3 Proxy, curl", _process_line(preset, base_url)))
     if preset.type == "search":
         path = f"/api/v1/presets/{preset.uid}/search"
-        body = {"text": "…", "top_k": 3, "with_text": True}
+        body: dict[str, object] = {"text": "…", "top_k": 3, "with_text": True}
+        if needs_documents:
+            body["documents"] = _DOCUMENTS
         found.append(Copied("The nearest documents, curl", _curl(base_url + path, body)))
     return found
 
@@ -59,7 +66,7 @@ def _process_line(preset: Preset, base_url: str) -> str:
     if preset.type == "completion" and not preset.config.get("prompt"):
         body["prompt"] = "…"
     if preset.type == "search" and not preset.document_count:
-        body["documents"] = ["…", "…"]
+        body["documents"] = _DOCUMENTS
     return _curl(f"{base_url}/_saga/gpt3/process", body)
 
 

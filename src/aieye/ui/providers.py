@@ -10,8 +10,10 @@ from fastapi import APIRouter, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import providers
+from aieye.access.defaults import find_default
 from aieye.access.dependants import aliases_of_provider, dependants_of_keys
-from aieye.access.snapshot import DEMO_ID, ProviderInfo
+from aieye.access.environment import OPENAI_BASE_URL
+from aieye.access.snapshot import DEMO_ID, OPENAI_PROVIDER, ProviderInfo
 from aieye.db.tables import Provider, ProviderKey
 from aieye.errors import AieyeError
 from aieye.gateway.circuits import Health
@@ -56,12 +58,16 @@ class ShownKey:
 
 @dataclass(frozen=True, slots=True)
 class ShownProvider:
-    """A provider with its keys; `row` is None for the simulated one."""
+    """A provider with its keys; `row` is None for the simulated one.
+
+    `is_next` is said of the one that would be the default if the server did not run with `--demo`.
+    """
 
     row: Provider | None
     name: str
     base_url: str
     is_default: bool
+    is_next: bool
     use: Amounts
     keys: Sequence[ShownKey]
 
@@ -76,10 +82,12 @@ async def show_providers(visitor: RequireAdministrator) -> Response:
         keys = await providers.list_keys(session)
         uses = (await find_uses(session, visitor, period)).tops["provider"]
         lately = await keys_lately(session)
+        next_id = await _next_default_id(session, visitor)
     default_id = snapshot.default.id if snapshot.default else None
     shown = [
         ShownProvider(
-            row, row.name, row.base_url, row.id == default_id, uses[row.id],
+            row, row.name, row.base_url, row.id == default_id,
+            row.id == next_id, uses[row.id],
             [_shown_key(visitor, key, lately.get(key.id)) for key in keys if key.provider_id == row.id],
         )
         for row in rows
@@ -88,14 +96,15 @@ async def show_providers(visitor: RequireAdministrator) -> Response:
     if demo is not None:
         use = uses[DEMO_ID]
         is_default = default_id == DEMO_ID
-        shown.append(ShownProvider(None, demo.name, demo.base_url, is_default, use, ()))
+        shown.append(ShownProvider(None, demo.name, demo.base_url, is_default, False, use, ()))
     return page(visitor.request, "providers.html", period=period, providers=shown)
 
 
 @router.get("/providers/new")
 async def show_new(visitor: RequireAdministrator) -> Response:
-    """An empty form."""
-    return _new(visitor, {"key_name": "default"})
+    """An empty form; the first provider is OpenAI unless something else is typed."""
+    first = {} if _has_provider(visitor) else {"name": OPENAI_PROVIDER, "base_url": OPENAI_BASE_URL}
+    return _new(visitor, {"key_name": "default"} | first)
 
 
 @router.post("/providers/new")
@@ -154,7 +163,9 @@ async def mark_default(provider_id: int, visitor: RequireAdministrator) -> Respo
         provider = await providers.mark_default(
             session, provider_id=provider_id, actor=visitor.actor
         )
-    return go(visitor.request, "/providers", toast=f"{provider.name} is the default now.")
+    is_later = visitor.state.directory.is_demo_forced
+    when = "from when the server runs without --demo" if is_later else "now"
+    return go(visitor.request, "/providers", toast=f"{provider.name} is the default {when}.")
 
 
 @router.get("/providers/{provider_id}/delete")
@@ -177,6 +188,20 @@ async def delete(provider_id: int, visitor: RequireAdministrator) -> Response:
     except providers.ProviderInUse as error:
         return await _delete_page(visitor, provider_id, error.message, error.status)
     return go(visitor.request, "/providers", toast=f"{provider.name} is deleted.")
+
+
+def _has_provider(visitor: Visitor) -> bool:
+    known = visitor.state.directory.current.providers.values()
+    return any(not one.is_simulated for one in known)
+
+
+async def _next_default_id(session: AsyncSession, visitor: Visitor) -> int | None:
+    """The provider that `--demo` keeps from being the default, if it could be that."""
+    directory = visitor.state.directory
+    if not directory.is_demo_forced or directory.is_keyless:
+        return None
+    found = await find_default(session)
+    return None if found is None else found.id
 
 
 def _shown_key(visitor: Visitor, key: ProviderKey, use: KeyUse | None) -> ShownKey:
