@@ -70,6 +70,11 @@ def test_the_printed_link_leads_to_steps_that_tick_themselves(
     expect(steps).to_contain_text("gpt-4o-mini")
     expect(page.locator("#hide-steps")).to_be_focused()
     visits.check_accessible(page)
+    # Their own page says its title once.
+    page.goto("/first-steps")
+    expect(page.get_by_role("heading", name="First steps")).to_have_count(1)
+    expect(page.locator("#first-steps-title")).to_have_text("2 of 3 done")
+    visits.check_accessible(page)
     page.locator("#hide-steps").click()
     expect(steps).to_have_count(0)
     # Used once: the link makes nobody else.

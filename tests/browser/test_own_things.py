@@ -8,7 +8,7 @@ import httpx
 from playwright.sync_api import Page, expect
 
 from tests.browser.rig import EMAIL, PASSWORD, Visits
-from tests.browser.test_presets import DOCUMENTS, GRACE, sign_up
+from tests.browser.test_presets import GRACE, make_search, sign_up
 from tests.browser.test_presets import PASSWORD as OWN
 from tests.live import LiveServer
 
@@ -61,23 +61,35 @@ def write_prompt(page: Page, visits: Visits) -> None:
     expect(page.get_by_role("row", name=re.compile("^Version 3"))).to_be_visible()
 
 
+def try_prompt(page: Page, visits: Visits) -> None:
+    """One's prompt asked in the playground; the calls are one's own."""
+    page.goto("/prompts")
+    page.get_by_role("link", name="own_prompt").first.click()
+    page.get_by_role("link", name="Try in the playground").click()
+    page.get_by_label("name", exact=True).fill("Ada")
+    page.locator("[data-run]").click()
+    expect(page.locator("[data-answer]")).to_contain_text("Say hello to Ada.")
+    expect(page.locator("[data-outcome]")).to_contain_text("Latency")
+    visits.check_accessible(page)
+    # What was streamed is not lost when the form becomes another one.
+    page.get_by_role("button", name="Messages").click()
+    expect(page.get_by_label("Message 1", exact=True)).to_have_value("Say hello to Ada.")
+    expect(page.locator("[data-answer]")).to_contain_text("Say hello to Ada.")
+    page.get_by_label("Message 1", exact=True).fill("And now?")
+    page.locator("[data-run]").click()
+    expect(page.locator("[data-answer]")).to_contain_text("And now?")
+    expect(page.locator("[data-outcome]")).to_contain_text("Latency")
+    page.get_by_role("button", name="Prompt", exact=True).click()
+    expect(page.locator("[data-answer]")).to_contain_text("And now?")
+    page.goto("/calls")
+    expect(page.locator("#calls tbody tr:not(#more)")).to_have_count(2)
+
+
 def try_preset(page: Page, visits: Visits) -> None:
     """A search over three documents of one's own."""
     page.goto("/presets")
     expect(page.get_by_text("hidden_preset")).to_have_count(0)
-    page.goto("/presets/new/search")
-    page.get_by_label("Name").fill("own_films")
-    page.get_by_label("Model").fill("text-embedding-3-small")
-    for number, text in enumerate(DOCUMENTS):
-        page.get_by_role("button", name="Add document").click()
-        page.get_by_label(f"Document ({number})", exact=True).fill(text)
-    page.get_by_role("button", name="Create preset").click()
-    expect(page.get_by_role("heading", name="own_films")).to_be_visible()
-    page.get_by_label("Search for").fill("Titanic, a ship")
-    page.get_by_role("button", name="Search", exact=True).click()
-    found = page.locator("#tried tbody tr")
-    expect(found).to_have_count(3)
-    expect(found.first).to_contain_text("Document (1)")
+    make_search(page, visits, "own_films")
     visits.check_accessible(page)
 
 
@@ -88,6 +100,7 @@ def test_a_user_makes_prompts_and_presets_and_sees_nothing_of_others(
     sign_up(server)
     page = visits(GRACE, OWN)
     write_prompt(page, visits)
+    try_prompt(page, visits)
     try_preset(page, visits)
     page.goto("/pipelines")
     expect(page.get_by_text("No pipeline yet")).to_be_visible()

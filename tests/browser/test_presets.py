@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import httpx
@@ -24,6 +25,26 @@ def sign_up(server: LiveServer) -> None:
         assert made.status_code == 201, made.text
 
 
+def make_search(page: Page, visits: Visits, name: str) -> None:
+    """Make a search of three documents by its form, and find the nearest of them."""
+    page.goto("/presets/new/search")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Model").fill("text-embedding-3-small")
+    for number, text in enumerate(DOCUMENTS):
+        page.get_by_role("button", name="Add document").click()
+        document = page.get_by_label(f"Document ({number})", exact=True)
+        expect(document).to_be_focused()
+        document.fill(text)
+    visits.check_accessible(page)
+    page.get_by_role("button", name="Create preset").click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    page.get_by_label("Search for").fill("Titanic, a ship")
+    page.get_by_role("button", name="Search", exact=True).click()
+    found = page.locator("#tried tbody tr")
+    expect(found).to_have_count(3)
+    expect(found.first).to_contain_text("Document (1)")
+
+
 def open_search(page: Page, key: str) -> None:
     page.keyboard.press(key)
     expect(page.get_by_role("combobox", name="Search everything")).to_be_focused()
@@ -39,21 +60,8 @@ def test_presets_are_made_tried_found_shared_deleted_and_brought_back(
     page.get_by_role("link", name="New preset").first.click()
     visits.check_accessible(page)
     page.get_by_role("link", name="Search").click()
-    page.get_by_label("Name").fill("films")
-    page.get_by_label("Model").fill("text-embedding-3-small")
-    for number, text in enumerate(DOCUMENTS):
-        page.get_by_role("button", name="Add document").click()
-        document = page.get_by_label(f"Document ({number})", exact=True)
-        expect(document).to_be_focused()
-        document.fill(text)
-    visits.check_accessible(page)
-    page.get_by_role("button", name="Create preset").click()
-    expect(page.get_by_role("heading", name="films")).to_be_visible()
-    page.get_by_label("Search for").fill("Titanic, a ship")
-    page.get_by_role("button", name="Search", exact=True).click()
-    found = page.locator("#tried tbody tr")
-    expect(found).to_have_count(3)
-    expect(found.first).to_contain_text("Document (1)")
+    expect(page).to_have_url(re.compile("/presets/new/search$"))
+    make_search(page, visits, "films")
     expect(page.locator("#index")).to_contain_text("all embedded")
     visits.check_accessible(page)
     # The nearer one comes first after the documents came from a file as well.

@@ -10,14 +10,25 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, NullPool
+from sqlalchemy.ext.asyncio import create_async_engine
 from structlog.testing import capture_logs
 
+from aieye.access import users
+from aieye.access.audit import SYSTEM, Actor
 from aieye.db import migrate as migrations
+from aieye.db.engine import Database
+from aieye.db.types import now
+from aieye.presets import service as presets
 from tests.crash.conftest import Aieye, command_environment
-from tests.installation import Installation, query, table_names
+from tests.installation import Installation, blocking, query, table_names
+from tests.integration.ledger_api import call, running_ledger
 from tests.live import LiveServers
 from tests.servers import DatabaseKind
 
@@ -288,3 +299,61 @@ def test_a_database_of_a_newer_version_is_left_alone(
     assert server.wait() not in {0, 1}
     assert "Traceback" not in server.output()
     assert _version(database_url) == "9999"
+
+
+def test_what_presets_asked_before_that_was_summed_counts_for_their_newest_version(
+    database_url: str,
+) -> None:
+    blocking(_ask_through_presets(database_url))
+    blocking(_downgrade(database_url, "0011"))
+    assert "preset_uses" not in table_names(database_url)
+    assert migrations.migrate(database_url)
+    found = query(
+        database_url,
+        "SELECT number, calls, unpriced, cost_nano, saved_nano FROM preset_uses ORDER BY bucket",
+    )
+    # A day before today one call, and today three with other tags beside or without.
+    assert found == [(2, 1, 0, 5, 0), (2, 3, 1, 12, 7)]
+
+
+async def _ask_through_presets(url: str) -> None:
+    """Calls of a preset with two versions, of one that is none, and of nobody's."""
+    database = Database(url)
+    async with database.write() as session:
+        ada = await users.create_first_administrator(
+            session, email="ada@example.org", password_hash="x", actor=SYSTEM
+        )
+        actor = Actor(ada.id, "ada", "administrator")
+        made = await presets.create_preset(
+            session, name="brief", type_="chat", config={"model": "m"}, actor=actor
+        )
+        await presets.update_preset(
+            session, made.uid, {"config": {"model": "m", "temperature": 0.5}}, actor=actor
+        )
+    of_it = {"preset": made.uid}
+    async with running_ledger(database) as ledger:
+        await ledger.settle(
+            call(now() - timedelta(days=1), tags=of_it, cost_nano=5),
+            call(tags=of_it, cost_nano=12),
+            call(tags={"team": "x", **of_it}, cost_nano=None, cost_state="unknown"),
+            call(tags={**of_it, "team": "y"}, cost_nano=0, saved_nano=7),
+            call(tags={"preset": "AnotherOfNobody"}),
+            call(tags={"team": '"preset":"' + made.uid}),
+            call(),
+        )
+    await database.close()
+
+
+async def _downgrade(url: str, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrations.script_directory()))
+
+    def run(connection: Connection) -> None:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+    engine = create_async_engine(url, poolclass=NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+        await connection.commit()
+    await engine.dispose()

@@ -12,11 +12,13 @@ import httpx
 import pytest
 
 from aieye.access import uses
+from aieye.access.audit import Actor
 from aieye.pipeline import catalogue
 from aieye.pipeline.known_functions import KnownFunctions
 from aieye.pipeline.language.catalogue import Definition, Parameter
 from aieye.pipeline.language.nodes import Pipeline, Type
 from aieye.pipeline.language.parser import parse
+from aieye.ui import owned
 from tests.integration.admin_api import AdminApi, error_of, running_admin_api
 
 PIPELINES, PROMPTS = "/api/v1/pipelines", "/api/v1/prompts"
@@ -440,6 +442,28 @@ async def test_of_what_thousands_call_some_are_told(
     path = f"{PROMPTS}/{shared['id']}"
     told = error_of(await api.ada.client.patch(path, json={"name": "other"}), 409)["message"]
     assert re.search(r"call it: (one|three|two) and at least 1 more", told)
+    # One's own are told before those of others, and a pipeline is one however many versions may run.
+    mine = await save(api.ben.client, "zebra", "shared(x)")
+    await api.ben.client.post(
+        f"{PIPELINES}/{mine['id']}/labels", json={"label": "production", "version": 1}
+    )
+    await api.ben.client.patch(f"{PIPELINES}/{mine['id']}", json={"source": "shared(upper(x))"})
+    ben = Actor(mine["user_id"], "ben", "user")
+    async with api.state.database.read() as session:
+        for most, names in (
+            (1, ["zebra"]),
+            (2, ["one", "zebra"]),
+            (4, ["one", "three", "two", "zebra"]),
+        ):
+            found = await uses.find_dependants(
+                session, "prompt", shared["id"], limit=most, first=ben.user_id
+            )
+            assert [one.name for one in found] == names
+            assert found[-1].version == 2
+        monkeypatch.setattr(owned, "MOST_LOOKED_AT", 2)
+        callers = await owned.callers_of(session, "prompt", shared["id"], ben)
+    assert ([one.name for one in callers.shown], callers.hidden) == (["zebra"], 1)
+    assert not callers.is_whole
     # Whoever asks for the list has it whole.
     listed = (await api.ada.client.get(f"{path}/dependants")).json()["data"]
     assert [one["name"] for one in listed] == ["one", "three", "two"]

@@ -97,6 +97,22 @@ async def test_a_pipeline_is_saved_run_and_its_steps_opened(house: House) -> Non
     assert f'<p class="pair-run">Run {runs[1]}</p>' in page
 
 
+async def test_an_argument_left_empty_is_run_with_and_remarked(house: House) -> None:
+    place = f"/pipelines/{await make(house.user)}"
+    remark = "Asked with nothing for text."
+    given = {"arg-text": " ", "arg-times": "1"}
+    assert remark in (await run(house.user, f"{place}/run", **given)).text
+    headers = OWN | {"hx-request": "true", "hx-request-type": "partial"}
+    form = {"csrf_token": house.user.csrf_token, **given}
+    told = await house.user.client.post(f"{place}/run", data=form, headers=headers)
+    # While it runs, and beside what came of it.
+    assert told.text.count(remark) == 2
+    told = await house.user.client.post(
+        f"{place}/run", data=form | {"arg-text": "a"}, headers=headers
+    )
+    assert "Asked with nothing" not in told.text
+
+
 async def test_a_pipeline_whose_function_is_gone_says_so_and_runs_no_more(
     house: House, funcs: Path
 ) -> None:

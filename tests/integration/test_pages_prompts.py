@@ -52,7 +52,7 @@ async def test_a_prompt_is_made_in_one_form_and_shown_with_its_variables(house: 
     assert stored.params == {"system": "You are brief.", "temperature": 0.2, "max_tokens": 40}
     assert stored.variables == ["name", "tone"]
     shown = await see(house.user, "/prompts/1")
-    for text in ("Greets somebody", "gpt-4o-mini", "You are brief.", 'greet("name", "tone")'):
+    for text in ("Greets somebody", "gpt-4o-mini", "You are brief.", "greet(name=name, tone=tone)"):
         assert text in shown
     assert "Greets somebody" in await see(house.user, "/prompts?q=SOMEBODY")
     assert "No prompt passes these filters" in await see(house.user, "/prompts?q=nobody")
@@ -99,6 +99,21 @@ async def test_the_variables_are_found_as_the_text_is_typed(house: House) -> Non
     )
     assert part.text.count("<code") == 2
     assert part.text.lstrip().startswith("<p id=")
+    assert "as it stands" not in part.text
+
+
+async def test_a_brace_that_stands_alone_is_told_beside_the_variables(house: House) -> None:
+    body = "In {lang}: {text"
+    part = await house.user.client.post(
+        "/prompts/variables",
+        data={"body": body, "csrf_token": house.user.csrf_token},
+        headers={"origin": "http://127.0.0.1:8000", "hx-request": "true"},
+    )
+    hint = "<code>{text</code> is text as it stands: a variable is written {name}."
+    assert hint in part.text
+    made = await send(house.user, "/prompts/new", **{**GREET, "body": body})
+    assert made.headers["location"] == "/prompts/1"
+    assert hint in await see(house.user, "/prompts/1/edit")
 
 
 async def test_an_edit_makes_a_version_unless_it_says_the_same(house: House) -> None:

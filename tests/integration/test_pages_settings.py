@@ -14,6 +14,7 @@ import pytest
 from aieye.access import providers
 from aieye.access.audit import SYSTEM
 from aieye.access.cipher import Cipher
+from aieye.access.snapshot import DEMO_ID
 from aieye.db.tables import PriceOverride
 from aieye.db.types import now
 from aieye.ledger.retention import Pruned
@@ -78,9 +79,17 @@ async def test_what_was_removed_what_is_kept_and_what_seals_it_is_told(
 
 
 async def test_what_has_no_price_is_named_and_gets_one(site: Site, ledger: Ledger) -> None:
-    await ledger.settle(call(model="our-own-model", cost_nano=None, cost_state="unknown"))
+    unknown = {"cost_nano": None, "cost_state": "unknown"}
+    await ledger.settle(
+        call(model="our-own-model", provider_id=1, **unknown),
+        # What the simulated provider answered before there was a real one has no price to miss.
+        call(model="our-own-model", provider_id=DEMO_ID, **unknown),
+        call(model="gpt-simulated", provider_id=DEMO_ID, **unknown),
+    )
     page = await site.client.get("/settings")
     assert 'href="/settings/prices/new?model=our-own-model"' in page.text
+    assert re.search(r'num">1\Wcall<', page.text)
+    assert "gpt-simulated" not in page.text
     form = await site.client.get("/settings/prices/new?model=our-own-model")
     assert 'value="our-own-model"' in form.text
     refused = await site.submit(

@@ -62,19 +62,25 @@ async def find_dependants(
     *,
     beside: int | None = None,
     limit: int | None = None,
+    first: int | None = None,
 ) -> Sequence[Dependant]:
     """The pipelines that call it, whoever owns them but the user `beside`, by name.
 
-    Of what is much used `limit` bounds how many are looked at: some of them are told then.
+    Of what is much used `limit` bounds how many are looked at: some of them are told then, those of
+    the user `first` before those of others.
     """
     statement = _calling(kind, (object_id,))
     if beside is not None:
         statement = statement.where(Pipeline.user_id != beside)
-    rows = (await session.execute(statement.limit(limit))).all()
-    found: dict[int, Dependant] = {}
-    for row in sorted(rows, key=lambda one: (one.name, -one.number)):
-        found.setdefault(row.id, _dependant(row))
-    return list(found.values())
+    of = statement.subquery().c
+    # A pipeline is one caller, however many of its versions may run.
+    callers: Select[*tuple[Any, ...]] = select(
+        of.id, of.name, of.user_id, func.max(of.number).label("number"), of.is_shared
+    ).group_by(of.id, of.name, of.user_id, of.is_shared)
+    if limit is not None:
+        callers = callers.order_by((of.user_id == first).desc(), of.id).limit(limit)
+    rows = (await session.execute(callers)).all()
+    return [_dependant(row) for row in sorted(rows, key=lambda one: one.name)]
 
 
 async def count_dependants(
@@ -102,7 +108,7 @@ async def refuse_while_used(
     With `owner_id`, whose own pipelines may call it anyway, only those of others count.
     """
     dependants = await find_dependants(
-        session, kind, object_id, beside=owner_id, limit=MOST_LOOKED_AT
+        session, kind, object_id, beside=owner_id, limit=MOST_LOOKED_AT, first=actor.user_id
     )
     if not dependants:
         return

@@ -696,19 +696,37 @@ class LatencyRollup(Base):
     calls: Mapped[int] = mapped_column(BigInteger)
 
 
-class PromptUse(Base):
-    """Sums of the calls of one day (`bucket`, in UTC) that asked a version of a prompt for a pipeline."""
+class VersionUse:
+    """What the calls of one day (`bucket`, in UTC) that were made with one version came to."""
 
-    __tablename__ = "prompt_uses"
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own form
 
-    prompt_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     bucket: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     calls: Mapped[int] = mapped_column(BigInteger)
     unpriced: Mapped[int] = mapped_column(BigInteger)
     cost_nano: Mapped[int] = mapped_column(NanoDollars)
     saved_nano: Mapped[int] = mapped_column(NanoDollars)
+
+
+class PromptUse(VersionUse, Base):
+    """Of a version of a prompt, what pipelines asked with it."""
+
+    __tablename__ = "prompt_uses"
+
+    prompt_id: Mapped[int] = mapped_column(
+        Integer, primary_key=True, autoincrement=False, sort_order=-1
+    )
+
+
+class PresetUse(VersionUse, Base):
+    """Of a version of a preset, all that was asked through it."""
+
+    __tablename__ = "preset_uses"
+
+    preset_id: Mapped[int] = mapped_column(
+        Integer, primary_key=True, autoincrement=False, sort_order=-1
+    )
 
 
 class ChartName(Base):
@@ -721,21 +739,6 @@ class ChartName(Base):
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
     value: Mapped[str] = mapped_column(String(200))
-
-
-class PresetUse(Base):
-    """Sums of the calls of one day (`bucket`, in UTC) that a version of a preset asked."""
-
-    __tablename__ = "preset_uses"
-    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own form
-
-    preset_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    bucket: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    calls: Mapped[int] = mapped_column(BigInteger)
-    unpriced: Mapped[int] = mapped_column(BigInteger)
-    cost_nano: Mapped[int] = mapped_column(NanoDollars)
-    saved_nano: Mapped[int] = mapped_column(NanoDollars)
 
 
 class InstallationSecret(Base):

@@ -22,6 +22,13 @@ _PART: Final = re.compile(
     r"(\{\{)|(\}\})|\{(?!(?:true|false|null)\})([A-Za-z_][A-Za-z0-9_]{0,99})\}"
 )
 _OPEN, _CLOSE, _VARIABLE = 1, 2, 3
+_BRACE: Final = re.compile(r"[{}]")
+_ALMOST_VARIABLE: Final = re.compile(r"\{[ \t]*[A-Za-z_][A-Za-z0-9_ .-]{0,40}\}")
+# What is told of loose braces: so many, each with so many characters.
+_MOST_LOOSE: Final = 3
+_MOST_SHOWN: Final = 24
+_BEHIND: Final = re.compile(r"^\{[ \t]?[^\s{}]*")
+_BEFORE: Final = re.compile(r"[^\s{}]*[ \t]?\}$")
 
 
 class MissingValue(InvalidRequest):
@@ -39,6 +46,22 @@ class RenderedTooLarge(Unprocessable):
 def variables(body: str) -> tuple[str, ...]:
     """The names of a prompt's variables in order of first appearance."""
     return tuple(dict.fromkeys(text for is_variable, text in _parts(body) if is_variable))
+
+
+def loose_braces(body: str) -> tuple[str, ...]:
+    """The first braces that look like a variable's and are text, with what stands beside them: one
+    without its other, or a pair around what is almost a name. A pair around JSON is none of them."""
+    found: set[int] = set()
+    open_at: list[int] = []
+    for at in _single_braces(body):
+        if body[at] == "{":
+            open_at.append(at)
+        elif not open_at:
+            found.add(at)
+        elif _ALMOST_VARIABLE.match(body, start := open_at.pop(), at + 1):
+            found.add(start)
+    first = sorted(found.union(open_at))[:_MOST_LOOSE]
+    return tuple(dict.fromkeys(_beside(body, at) for at in first))
 
 
 def substitute(body: str, values: Mapping[str, str]) -> str:
@@ -74,6 +97,33 @@ def _parts(body: str) -> Iterator[tuple[bool, str]]:
             yield False, "}" if open_braces else "}}"
             open_braces -= open_braces > 0
     yield False, body[end:]
+
+
+def _single_braces(body: str) -> Iterator[int]:
+    """Where a brace stands that is neither of a variable nor of a pair that gives one brace."""
+    end = open_braces = 0
+    for match in _PART.finditer(body):
+        yield from _braces(body, end, match.start())
+        end = match.end()
+        if match.lastindex == _OPEN:
+            open_braces += 1
+        elif match.lastindex == _CLOSE and open_braces:
+            open_braces -= 1
+        elif match.lastindex == _CLOSE:
+            yield from (match.start(), match.start() + 1)
+    yield from _braces(body, end, len(body))
+
+
+def _braces(body: str, start: int, end: int) -> Iterator[int]:
+    return (match.start() for match in _BRACE.finditer(body, start, end))
+
+
+def _beside(body: str, at: int) -> str:
+    """A loose brace with the word at it, by which it is found again."""
+    if body[at] == "{":
+        pair = _ALMOST_VARIABLE.match(body, at)
+        return pair[0] if pair else _BEHIND.findall(body[at : at + _MOST_SHOWN])[0]
+    return str(_BEFORE.findall(body[max(0, at + 1 - _MOST_SHOWN) : at + 1])[0])
 
 
 def _value(name: str, values: Mapping[str, str]) -> str:

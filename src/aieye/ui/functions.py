@@ -167,6 +167,7 @@ async def try_function(name: str, visitor: RequireUser) -> Response:
         lambda run_id, tell: state.pipelines.run_plan(
             plan, given.values, grant, replace(options, on_step=tell), run_id=run_id
         ),
+        given.remark,
     )
 
 

@@ -39,8 +39,18 @@ class FirstSteps:
     first: FirstCall | None
 
     @property
+    def count(self) -> int:
+        """How many steps there are."""
+        return 3 if self.needs_key else 2
+
+    @property
+    def done(self) -> int:
+        """How many of them are done."""
+        return (self.needs_key and self.has_key) + self.has_token + (self.first is not None)
+
+    @property
     def is_done(self) -> bool:
-        return (self.has_key or not self.needs_key) and self.has_token and self.first is not None
+        return self.done == self.count
 
     @property
     def mark(self) -> str:

@@ -46,6 +46,11 @@ class Thing:
     deleted_at: datetime | None
 
     @property
+    def api_path(self) -> str:
+        """Where programs find it."""
+        return f"/api/v1{self.place}"
+
+    @property
     def undo(self) -> str:
         """Where a form takes its deletion back."""
         return f"/undo/{self.kind}/{self.id}"
@@ -210,7 +215,9 @@ async def callers_of(
     session: AsyncSession, kind: Kind, row_id: int, actor: Actor, *, beside: int | None = None
 ) -> Callers:
     """The pipelines that call it; without those of the user `beside`."""
-    found = await find_dependants(session, kind, row_id, beside=beside, limit=MOST_LOOKED_AT)
+    found = await find_dependants(
+        session, kind, row_id, beside=beside, limit=MOST_LOOKED_AT, first=actor.user_id
+    )
     shown = visible_to(actor, found)
     return Callers(shown, len(found) - len(shown), is_whole=len(found) < MOST_LOOKED_AT)
 

@@ -48,6 +48,7 @@ async def run_pipeline(pipeline_id: int, visitor: RequireUser) -> Response:
         lambda run_id, tell: state.pipelines.run(
             info, given.values, grant, replace(options, on_step=tell), run_id=run_id
         ),
+        given.remark,
     )
 
 

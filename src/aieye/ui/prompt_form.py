@@ -18,7 +18,7 @@ from aieye.prompts import service as prompts
 from aieye.prompts.content import Content
 from aieye.prompts.models import SavedPrompt
 from aieye.prompts.service import PromptChanges
-from aieye.prompts.substitution import variables
+from aieye.prompts.substitution import loose_braces, variables
 from aieye.ui.fields import Fields
 from aieye.ui.forms import no_errors, under_its_field
 from aieye.ui.model_choices import offered_models
@@ -71,7 +71,7 @@ async def find_variables(visitor: RequireUser) -> Response:
     body = (await visitor.fields()).get("body", "")
     return page(
         visitor.request, "prompt_variables.html", block="variables", variables=variables(body),
-        body=body,
+        body=body, loose=loose_braces(body),
     )  # fmt: skip
 
 
@@ -223,5 +223,6 @@ async def show_form(
         models=models,
         variables=variables(body),
         body=body,
+        loose=loose_braces(body),
         note=note,
     )

@@ -141,6 +141,8 @@ async def show_prompt(key: str, visitor: RequireUser) -> Response:
         "prompt.html",
         prompt=prompt,
         content=prompt.content,
+        # A pipeline's argument of each name: the line can be copied as it stands.
+        prompt_arguments=[f"{name}={name}" for name in prompt.content.variables],
         owner=owner,
         is_own=row.user_id == visitor.user_id,
         callers=callers,

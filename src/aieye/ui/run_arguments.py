@@ -53,11 +53,17 @@ class ArgumentField:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What was typed, as values by name; what is wrong with it by name; and what has no value."""
+    """What was typed, as values by name; what is wrong with it by name; what has no value; and what
+    takes the empty text that stands in its field, which may have been forgotten."""
 
     values: Mapping[str, Json]
     errors: Mapping[str, str]
     missing: Sequence[str]
+    empty: Sequence[str] = ()
+
+    @property
+    def remark(self) -> str:
+        return f"Asked with nothing for {', '.join(self.empty)}." if self.empty else ""
 
 
 def fields_of(
@@ -91,7 +97,12 @@ def read_arguments(parameters: Sequence[Parameter], fields: Fields) -> Given:
                 convert(typed, one.type)
         except Unconvertible as error:
             errors[one.name] = f"This is not JSON: {error}." if is_json else _sentence(str(error))
-    return Given(values, errors, missing)
+    empty = [
+        one.name
+        for one in parameters
+        if one.is_required and isinstance(typed := values.get(one.name), str) and not typed.strip()
+    ]
+    return Given(values, errors, missing, empty)
 
 
 def typed_of(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> dict[str, str]:

@@ -44,24 +44,25 @@ def read_cache_mode(fields: Fields) -> CacheMode:
     return next((one for one in modes if one == fields.text("cache")), "use")
 
 
-async def answer(visitor: Visitor, run: Run) -> Response:
-    """The answer to a form that starts a run."""
+async def answer(visitor: Visitor, run: Run, remark: str) -> Response:
+    """The answer to a form that starts a run; `remark` is said of what it was given, if anything is."""
     run_id = new_run_id()
     if is_fragment(visitor.request):
-        return PageRun(visitor, run_id, lambda tell: run(run_id, tell))
+        return PageRun(visitor, run_id, lambda tell: run(run_id, tell), remark)
     finished = await unless_gone(visitor.request, run(run_id, None))
-    return go(visitor.request, f"/pipelines/executions/{finished.execution_id}")
+    return go(visitor.request, f"/pipelines/executions/{finished.execution_id}", toast=remark)
 
 
 class PageRun(RunStream):
     """A run as the page is told of it: each event holds parts of the page, with where they go."""
 
-    def __init__(self, visitor: Visitor, run_id: str, begin: Begin) -> None:
+    def __init__(self, visitor: Visitor, run_id: str, begin: Begin, remark: str) -> None:
         super().__init__(visitor.request, run_id, begin)
         self._visitor = visitor
+        self._remark = remark
 
     def begun(self) -> bytes:
-        return self._event("run_begun", run_id=self.run_id)
+        return self._event("run_begun", run_id=self.run_id, remark=self._remark)
 
     def step_ended(self, step: StepTrace, number: int) -> bytes:
         return self._event("run_step", step=step, number=number)
@@ -75,7 +76,7 @@ class PageRun(RunStream):
             runs = [] if place is None else await last_runs(self._visitor, session, place)
         return self._event(
             "run_ended", warnings=finished.warnings, whole=as_text(finished.value),
-            pipeline_id=place, runs=runs, **values,
+            pipeline_id=place, runs=runs, remark=self._remark, **values,
         )  # fmt: skip
 
     def broken_off(self, error: AieyeError) -> bytes:

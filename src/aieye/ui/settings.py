@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye import __version__
 from aieye.access.config_file import read_config
+from aieye.access.snapshot import DEMO_ID
 from aieye.access.texts import check_moment
 from aieye.cache.browse import EntryFilters, measure
 from aieye.db.rows import LARGEST_ID
@@ -23,7 +25,7 @@ from aieye.installation import database_bytes, find_faults, list_settings
 from aieye.ledger import overrides
 from aieye.ledger.periods import cut
 from aieye.ledger.queries import UsageFilters
-from aieye.ledger.queries.period_sums import Amounts, Question
+from aieye.ledger.queries.period_sums import Question
 from aieye.ledger.rollups import DAY, MINUTES_KEPT_SECONDS, Span, round_up
 from aieye.settings import SettingsError
 from aieye.state import change
@@ -202,19 +204,23 @@ async def _form(
     )  # fmt: skip
 
 
-async def _unpriced(session: AsyncSession, visitor: Visitor) -> Sequence[tuple[str, Amounts]]:
-    """Models called lately of whose calls some have no known cost, those with most first.
+async def _unpriced(session: AsyncSession, visitor: Visitor) -> Sequence[tuple[str, int]]:
+    """Models called lately, with how many of the calls have no known cost, those with most first.
 
-    None while all answers are simulated: those have no price.
+    What was simulated has no price, and so none that is missing.
     """
     if visitor.state.directory.is_demo:
         return ()
     moment = int(visitor.now.timestamp())
     this = cut(moment - _DAYS * 86_400, moment, now=moment)
-    question = Question(session, visitor.state.periods, UsageFilters(), None, moment)
-    share = await question.share(this.spans)
-    unpriced = [(str(name), sums) for name, sums in share.tops["model"].items() if sums.unpriced]
-    return sorted(unpriced, key=lambda one: -one[1].unpriced)[:MOST_UNPRICED]
+    unpriced = Counter[str]()
+    for sign, provider in ((1, None), (-1, DEMO_ID)):
+        filters = UsageFilters(provider=provider)
+        question = Question(session, visitor.state.periods, filters, None, moment)
+        share = await question.share(this.spans)
+        for name, sums in share.tops["model"].items():
+            unpriced[str(name)] += sign * sums.unpriced
+    return (+unpriced).most_common(MOST_UNPRICED)
 
 
 async def _calls_kept(session: AsyncSession, visitor: Visitor) -> int:

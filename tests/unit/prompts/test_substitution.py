@@ -13,6 +13,7 @@ from aieye.prompts.substitution import (
     MAX_RENDERED_CHARACTERS,
     MissingValue,
     RenderedTooLarge,
+    loose_braces,
     substitute,
     variables,
 )
@@ -181,3 +182,25 @@ def _reference(body: str, values: dict[str, str]) -> str:
         else:
             written, at = written + body[at], at + 1
     return written
+
+
+@pytest.mark.parametrize(
+    ("body", "loose"),
+    [
+        ("Summarise in {lang}: {text", ["{text"]),
+        ("Summarise text} now", ["text}"]),
+        ("{ text } and {x.y}", ["{ text }", "{x.y}"]),
+        ("{", ["{"]),
+        ("a }}", ["}", "a }"]),
+        ("{{text} now", ["text}"]),
+        ("{a {x}", ["{a"]),
+        ("{true}", ["{true}"]),
+        ('{"a": {"b": 1}} of {x}', []),
+        ('{{"a": {x}}} {{{y}}}', []),
+        ("{1a {2a {3a {4a", ["{1a", "{2a", "{3a"]),
+    ],
+)
+def test_braces_that_look_like_a_variable_and_are_text_are_told(
+    body: str, loose: list[str]
+) -> None:
+    assert sorted(loose_braces(body)) == sorted(loose)

@@ -36,6 +36,14 @@ def test_what_the_run_could_not_convert_is_told_under_its_field() -> None:
     assert read("param a: list[int];", arg_a="[1, 2]")[1] == []
 
 
+def test_a_needed_text_that_is_empty_is_remarked() -> None:
+    given = read_arguments(
+        parameters('param a: str; param b; param c: str = ""; param d: int = 1;'),
+        Fields({"arg-a": [" "], "arg-b": [""], "arg-c": [""]}),
+    )
+    assert given.remark == "Asked with nothing for a, b."
+
+
 def test_what_takes_anything_is_text_or_json_as_the_box_says() -> None:
     assert read("param a;", arg_a="[1]")[0] == {"a": "[1]"}
     assert read("param a;", arg_a="[1]", json_a="on")[0] == {"a": [1]}

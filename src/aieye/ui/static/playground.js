@@ -58,6 +58,10 @@
     }
     $("[data-outcome]", column).replaceChildren(note);
   }
+  // The form is sent with the answers that are shown: a change of mode brings them back.
+  function keep(column) {
+    $("[name=answer]", column).value = $("[data-answer]", column).textContent;
+  }
   // What is done with an answer waits for one.
   function hideActs(column) {
     $$("[data-copy-answer], [data-continue]", column).forEach((button) => (button.hidden = true));
@@ -83,6 +87,7 @@
     const answer = $("[data-answer]", column);
     forgive(column);
     answer.replaceChildren();
+    keep(column);
     answer.setAttribute("aria-busy", "true");
     column.dataset.running = "";
     $("[data-outcome]", column).replaceChildren();
@@ -116,6 +121,7 @@
         running.delete(column);
         delete column.dataset.running;
         answer.setAttribute("aria-busy", "false");
+        keep(column);
         $("[data-copy-answer]", column).hidden = !answer.textContent;
       }
       state();
@@ -169,6 +175,7 @@
     delete copy.dataset.running;
     forgive(copy);
     $("[data-answer]", copy).replaceChildren();
+    keep(copy);
     $("[data-outcome]", copy).replaceChildren();
     hideActs(copy);
     last.after(copy);
