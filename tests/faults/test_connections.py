@@ -76,11 +76,17 @@ def to_down(text: str, form: str = "plain") -> chat.Json:
 async def test_a_refused_connection_is_502_and_costs_nothing(
     gateway: Gateway, quick_retries: None, form: str
 ) -> None:
-    with refused_port() as port:
+    with refused_port() as port, capture_logs() as logs:
         await add_down(gateway, f"http://127.0.0.1:{port}/v1")
         answer = await gateway.ask(to_down("Hello?", form))
 
     assert (answer.status_code, error_code(answer)) == (502, "upstream_unreachable")
+    # The client is told why, and the ledger and the log also where.
+    assert "the connection is refused" in answer.text
+    assert str(port) not in answer.text
+    told = {"cause": "the connection is refused", "detail": f"127.0.0.1:{port}"}
+    assert all(told.items() <= one.items() for one in (await gateway.row()).attempts)
+    assert next(told.items() <= one.items() for one in logs if one["event"] == "upstream_failed")
     row = await gateway.row()
     assert (row.status, row.error) == (502, "upstream_unreachable")
     assert (row.cost_nano, row.cost_state, len(row.attempts)) == (0, "exact", 3)
@@ -96,6 +102,9 @@ async def test_a_name_that_does_not_exist_is_502(
 
     assert "provider.invalid" in names
     assert (answer.status_code, error_code(answer)) == (502, "upstream_unreachable")
+    assert "its name is not found" in answer.text
+    assert "provider.invalid" not in answer.text
+    assert (await gateway.row()).attempts[0]["detail"] == "provider.invalid:80"
 
 
 async def test_a_name_that_takes_long_to_resolve_ends_at_the_connect_timeout(
@@ -169,6 +178,7 @@ async def test_a_connection_that_is_not_accepted_ends_at_the_connect_timeout(
         answer = await gateway.ask(to_down("Hello?"))
 
     assert (answer.status_code, error_code(answer)) == (502, "upstream_unreachable")
+    assert "the connection timed out" in answer.text
     assert time.monotonic() - started >= 0.2
     assert clock.seconds < 1.5
 

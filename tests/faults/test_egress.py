@@ -142,7 +142,9 @@ async def test_a_provider_that_cannot_prove_who_it_is_never_gets_the_key(
     assert front.hellos >= 1
     assert (front.connections, upstream.requests) == (0, [])
     assert (answer.status_code, error_code(answer)) == (502, "upstream_unreachable")
+    assert "its certificate is not trusted (TLS)" in answer.text
     row = await gateway.row()
+    assert row.attempts[0]["detail"].startswith(f"127.0.0.1:{front.port}, ")
     assert (row.cost_nano, row.cost_state) == (0, "exact")
 
 

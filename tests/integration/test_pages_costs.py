@@ -7,7 +7,7 @@ import re
 import httpx
 from sqlalchemy import update
 
-from aieye.db.tables import Call, Execution, ProviderKey
+from aieye.db.tables import Call, Execution, ProviderKey, User
 from tests.integration.ledger_api import call, running_ledger
 from tests.integration.test_page_access import BASE_URL, House, database_kind, house
 from tests.integration.test_pages_handing_out import rows, secret_in, see, send
@@ -101,3 +101,24 @@ async def test_a_refused_call_is_kept_with_what_it_was_told(house: House) -> Non
     assert told.json()["error"]["message"] in page
     assert "refused before anybody was asked" in page
     assert "switched off" not in page
+
+
+async def test_why_a_provider_was_not_reached_is_told_and_where_it_is_to_administrators(
+    house: House,
+) -> None:
+    attempt = {
+        "provider": "own", "key_id": 1, "error": "upstream_unreachable", "ms": 1,
+        "cause": "the connection is refused", "detail": "llm.lan:8000",
+    }  # fmt: skip
+    owner = next(one.id for one in await rows(house, User) if one.role == "user")
+    async with running_ledger(house.state.database) as ledger:
+        await ledger.settle(call(user_id=owner, status=502, attempts=[attempt]))
+    (made,) = await rows(house, Call)
+    for person, sees in ((house.administrator, True), (house.user, False)):
+        page = await see(person, f"/calls/{made.id}")
+        assert "upstream_unreachable: the connection is refused" in page
+        assert ("llm.lan:8000" in page) is sees
+    for path in ("/calls/export?format=json", "/calls/export?format=csv"):
+        file = (await house.user.client.get(path)).text
+        assert "connection is refused" in file, path
+        assert "llm.lan" not in file, path

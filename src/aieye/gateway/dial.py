@@ -20,6 +20,7 @@ from aieye.gateway.faults import Unreachable
 _RESOLVED_SECONDS = 30.0
 # The next address is tried beside a silent one after this (RFC 8305).
 _NEXT_ADDRESS_SECONDS = 0.25
+_NO_SUCH_NAME = {socket.EAI_NONAME, socket.EAI_NODATA}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,10 @@ class Dialer:
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._dial(origin)
-        except TimeoutError as error:
-            raise Unreachable("The provider did not accept a connection in time.") from error
-        except ForbiddenAddress as error:
-            raise Unreachable(
-                "The provider's name stands for an address that is never called."
-            ) from error
-        except (OSError, UnicodeError) as error:
-            raise Unreachable("The provider cannot be reached.") from error
+        except (ForbiddenAddress, OSError, UnicodeError) as error:
+            cause, more = _cause_of(error)
+            place = f"{origin.host}:{origin.port}"
+            raise Unreachable(cause, f"{place}, {more}" if more else place) from error
 
     async def _dial(self, origin: Origin) -> Connection:
         loop = asyncio.get_running_loop()
@@ -106,3 +103,27 @@ class Dialer:
             context.set_alpn_protocols(["http/1.1"])
             self._tls = context
         return self._tls
+
+
+def _cause_of(error: Exception) -> tuple[str, str]:
+    """Why there is no connection: in a few words without an address, and what the system adds."""
+    match error:
+        case ForbiddenAddress():
+            return "its name stands for an address that is never called", ""
+        case socket.gaierror() if error.errno in _NO_SUCH_NAME:
+            return "its name is not found", ""
+        case socket.gaierror():
+            return "its name cannot be looked up", error.strerror or ""
+        case UnicodeError():
+            return "its name is none", ""
+        case ssl.SSLCertVerificationError():
+            return "its certificate is not trusted (TLS)", error.verify_message
+        case ssl.SSLError():
+            return "TLS failed", error.reason or ""
+        case TimeoutError():
+            return "the connection timed out", ""
+        case ConnectionRefusedError():
+            return "the connection is refused", ""
+        case ConnectionError():
+            return "the connection is closed at once", ""
+    return "there is no way there", getattr(error, "strerror", None) or ""

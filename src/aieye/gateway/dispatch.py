@@ -19,7 +19,7 @@ from aieye.access.snapshot import KeyInfo
 from aieye.db.types import now
 from aieye.gateway.circuits import Circuits
 from aieye.gateway.client import ATTEMPT, UpstreamResponse
-from aieye.gateway.faults import UpstreamError, UpstreamTimeout
+from aieye.gateway.faults import Unreachable, UpstreamError, UpstreamTimeout
 from aieye.gateway.retry import (
     EXHAUSTED_CODES,
     LONGEST_RETRY_AFTER,
@@ -94,7 +94,8 @@ class Outcome:
 
 # The error of an attempt that nobody waited for any more: it may have reached the provider or not.
 ABANDONED = "abandoned"
-# One attempt as the ledger has it: `provider`, `key_id`, `status` or `error`, `ms`.
+# One attempt as the ledger has it: `provider`, `key_id`, `status` or `error`, `ms`; where there was no
+# connection, `cause`, and `detail` with the address, which only administrators are shown.
 Attempt = dict[str, Any]
 Send = Callable[[Candidate, KeyInfo, float], Awaitable[Outcome]]
 
@@ -193,6 +194,8 @@ class Dispatcher:
         except UpstreamError as error:
             circuit.failed(time.monotonic())
             attempt["error"] = error.code
+            if isinstance(error, Unreachable):
+                attempt["cause"], attempt["detail"] = error.cause, error.detail
             attempt["ms"] = round((time.monotonic() - started) * 1000)
             error.message = f"{error.message.rstrip('.')} (provider {candidate.provider.name})."
             self._tell(attempt, circuit)
@@ -245,6 +248,7 @@ class Dispatcher:
             provider=attempt["provider"],
             key_id=key_id,
             reason=reason,
+            **{name: attempt[name] for name in ("cause", "detail") if name in attempt},
             ms=attempt["ms"],
             left_alone=is_left_alone,
         )

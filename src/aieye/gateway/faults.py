@@ -18,6 +18,12 @@ class Unreachable(UpstreamError):
 
     code = "upstream_unreachable"
 
+    def __init__(self, cause: str, detail: str) -> None:
+        """`cause` is for everybody; `detail` names the address, which only administrators may see."""
+        super().__init__(f"The provider cannot be reached: {cause}.")
+        self.cause = cause
+        self.detail = detail
+
 
 class BrokenOff(UpstreamError):
     """The connection ended, or spoke no proper HTTP, before the answer was complete."""

@@ -18,7 +18,7 @@ from aieye.db.tables import Provider
 from aieye.errors import Conflict
 from aieye.gateway.client import Head, UpstreamClient
 from aieye.gateway.deadline import Deadline
-from aieye.gateway.faults import UpstreamError
+from aieye.gateway.faults import Unreachable, UpstreamError
 from aieye.gateway.retry import KEY_REFUSED
 
 Result = Literal["works", "refused", "unreachable", "trouble"]
@@ -84,8 +84,15 @@ async def ask(client: UpstreamClient, base_url: str, key: KeyInfo) -> Probe:
             response.release()
     except UpstreamError as error:
         result: Result = "unreachable" if status is None else "trouble"
-        return Probe(result, status, error.message, None, _since(began))
+        return Probe(result, status, _said(error), None, _since(began))
     return _judge(status, key.taken_out_of(body), _since(began))
+
+
+def _said(error: UpstreamError) -> str:
+    """What went wrong. Whoever tests a key administers, and may know where it goes."""
+    if not isinstance(error, Unreachable):
+        return error.message
+    return f"{error.cause[0].upper()}{error.cause[1:]} ({error.detail})."
 
 
 def _headers(key: KeyInfo) -> dict[str, str]:

@@ -11,12 +11,15 @@ from aieye.ledger.queries import FoundCall
 _SAME_COLUMNS = (
     "id", "created_at", "endpoint", "model", "model_asked", "status", "state", "error", "cache",
     "tokens_input", "tokens_cached", "tokens_output", "tokens_reasoning", "cost_state", "usage",
-    "token_id", "key_id", "upstream_request_id", "run_id", "pipeline", "step", "attempts",
+    "token_id", "key_id", "upstream_request_id", "run_id", "pipeline", "step",
 )  # fmt: skip
 
 
 def call_fields(found: FoundCall) -> dict[str, Any]:
-    """Money is dollars as a decimal text, None where unknown; times are milliseconds."""
+    """Money is dollars as a decimal text, None where unknown; times are milliseconds.
+
+    Attempts come without `detail`: it names addresses, and whoever called may not know them.
+    """
     call = found.call
     return {
         **{name: getattr(call, name) for name in _SAME_COLUMNS},
@@ -31,6 +34,10 @@ def call_fields(found: FoundCall) -> dict[str, Any]:
         "user": found.user,
         "provider": provider_name(found),
         "tags": call.tags or {},
+        "attempts": [
+            {name: said for name, said in one.items() if name != "detail"}
+            for one in call.attempts or []
+        ],
     }
 
 

@@ -28,7 +28,7 @@ def failed(code: str, cause: BaseException | None = None) -> RunFailed:
     [
         (None, None),
         (ValueError(), None),
-        (Unreachable("gone"), 502),
+        (Unreachable("gone", ""), 502),
         (UpstreamTimeout("silent"), 504),
         (ProviderFailed(Reply(500, [])), 502),
         (ProviderFailed(Reply(504, [])), 504),
