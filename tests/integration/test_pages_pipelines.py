@@ -130,6 +130,30 @@ async def test_a_pipeline_whose_function_is_gone_says_so_and_runs_no_more(
     assert await rows(house, Execution) == []
 
 
+async def test_a_list_marks_what_cannot_run_by_what_it_calls_however_deep(
+    house: House, funcs: Path
+) -> None:
+    (funcs / "custom_words.py").write_text("def shout(text):\n    return text + '!'\n")
+    await send(house.administrator, "/functions")
+    for name, source in (
+        ("inner", "shout(text)"), ("outer", "inner(text)"), ("outermost", "outer(text)"),
+        ("other", "uppercase(text)"),
+    ):  # fmt: skip
+        await make(house.user, name=name, source=source)
+    assert "cannot run" not in await see(house.user, "/pipelines")
+    (funcs / "custom_words.py").write_text("def shout(text, times):\n    return text * times\n")
+    await send(house.administrator, "/functions")
+    marked = r'data-row-link title="(\w+)"(?:(?!</tr>)[\s\S])*dot-bad">cannot run<'
+    assert re.findall(marked, await see(house.user, "/pipelines")) == [
+        "outermost",
+        "outer",
+        "inner",
+    ]
+    (funcs / "custom_words.py").write_text("def shout(text):\n    return text\n")
+    await send(house.administrator, "/functions")
+    assert "cannot run" not in await see(house.user, "/pipelines")
+
+
 async def test_explaining_says_the_steps_and_runs_nothing(house: House) -> None:
     place = f"/pipelines/{await make(house.user)}"
     said = await send(house.user, f"{place}/run", act="explain")

@@ -6,7 +6,7 @@ where they went. What is gone, or asks for other parameters by now, is a diagnos
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -57,9 +57,7 @@ async def resolve(
     bindings = read_bindings(version.bindings)
     found = await definitions_of(session, functions, row.user_id, references_of(bindings))
     tree = await apart(is_large(version.source), parse, version.source)
-    why = functions.faults if isinstance(functions, KnownFunctions) else {}
-    faults = [fault for one in bindings for fault in _faults(one, _definition(one, found), why)]
-    errors = [Diagnostic.at(fault, tree.source) for fault in faults]
+    errors = [Diagnostic.at(fault, tree.source) for fault in faults_of(bindings, found, functions)]
     warnings = read_diagnostics(version.diagnostics)
     diagnostics = sorted((*errors, *warnings)[:MAX_DIAGNOSTICS], key=lambda one: one.offset or 0)
     current = {
@@ -69,6 +67,14 @@ async def resolve(
     }
     analysis = Analysis(read_arguments(version.arguments), current, tuple(diagnostics))
     return Resolved(row.id, row.name, row.user_id, version.number, tree, analysis)
+
+
+def faults_of(
+    bindings: Iterable[StoredBinding], found: Mapping[Reference, Definition], functions: Catalogue
+) -> list[Fault]:
+    """What keeps callees from being called as they were when the pipeline was saved."""
+    why = functions.faults if isinstance(functions, KnownFunctions) else {}
+    return [fault for one in bindings for fault in _faults(one, _definition(one, found), why)]
 
 
 def _definition(binding: StoredBinding, found: Mapping[Reference, Definition]) -> Definition | None:

@@ -16,6 +16,7 @@ from aieye.db.cursors import number_after
 from aieye.db.tables import Execution, Pipeline, PipelineVersion
 from aieye.errors import AieyeError
 from aieye.pipeline import service as pipelines
+from aieye.pipeline.broken import find_broken
 from aieye.pipeline.lists import Runs, common_tags, last_runs, runs_since
 from aieye.pipeline.models import SavedPipeline
 from aieye.pipeline.repository import has_tag, tags_of
@@ -49,13 +50,15 @@ SAMPLE = "param text: str;\nuppercase(trim(text))\n"
 
 @dataclass(frozen=True, slots=True)
 class ListedPipeline:
-    """A pipeline as the list shows it; `last` is None where it never ran."""
+    """A pipeline as the list shows it; `last` is None where it never ran. What `is_broken` cannot run
+    as it is, whatever became of its last run."""
 
     pipeline: Pipeline
     owner: str
     tags: Sequence[str]
     last: ShownRun | None
     lately: Runs
+    is_broken: bool
 
     @property
     def id(self) -> int:
@@ -79,10 +82,13 @@ async def show_pipelines(visitor: RequireUser, cursor: Cursor = None) -> Respons
         lately = await runs_since(session, ids, visitor.now - LATELY, actor=actor)
         known = await common_tags(session, actor=actor, limit=_MOST_TAGS)
         deleted = await OWNED["pipeline"].list_deleted(session, actor)
+        broken = await find_broken(
+            session, visitor.state.function_catalogue(), [row for row, _ in found[:PAGE]]
+        )
     rows = [
         ListedPipeline(
             row, owner.email, tags.get(row.id, ()), _shown(last.get(row.id)),
-            lately.get(row.id, NO_RUNS),
+            lately.get(row.id, NO_RUNS), row.id in broken,
         )
         for row, owner in found[:PAGE]
     ]  # fmt: skip
