@@ -52,6 +52,9 @@ class Visits:
         self._contexts: list[BrowserContext] = []
         self.base_url = base_url
         self.faults: list[str] = []
+        # Whether a page that asks before it is left may be; None where none should ask.
+        self.may_leave: bool | None = None
+        self.asked = 0
 
     def __call__(
         self,
@@ -133,8 +136,11 @@ class Visits:
             self.faults.append(f"console: {message.text} ({message.location.get('url')})")
 
     def _note_dialog(self, dialog: Dialog) -> None:
+        if dialog.type == "beforeunload" and self.may_leave is not None:
+            self.asked += 1
+            return dialog.accept() if self.may_leave else dialog.dismiss()
         self.faults.append(f"dialog: {dialog.message}")
-        dialog.dismiss()
+        return dialog.dismiss()
 
     def _note_response(self, response: Response) -> None:
         is_refusal = response.status in _REFUSALS and "/static/" not in response.url

@@ -251,6 +251,12 @@ def test_the_editor_completes_names_and_arguments(visits: Visits) -> None:
     expect(offered.get_by_role("option").first).to_contain_text("truncate")
     offered.get_by_role("option").first.click()
     expect(page.locator(".editor .cm-content")).to_have_text("truncate()")
+    # The bracket is typed by habit; the next one is meant.
+    page.keyboard.type("(")
+    expect(page.locator(".editor .cm-content")).to_have_text("truncate()")
+    page.keyboard.type("(")
+    expect(page.locator(".editor .cm-content")).to_have_text("truncate(())")
+    page.keyboard.press("Backspace")
     page.keyboard.press("Control+Space")
     expect(offered.get_by_role("option").first).to_contain_text("=")
     page.keyboard.press("Escape")

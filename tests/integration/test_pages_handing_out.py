@@ -100,6 +100,15 @@ async def test_an_error_under_its_field_speaks_of_it(house: House) -> None:
     assert "There is no provider key 987654." in gone.text
 
 
+async def test_a_refused_form_says_that_the_key_has_to_be_typed_again(house: House) -> None:
+    form = {"name": "a b", "base_url": "https://api.openai.com/v1", "key_name": "default"}
+    refused = await send(house.administrator, "/providers/new", **form, key=KEY)
+    assert KEY not in refused.text
+    assert 'id="key-error"' in refused.text
+    assert "Type it again" in refused.text
+    assert "Type it again" not in (await send(house.administrator, "/providers/new", **form)).text
+
+
 async def test_a_plain_user_makes_a_token_that_reaches_their_own_things(house: House) -> None:
     form = await see(house.user, "/tokens/new")
     assert "admin: the same, and /api/v1 for your own and shared things" in form

@@ -58,6 +58,21 @@ async def test_a_prompt_is_made_in_one_form_and_shown_with_its_variables(house: 
     assert "No prompt passes these filters" in await see(house.user, "/prompts?q=nobody")
 
 
+async def test_all_that_is_wrong_is_told_at_once(house: House) -> None:
+    wrong = {
+        "name": "a b",
+        "model": " ",
+        "temperature": "9",
+        "max_tokens": "-3",
+        "body": " ",
+        "schema": "{",
+    }
+    answer = await send(house.user, "/prompts/new", **{**GREET, **wrong})
+    assert answer.status_code == 422
+    told = {name for name in (*wrong, "system", "params") if f'id="{name}-error"' in answer.text}
+    assert told == set(wrong)
+
+
 async def rows_of_versions(house: House) -> list[PromptVersion]:
     async with house.state.database.read() as session:
         found = await session.scalars(select(PromptVersion).order_by(PromptVersion.number))

@@ -11,11 +11,13 @@ from typing import Final, cast
 from fastapi import APIRouter, Response
 
 from aieye.access import authored
+from aieye.access.names import check_callable_name
+from aieye.access.texts import check_label
 from aieye.access.uses import InUse
 from aieye.db.tables import Prompt
 from aieye.errors import AieyeError, NotFound, Unprocessable
 from aieye.prompts import service as prompts
-from aieye.prompts.content import Content
+from aieye.prompts.content import Content, check_content
 from aieye.prompts.models import SavedPrompt
 from aieye.prompts.service import PromptChanges
 from aieye.prompts.substitution import loose_braces, variables
@@ -38,6 +40,8 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 # What `params` are made of.
 _PARAMS_FIELDS: Final = frozenset({"system", *PARAMETERS})
+# A prompt of which nothing is wrong: each field is looked at in the place of this one's.
+_SOUND: Final = {"name": "greet", "body": "Hello.", "model": "gpt-4o-mini"}
 FIELDS: Final = ("name", "description", "body", "model", "json_mode", "schema", *_PARAMS_FIELDS)
 
 
@@ -53,8 +57,7 @@ async def create(visitor: RequireUser) -> Response:
     fields = await visitor.fields()
     try:
         changes = read_changes(fields)
-        content = Content(changes["body"], changes["model"], changes["params"],
-                          changes["json_mode"], changes["schema"])  # fmt: skip
+        content = _content_of(changes)
         async with changing(visitor.state) as session:
             prompt = await prompts.create_prompt(
                 session, name=changes["name"], content=content,
@@ -123,6 +126,28 @@ def read_changes(fields: Fields) -> PromptChanges:
         "json_mode": fields.is_on("json_mode"),
         "schema": read_object(fields, "schema"),
     }
+
+
+def _content_of(changes: PromptChanges) -> Content:
+    return Content(changes["body"], changes["model"], changes["params"],
+                   changes["json_mode"], changes["schema"])  # fmt: skip
+
+
+def _mistakes(typed: Mapping[str, str]) -> Mapping[str, str]:
+    """What is wrong with each field by itself: all at once, where the service tells the first."""
+    found: dict[str, str] = {}
+    for name in FIELDS:
+        alone = Fields(
+            {key: [value] for key, value in {**_SOUND, name: typed.get(name, "")}.items()}
+        )
+        try:
+            changes = read_changes(alone)
+            check_callable_name(changes["name"])
+            check_label(changes["model"], longest=200, param="model")
+            check_content(_content_of(changes))
+        except Unprocessable as error:
+            found |= _placed(error)
+    return found
 
 
 def stored_values(prompt: SavedPrompt) -> dict[str, str]:
@@ -203,7 +228,8 @@ async def show_form(
     of it was seen, the present one if left out. `note` says what of its origin is not in it."""
     errors: Mapping[str, str] = no_errors(*FIELDS)
     if error is not None:
-        errors = {**no_errors(*FIELDS), **_placed(error)}
+        mistakes = _mistakes(typed) if isinstance(error, Unprocessable) else {}
+        errors = {**no_errors(*FIELDS), **mistakes, **_placed(error)}
     async with visitor.state.database.read() as session:
         if isinstance(error, ChangedMeanwhile) and row is not None:
             row = await authored.get_changeable(session, Prompt, row.id, actor=visitor.actor)

@@ -241,8 +241,20 @@ def _new(visitor: Visitor, typed: Mapping[str, str], error: AieyeError | None = 
         "provider_new.html",
         status=error.status if error else 200,
         typed=dict.fromkeys(NEW_FIELDS, "") | dict(typed),
-        errors=errors_of(error, *NEW_FIELDS) if error else no_errors(*NEW_FIELDS),
+        errors=_errors(NEW_FIELDS, typed, error),
     )
+
+
+def _errors(
+    names: Sequence[str], typed: Mapping[str, str], error: AieyeError | None
+) -> Mapping[str, str]:
+    """What is wrong with a form, which gives back all that was typed but the key."""
+    if error is None:
+        return no_errors(*names)
+    errors = errors_of(error, *names)
+    if typed.get("key") and not errors["key"]:
+        return {**errors, "key": "Type it again: a key that was sent is not shown again."}
+    return errors
 
 
 async def _edit(
@@ -255,7 +267,7 @@ async def _edit(
         provider = await providers.get_provider(session, provider_id)
         keys = await providers.list_keys(session, provider_id=provider_id)
     stored = {"base_url": provider.base_url}
-    errors: Mapping[str, str] = errors_of(error, *EDIT_FIELDS) if error else no_errors(*EDIT_FIELDS)
+    errors = _errors(EDIT_FIELDS, typed or {}, error)
     if isinstance(error, ChangedMeanwhile) and typed is not None:
         errors = {**errors, **differences(stored, typed)}
     default = visitor.state.directory.current.default

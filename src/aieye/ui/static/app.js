@@ -74,6 +74,7 @@
       // Sent by the browser itself: htmx would take the form's own address and swap a part.
       event.preventDefault();
       leaving.form.action = leaving.formAction;
+      sent = leaving.form;
       return leaving.form.submit();
     }
     if (at("[data-keys]")) { closeMenus(); return $("#keys").showModal(); }
@@ -100,6 +101,25 @@
       if (link) { focusRow(row); link.click(); }
     }
   });
+
+  // -- what was written and not saved ---------------------------------------------------------------
+  // A form that was refused comes back as another one, and holds what was typed as if it were stored.
+  const work = () => $("form[data-unsaved]");
+  const first = work();
+  let sent = null;
+  function differs(one) {
+    if (one.type === "checkbox" || one.type === "radio") return one.checked !== one.defaultChecked;
+    if (one.tagName === "SELECT") return one.selectedIndex !== Math.max(0, [...one.options].findIndex((option) => option.defaultSelected));
+    return one.type !== "hidden" && "defaultValue" in one && one.value !== one.defaultValue;
+  }
+  if (first) {
+    addEventListener("beforeunload", (event) => {
+      const form = work();
+      if (form && form !== sent && (form !== first || [...form.elements].some(differs))) event.preventDefault();
+    });
+    document.addEventListener("submit", ({ target: form }) => { if (form === work()) sent = form; });
+    document.addEventListener("htmx:error", () => { sent = null; });
+  }
 
   // -- the focus stays where the person was -----------------------------------------------------
   const FOCUSABLE = "a[href], button:not(:disabled, [tabindex='-1']), input:not([type=hidden]), select, textarea, summary, [tabindex='0']";

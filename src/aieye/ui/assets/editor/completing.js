@@ -1,4 +1,6 @@
 // Names that a pipeline may call, and the arguments of what is called: asked of the server, kept while the page is open.
+import { EditorView } from "@codemirror/view";
+
 const NAME = /[A-Za-z_]\w*/;
 const kept = new Map();
 
@@ -27,6 +29,14 @@ export function calleeAt(text) {
 
 const isInText = (text) => /(^|\n)[^\n"'#]*(?:"(?:[^"\\\n]|\\.)*"[^\n"'#]*|'(?:[^'\\\n]|\\.)*'[^\n"'#]*)*(?:#|"(?:[^"\\\n]|\\.)*|'(?:[^'\\\n]|\\.)*)$/.test(text.slice(text.lastIndexOf("\n") + 1));
 
+// The bracket that a completion brought, until something else is done: it is often typed by habit too.
+let brought = null;
+export const bracketByHabit = EditorView.inputHandler.of((view, from, to, text) => {
+  const isThere = text === "(" && from === to && brought?.doc === view.state.doc && brought.caret === from;
+  brought = null;
+  return isThere;
+});
+
 const callable = (one, boost) => ({
   label: one.name,
   detail: one.signature.slice(one.name.length),
@@ -38,6 +48,7 @@ const callable = (one, boost) => ({
     const insert = isCalled ? one.name : `${one.name}()`;
     const caret = from + one.name.length + (one.parameters.length || isCalled ? 1 : 2);
     view.dispatch({ changes: { from, to, insert }, selection: { anchor: caret }, userEvent: "input.complete" });
+    brought = { doc: view.state.doc, caret };
   },
 });
 

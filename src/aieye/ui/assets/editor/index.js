@@ -5,7 +5,7 @@ import { standardKeymap, history, historyKeymap } from "@codemirror/commands";
 import { EditorState } from "@codemirror/state";
 import { EditorView, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
 import { checker, post } from "./checking.js";
-import { completer } from "./completing.js";
+import { bracketByHabit, completer } from "./completing.js";
 import { colours } from "./language.js";
 import { theme } from "./theme.js";
 
@@ -80,7 +80,7 @@ function mount(area) {
     state: EditorState.create({
       doc: area.value,
       extensions: [
-        lineNumbers(), highlightActiveLine(), history(), closeBrackets(), colours, theme,
+        lineNumbers(), highlightActiveLine(), history(), bracketByHabit, closeBrackets(), colours, theme,
         autocompletion({ override: [completer(names)], icons: false }), checking.extension, EditorView.lineWrapping, typesOver,
         keymap.of([
           { key: FORMAT_KEY, run: (at) => (format(at, formatted), true) },
