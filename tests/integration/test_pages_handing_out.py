@@ -434,6 +434,7 @@ async def test_a_provider_that_an_alias_sends_to_stays(
     assert "First send these aliases elsewhere" in await see(house.administrator, f"{path}/delete")
     refused = await send(house.administrator, f"{path}/delete", confirm="openai")
     assert refused.status_code == 409
+    assert "The alias fast sends to openai: take it out there first" in unescape(refused.text)
     form = version(await see(house.administrator, f"{path}/edit"))
     moved = await send(
         house.administrator, f"{path}/edit", version=form, base_url="https://elsewhere.example/v1"

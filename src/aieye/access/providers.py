@@ -173,7 +173,10 @@ async def delete_provider(session: AsyncSession, *, provider_id: int, actor: Act
     provider = await get_provider(session, provider_id)
     for route in await session.scalars(select(Route)):
         if any(target["provider"] == provider.name for target in route.targets):
-            raise ProviderInUse(f"The route {route.alias} sends to {provider.name}.")
+            raise ProviderInUse(
+                f"The alias {route.alias} sends to {provider.name}: take it out there first, on the page "
+                "/routes or by /api/v1/routes."
+            )
     for key in await list_keys(session, provider_id=provider.id):
         wipe(key)
     provider.deleted_at = now()
