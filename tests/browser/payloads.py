@@ -125,6 +125,8 @@ _OTHERS = [
 
 PAYLOADS: Sequence[str] = [*_SCRIPTS, *_HANDLERS, *_BREAKS, *_HTMX, *_LINKS, *_OTHERS]
 BUNDLE = 20
+# What the descriptions of functions begin with: a payload as well, between the marks of code.
+DESCRIBED = f"Described as `{PAYLOADS[0]}`."
 
 
 def bundles() -> Iterable[str]:
@@ -171,6 +173,13 @@ def fill(base_url: str) -> None:
             return made
 
         make("functions/sync")
+        # What an administrator says of a function stands in place of what its author does.
+        for function in client.get("/api/v1/functions", params={"limit": 100}).json()["data"]:
+            if function["name"].startswith("hostile_"):
+                said = f"{DESCRIBED}\n{function['docstring']}"
+                client.patch(
+                    f"/api/v1/functions/{function['id']}", json={"description": said}
+                ).raise_for_status()
         client.patch("/api/v1/users/me", json={"name": PAYLOADS[0]})
         for i, payload in enumerate(PAYLOADS):
             label = " ".join(payload.split())

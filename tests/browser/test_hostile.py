@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from aieye.ui import site
 from tests.browser.payloads import (
+    DESCRIBED,
     MARK,
     PAYLOADS,
     answer_with_payloads,
@@ -128,6 +129,8 @@ def test_no_text_of_a_person_or_a_model_is_more_than_text_on_any_page(visits: Vi
     # It would prove nothing if the texts were not there.
     missing = [payload for payload in PAYLOADS if payload not in seen]
     assert not missing, (missing, dict(visited))
+    page.goto("/functions/hostile_0")
+    expect(page.locator(".doc").first).to_contain_text(DESCRIBED.replace("`", ""))
     without = [path for path in patterns if not visited[path] and "{" in path]
     print("kinds of pages without one to open:", without)
 

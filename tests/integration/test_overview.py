@@ -58,7 +58,9 @@ def added(rows: list[Call]) -> Amounts:
         amounts.errors += (row.status or 0) >= 400 and row.status != 499
         amounts.hits += row.cache in {"hit", "shared"}
         amounts.asked += row.cache in {"hit", "shared", "miss"}
-        amounts.unpriced += row.cost_nano is None
+        # What was simulated has no cost that somebody could know.
+        is_simulated = not row.provider_id and row.status not in {None, 500}
+        amounts.unpriced += row.cost_nano is None and not is_simulated
         amounts.cost_nano += row.cost_nano or 0
         amounts.saved_nano += row.saved_nano or 0
         amounts.tokens_input += row.tokens_input or 0

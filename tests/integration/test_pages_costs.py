@@ -32,7 +32,12 @@ async def test_what_is_simulated_has_no_cost_and_nobody_is_asked_for_its_price(
     for path in ("/", "/tokens", "/users"):
         page = await see(house.administrator, path)
         assert "no cost is counted" in page, path
-    assert "1 of unknown cost" in await see(house.administrator, "/")
+        assert "of unknown cost" not in page, path
+    for path in ("/calls", f"/calls/{row.id}"):
+        assert ">simulated<" in await see(house.administrator, path), path
+    page = await see(house.administrator, f"/calls/{row.id}")
+    assert "Simulated: no cost is counted." in page
+    assert "no price is known" not in page
     assert "without a known price" not in await see(house.administrator, "/settings")
 
 
@@ -40,7 +45,7 @@ async def test_a_sum_of_which_a_part_is_unknown_says_at_least(house: House) -> N
     await send(house.administrator, "/tokens/new", name="bot", scope="proxy")
     async with running_ledger(house.state.database) as ledger:
         for cost in (5_000_000_000, None, None):
-            await ledger.settle(call(token_id=1, user_id=1, cost_nano=cost))
+            await ledger.settle(call(token_id=1, user_id=1, provider_id=7, cost_nano=cost))
     for path in ("/", "/tokens", "/tokens/1", "/users", "/users/1"):
         page = await see(house.administrator, path)
         assert re.search(r"at least</span>\s*\$5.00", page), path
@@ -57,7 +62,7 @@ async def test_a_sum_of_which_nothing_is_known_but_hits_is_unknown(house: House)
     await send(house.administrator, "/tokens/new", name="bot", scope="proxy")
     async with running_ledger(house.state.database) as ledger:
         for cost in (0, None):
-            await ledger.settle(call(token_id=1, user_id=1, cost_nano=cost))
+            await ledger.settle(call(token_id=1, user_id=1, provider_id=7, cost_nano=cost))
     for path in ("/", "/tokens", "/tokens/1", "/users", "/users/1"):
         page = await see(house.administrator, path)
         assert re.search(r'title="1.call of unknown cost">unknown<', page), path

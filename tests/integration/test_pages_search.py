@@ -5,9 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from aieye.db.tables import Pipeline, Preset, Prompt, Token
+from sqlalchemy import select
+
+from aieye.db.engine import bump_revision
+from aieye.db.tables import Pipeline, Preset, Prompt, Provider, Route, Token, User
 from aieye.db.types import now
+from aieye.state import change
 from aieye.ui.recent import COOKIE
+from tests.integration.ledger_api import call, running_ledger
 from tests.integration.test_page_access import House, Person, database_kind, house
 from tests.integration.test_pages_handing_out import see, send
 from tests.integration.test_pages_owned import make
@@ -46,6 +51,33 @@ async def test_everything_is_found_by_its_name_and_nothing_of_others(house: Hous
     assert 'href="/functions/uppercase"' in await found(house.user, "upperc")
     # As a page too, without scripts.
     assert "zebra_open" in await see(house.user, "/search?q=zebra")
+
+
+async def test_administrators_find_users_providers_and_aliases_too(house: House) -> None:
+    await send(
+        house.administrator, "/providers/new", name="zebra", base_url="https://zebra.example/v1"
+    )
+    async with change(house.state) as session:
+        provider = (await session.scalars(select(Provider))).one()
+        user = (await session.scalars(select(User).where(User.role == "user"))).one()
+        session.add(Route(alias="zebra-fast", strategy="priority", targets=[
+            {"provider": "zebra", "model": "gpt-4o", "key_id": None, "weight": 1}]))  # fmt: skip
+        await bump_revision(session)
+    seen = await found(house.administrator, "zebra")
+    assert f'href="/providers/{provider.id}/edit"' in seen
+    assert 'href="/routes"' in seen
+    assert "zebra-fast" in seen
+    assert f'href="/users/{user.id}"' in await found(house.administrator, user.email[:6])
+    for text in ("zebra", user.email):
+        shown = await found(house.user, text)
+        assert not any(f'href="/{kind}' in shown for kind in ("users", "providers", "routes")), text
+
+
+async def test_models_lead_to_the_calls_that_they_answered(house: House) -> None:
+    async with running_ledger(house.state.database) as ledger:
+        await ledger.settle(call(user_id=1, model="zebra/4 o"))
+    assert 'href="/calls?model=zebra%2F4+o"' in await found(house.administrator, "ZEBRA")
+    assert "/calls?model=" not in await found(house.user, "zebra")
 
 
 async def test_pages_are_found_by_how_their_words_begin(house: House) -> None:

@@ -1,21 +1,33 @@
-"""Everything by a part of its name: pages, what is written and owned, functions, tokens, calls by id.
+"""Everything by a part of its name: pages, what is written and owned, functions, tokens, models by
+what they answered, calls by id; for administrators also users, providers and aliases.
 
 Nobody finds what they may not see. What is called exactly so stands first, then what begins so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from sqlalchemy import ColumnElement, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import authored
-from aieye.db.tables import Call, Pipeline, Preset, Prompt, RegisteredFunction, Token
+from aieye.db.tables import (
+    Call,
+    Pipeline,
+    Preset,
+    Prompt,
+    Provider,
+    RegisteredFunction,
+    Token,
+    User,
+)
 from aieye.errors import NotFound
 from aieye.ledger.queries import get_call
+from aieye.ui.model_choices import called_models
 from aieye.ui.session import Visitor
 from aieye.ui.shell import navigation
 
@@ -31,6 +43,10 @@ ICONS: Final = {
     "function": "square-function",
     "token": "ticket",
     "call": "scroll-text",
+    "user": "users",
+    "provider": "plug",
+    "alias": "route",
+    "model": "scroll-text",
 }
 
 
@@ -63,6 +79,11 @@ async def find(session: AsyncSession, visitor: Visitor, text: str) -> Sequence[G
         groups.append(Group(label, await _authored(session, visitor, kind, table, also, text)))
     groups.append(Group("Functions", await _functions(session, visitor, text)))
     groups.append(Group("Tokens", await _tokens(session, visitor, text)))
+    groups.append(Group("Models", await _models(session, visitor, text)))
+    if visitor.is_administrator:
+        groups.append(Group("Users", await _users(session, visitor, text)))
+        groups.append(Group("Providers", await _providers(session, visitor, text)))
+        groups.append(Group("Aliases", _aliases(visitor, text)))
     return [group for group in groups if group.hits]
 
 
@@ -94,6 +115,11 @@ def hit_of(kind: str, row: Any, visitor: Visitor) -> Hit:
             label = row.model or row.model_asked or row.endpoint
             note = f"{row.status or 'open'} · {row.id}"
             return Hit(kind, label, note, f"/calls/{row.id}", ICONS[kind])
+        case "user":
+            note = row.email if row.name else row.role
+            return Hit(kind, row.name or row.email, note, path, ICONS[kind])
+        case "provider":
+            path, note = f"{path}/edit", row.base_url
         case _:
             note = "" if row.user_id == visitor.user_id else _foreign(row)
             if kind == "preset":
@@ -136,6 +162,41 @@ async def _tokens(session: AsyncSession, visitor: Visitor, text: str) -> Sequenc
     statement = select(Token).where(Token.deleted_at.is_(None), own_tokens(visitor))
     rows = await _best(session, statement, Token, text, (Token.name, Token.prefix))
     return [hit_of("token", row, visitor) for row in rows]
+
+
+async def _users(session: AsyncSession, visitor: Visitor, text: str) -> Sequence[Hit]:
+    statement = select(User).where(User.deleted_at.is_(None))
+    rows = await _best(session, statement, User, text, (User.name, User.email))
+    return [hit_of("user", row, visitor) for row in rows]
+
+
+async def _providers(session: AsyncSession, visitor: Visitor, text: str) -> Sequence[Hit]:
+    statement = select(Provider).where(Provider.deleted_at.is_(None))
+    rows = await _best(session, statement, Provider, text, (Provider.name,))
+    return [hit_of("provider", row, visitor) for row in rows]
+
+
+def _aliases(visitor: Visitor, text: str) -> Sequence[Hit]:
+    known = _like(visitor.state.directory.current.routes, text)
+    return [Hit("alias", one, "Aliases", "/routes", ICONS["alias"]) for one in known]
+
+
+async def _models(session: AsyncSession, visitor: Visitor, text: str) -> Sequence[Hit]:
+    """The models that answered calls which the visitor may see; each leads to these calls."""
+    found = _like(await called_models(session, visitor), text)
+    return [
+        Hit("model", one, "Its calls", f"/calls?{urlencode({'model': one})}", ICONS["model"])
+        for one in found
+    ]
+
+
+def _like(names: Iterable[str], text: str) -> Sequence[str]:
+    """Those that have the text in them: what is called so, what begins so, the others by name."""
+    wanted = text.lower()
+    found = [one for one in names if wanted in one.lower()]
+    return sorted(
+        found, key=lambda one: (one.lower() != wanted, not one.lower().startswith(wanted), one)
+    )[:MOST]
 
 
 async def _call(session: AsyncSession, visitor: Visitor, text: str) -> Sequence[Hit]:

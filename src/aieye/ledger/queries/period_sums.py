@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import BigInteger, ColumnElement, case, func, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from aieye.access.snapshot import DEMO_ID
 from aieye.db.tables import LatencyRollup, UsageDimension, UsageRollup
 from aieye.ledger.book import CLIENT_LEFT
 from aieye.ledger.queries.usage_sums import DIMENSIONS, UsageFilters, conditions_of
@@ -35,6 +36,8 @@ _MOST_BLOCKS = 16
 # As they are summed up in the database; the others depend on the dimension.
 _STORED = ("calls", "unpriced", "cost_nano", "saved_nano", "tokens_input", "tokens_output")
 _HITS = ("hit", "shared")
+# Interrupted, or failed in AI-Eye itself: without a provider too, which is written as the simulated one is.
+_LOST = (0, 500)
 # Bins are numbered below this.
 _BINS = 32
 
@@ -42,7 +45,8 @@ _BINS = 32
 @dataclass(slots=True)
 class Amounts:
     """What calls add up to. `asked` of them asked the cache and `hits` were answered by it (shared
-    answers too); `cost_nano` leaves out the `unpriced` ones."""
+    answers too); `cost_nano` leaves out the `unpriced` ones, among which are none that were simulated:
+    they have no cost, and miss no price."""
 
     calls: int = 0
     errors: int = 0
@@ -267,10 +271,12 @@ def _amounts_of(columns: Any) -> list[ColumnElement[Any]]:
     is_error = (of.status >= 400) & (of.status != CLIENT_LEFT)
     is_hit = of.cache.in_(_HITS)
     counted = (is_error, is_hit, or_(is_hit, of.cache == "miss"))
+    is_simulated = (of.provider_id == DEMO_ID) & of.status.not_in(_LOST)
     return [
         func.sum(calls),
         *(func.sum(case((one, calls), else_=0)) for one in counted),
-        *(func.sum(getattr(columns, name)) for name in _STORED[1:]),
+        func.sum(case((is_simulated, 0), else_=columns.unpriced)),
+        *(func.sum(getattr(columns, name)) for name in _STORED[2:]),
     ]
 
 
