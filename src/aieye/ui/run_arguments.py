@@ -97,12 +97,12 @@ def read_arguments(parameters: Sequence[Parameter], fields: Fields) -> Given:
                 convert(typed, one.type)
         except Unconvertible as error:
             errors[one.name] = f"This is not JSON: {error}." if is_json else _sentence(str(error))
-    empty = [
-        one.name
-        for one in parameters
-        if one.is_required and isinstance(typed := values.get(one.name), str) and not typed.strip()
-    ]
+    empty = [one.name for one in parameters if one.is_required and _is_blank(values.get(one.name))]
     return Given(values, errors, missing, empty)
+
+
+def _is_blank(value: Json) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def typed_of(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> dict[str, str]:
