@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from html import unescape
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ async def test_what_was_removed_what_is_kept_and_what_seals_it_is_told(
 
 
 async def test_what_has_no_price_is_named_and_gets_one(site: Site, ledger: Ledger) -> None:
-    unknown = {"cost_nano": None, "cost_state": "unknown"}
+    unknown: dict[str, Any] = {"cost_nano": None, "cost_state": "unknown"}
     await ledger.settle(
         call(model="our-own-model", provider_id=1, **unknown),
         # What the simulated provider answered before there was a real one has no price to miss.
