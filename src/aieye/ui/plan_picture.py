@@ -12,7 +12,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from aieye.pipeline.steps import Apply, CallStep, Choose, Given, Plan, Scope, Step, Try
+from aieye.pipeline.steps import Apply, Block, CallStep, Choose, Given, Plan, Scope, Step, Try
 from aieye.ui import show
 from aieye.ui.plan_layout import HEIGHT, LONGEST_LABEL, Kind, Layout, Node, Place
 
@@ -36,7 +36,8 @@ def picture_of(plan: Plan) -> Picture:
     origins: dict[int, tuple[int, ...]] = {}
     left_out = 0
     for index, step in enumerate(plan.steps):
-        operands = plan.operands[index]
+        # A called pipeline is worth its result; what it was given has led into that, if it is used.
+        operands = (step.result,) if isinstance(step, Block) else plan.operands[index]
         sources = _merged(origins, operands)
         kind = _kind(step)
         if kind is None:

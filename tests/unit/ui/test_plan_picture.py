@@ -9,6 +9,7 @@ from aieye.pipeline.language.catalogue import Definition, Parameter
 from aieye.pipeline.plan import lower
 from aieye.pipeline.steps import Callee
 from aieye.ui.plan_picture import MOST_NODES, Picture, describe, draw, picture_of
+from tests.unit.pipeline.runs import Definitions
 
 CATALOGUE = {
     name: Definition(name, "function", tuple(Parameter(one) for one in given), number)
@@ -33,6 +34,12 @@ def test_calls_are_boxes_behind_what_they_need() -> None:
 
 def test_what_only_hands_values_on_is_not_drawn_but_its_ways_are() -> None:
     assert boxes("f([f(x).title, {k: y}])")[-2] == ("f", ["f", "y"])
+
+
+def test_a_called_pipeline_leads_on_by_its_result() -> None:
+    plan = Definitions(pipelines={"digest": "param text; same(text)"}).plan("wrap(digest(text))")
+    ways = [(one.label, list(one.sources)) for one in picture_of(plan).nodes]
+    assert ways == [("text", []), ("same", [0]), ("wrap", [1]), ("result", [2])]
 
 
 def test_branches_that_may_not_be_taken_are_marked() -> None:
