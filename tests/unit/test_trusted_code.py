@@ -64,7 +64,12 @@ def test_no_operation_writes_functions_and_the_page_for_authors_says_whom_they_t
     assert found == {
         "get /api/v1/functions",
         "get /api/v1/functions/{id}",
+        "patch /api/v1/functions/{id}",
         "post /api/v1/functions/sync",
     }
+    # What a function is described as is all that is ever written, and never run.
+    sent = document["paths"]["/api/v1/functions/{id}"]["patch"]["requestBody"]["content"]
+    body = sent["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    assert set(document["components"]["schemas"][body]["properties"]) == {"description"}
     assert "requestBody" not in document["paths"]["/api/v1/functions/sync"]["post"]
     assert "**Functions are trusted code.**" in (DOCS / "functions.md").read_text()
