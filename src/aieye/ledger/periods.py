@@ -52,7 +52,10 @@ def cut(since: int, until: int, *, now: int) -> Cut:
     )
     if start < now - MINUTES_KEPT_SECONDS:
         grain, step = max(grain, HOUR), max(step, HOUR)
-    return Cut(start, round_up(stop, step) if stop >= now else stop, grain, step)
+    if stop >= now:
+        # The second that is running belongs to it, also where a bucket begins with it.
+        stop = round_up(max(stop, now + 1), step)
+    return Cut(start, stop, grain, step)
 
 
 def before(this: Cut, until: int, *, now: int) -> Cut:
