@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye import __version__
 from aieye.access.config_file import read_config
-from aieye.access.snapshot import DEMO_ID
 from aieye.access.texts import check_moment
 from aieye.cache.browse import EntryFilters, measure
 from aieye.db.rows import LARGEST_ID
@@ -207,19 +206,17 @@ async def _form(
 async def _unpriced(session: AsyncSession, visitor: Visitor) -> Sequence[tuple[str, int]]:
     """Models called lately, with how many of the calls have no known cost, those with most first.
 
-    What was simulated has no price, and so none that is missing.
+    What was simulated has no price, and so none that is missing: the sums leave it out.
     """
     if visitor.state.directory.is_demo:
         return ()
     moment = int(visitor.now.timestamp())
     this = cut(moment - _DAYS * 86_400, moment, now=moment)
-    unpriced = Counter[str]()
-    for sign, provider in ((1, None), (-1, DEMO_ID)):
-        filters = UsageFilters(provider=provider)
-        question = Question(session, visitor.state.periods, filters, None, moment)
-        share = await question.share(this.spans)
-        for name, sums in share.tops["model"].items():
-            unpriced[str(name)] += sign * sums.unpriced
+    question = Question(session, visitor.state.periods, UsageFilters(), None, moment)
+    share = await question.share(this.spans)
+    unpriced = Counter(
+        {str(name): sums.unpriced for name, sums in share.tops["model"].items() if name}
+    )
     return (+unpriced).most_common(MOST_UNPRICED)
 
 
