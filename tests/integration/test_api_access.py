@@ -162,10 +162,34 @@ def test_each_operation_has_a_stable_name_an_example_and_our_errors() -> None:
 
 
 async def test_unknown_paths_and_methods_answer_with_the_error_object(api: AdminApi) -> None:
-    assert error_of(await api.ada.client.get("/api/v1/nothing"), 404)["code"] == "not_found"
+    unknown = error_of(await api.ada.client.get("/api/v1/nothing"), 404)
+    assert unknown["code"] == "not_found"
+    assert unknown["message"].endswith("/openapi.json lists those that there are.")
     answer = await api.ada.client.put(TOKENS)
-    assert error_of(answer, 405)["code"] == "method_not_allowed"
+    refused = error_of(answer, 405)
+    assert refused["code"] == "method_not_allowed"
     assert "GET" in answer.headers["allow"]
+    assert refused["message"] == f"PUT is not for this URL: it takes {answer.headers['allow']}."
+
+
+async def test_a_body_that_is_no_json_is_refused_with_the_place_as_on_v1(api: AdminApi) -> None:
+    broken = '{"name": "one",\n "scope" "proxy"}'
+    headers = {"Content-Type": "application/json"}
+    answer = await api.ada.client.post(TOKENS, content=broken, headers=headers)
+    error = error_of(answer, 422)
+    assert (error["param"], error["message"]) == (
+        None, "The body is not JSON: Expecting ':' delimiter (line 2, column 10).",
+    )  # fmt: skip
+
+
+async def test_all_fields_that_are_wrong_are_told_at_once(api: AdminApi) -> None:
+    error = error_of(await api.ada.client.post(TOKENS, json={"nam": "one"}), 422)
+    assert error["param"] == "name"
+    assert error["message"] == "name: Field required; nam: Extra inputs are not permitted"
+    many = {f"unknown_{number}": 1 for number in range(9)} | {"name": "one"}
+    error = error_of(await api.ada.client.post(TOKENS, json=many), 422)
+    assert error["message"].count("Extra inputs") == 5
+    assert error["message"].endswith("; and 4 more")
 
 
 async def test_a_fault_of_ours_tells_nothing(api: AdminApi) -> None:

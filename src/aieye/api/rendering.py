@@ -30,6 +30,8 @@ _INVALID = "invalid_request_error"
 _WRONG = {409, 422}
 # A longer field name, or one of other characters, may be a secret that was put in the wrong place.
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}", re.ASCII)
+# Of what is wrong with a request so much is told.
+_MOST_TOLD = 5
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -88,9 +90,9 @@ def note_denial(request: Request, error: AieyeError) -> None:
 
 
 async def render_invalid(request: Request, error: Exception) -> Response:
-    """Answer 422 with the first field that is wrong, and why."""
+    """Answer 422 with the fields that are wrong, and why; `param` is the first of them."""
     assert isinstance(error, RequestValidationError)
-    param, message = explain_invalid(error.errors())
+    param, message = explain_invalid(error.errors(), error.body)
     if param is None and not _says_json(request):
         message = "The body is not read as JSON: send the header `Content-Type: application/json`."
     return _response(422, _body(message, _INVALID, "unprocessable", param))
@@ -106,7 +108,8 @@ async def render_http(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code)
     kind = _INVALID if status < 500 else "server_error"
     code = status.phrase.lower().replace(" ", "_")
-    return _response(status, _body(error.detail, kind, code, None), error.headers)
+    said = _what_to_do(request, error) if error.detail == status.phrase else error.detail
+    return _response(status, _body(said, kind, code, None), error.headers)
 
 
 async def render_crash(request: Request, error: Exception) -> Response:
@@ -126,15 +129,46 @@ async def render_crash(request: Request, error: Exception) -> Response:
     return _response(500, body, {"x-request-id": current} if current else None)
 
 
-def explain_invalid(problems: Sequence[Any]) -> tuple[str | None, str]:
-    """The first problem of a validation: which field, and what is wrong with it."""
-    problem: Mapping[str, Any] = problems[0]
-    place = problem["loc"][1:] if problem["type"] != "json_invalid" else ()
-    param = ".".join(_shown(part) for part in place) or None
+def explain_invalid(problems: Sequence[Any], body: Any = None) -> tuple[str | None, str]:
+    """What a validation found, in a text: the first fields, each with what is wrong with it, and the
+    first one's name. `body` is what was read, the text itself where that is no JSON."""
+    first: Mapping[str, Any] = problems[0]
+    if first["type"] == "json_invalid":
+        return None, _misread(first, body)
+    # Of a field that may be of several kinds each has its fault: the first is told.
+    fields = {problem["loc"][:2]: problem for problem in reversed(problems)}
+    named = [_named(problem) for problem in problems if problem in fields.values()]
+    told = [f"{param}: {why}" if param else why for param, why in named[:_MOST_TOLD]]
+    if len(named) > _MOST_TOLD:
+        told.append(f"and {len(named) - _MOST_TOLD} more")
+    return named[0][0], "; ".join(told)
+
+
+def _named(problem: Mapping[str, Any]) -> tuple[str | None, str]:
+    """The field that a problem is about, and what is wrong with it."""
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "timezone_aware":
         message = "should name its time zone, such as 2026-11-20T00:00:00Z"
-    return param, f"{param}: {message}" if param else message
+    return ".".join(_shown(part) for part in problem["loc"][1:]) or None, message
+
+
+def _misread(problem: Mapping[str, Any], text: Any) -> str:
+    """That a body is no JSON, and where, as `/v1` says it; the framework knows the place in `text`."""
+    before = str(text)[: problem["loc"][-1]]
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    why = problem["ctx"]["error"]
+    return f"The body is not JSON: {why} (line {line}, column {column})."
+
+
+def _what_to_do(request: Request, error: HTTPException) -> str:
+    """What the framework only names."""
+    match error.status_code:
+        case 404:
+            return "There is no such URL here: /openapi.json lists those that there are."
+        case 405:
+            takes = (error.headers or {}).get("Allow", "other methods")
+            return f"{request.method} is not for this URL: it takes {takes}."
+    return error.detail
 
 
 def is_saga(path: str) -> bool:
