@@ -30,6 +30,7 @@ from aieye.settings import SettingsError
 from aieye.state import change
 from aieye.ui.fields import Fields
 from aieye.ui.forms import errors_of, no_errors
+from aieye.ui.key_names import MASKED
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.saving import (
     ChangedMeanwhile,
@@ -230,7 +231,7 @@ async def _calls_kept(session: AsyncSession, visitor: Visitor) -> int:
 async def _keys(session: AsyncSession) -> Sequence[Any]:
     """Providers' keys, the oldest first: those that were not replaced for longest."""
     statement = (
-        select(ProviderKey.name, ProviderKey.last4, ProviderKey.created_at, ProviderKey.is_active,
+        select(ProviderKey.name, MASKED.label("masked"), ProviderKey.created_at, ProviderKey.is_active,
                ProviderKey.sealed,
                Provider.name.label("provider"))
         .join(Provider, Provider.id == ProviderKey.provider_id)
