@@ -80,6 +80,26 @@ def test_a_row_opens_in_the_drawer_by_key_and_gives_the_focus_back(visits: Visit
     visits.check_accessible(page)
 
 
+# What a script leaves for the next moment comes late on a busy machine.
+LATE_TIMERS = """
+(() => {
+  const later = setTimeout;
+  window.setTimeout = (act, wait, ...more) => later(act, wait || 3000, ...more);
+})();
+"""
+
+
+def test_a_key_right_after_the_page_came_opens_the_drawer_too(visits: Visits) -> None:
+    page = visits()
+    page.add_init_script(LATE_TIMERS)
+    page.goto("/components?rows=8")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    heading = page.locator("#drawer").get_by_role("heading", level=2)
+    expect(heading).to_contain_text("req_0000")
+    expect(heading).to_have_count(1)
+
+
 def test_going_back_from_a_drawer_shows_the_list_again(visits: Visits) -> None:
     page = visits()
     page.goto("/components?rows=8")

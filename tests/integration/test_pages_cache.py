@@ -69,6 +69,17 @@ async def test_entries_are_in_the_order_of_what_they_did_and_are_found_by_what_t
     assert (await site.client.get("/cache?model=%00")).status_code == 400
 
 
+async def test_what_was_simulated_is_called_so_where_savings_are_told(
+    site: Site, ledger: Ledger
+) -> None:
+    await store(site, ledger, "made up", hits=3, provenance=Provenance())
+    await store(site, ledger, "unpriced", hits=2, provenance=Provenance(), provider_id=7)
+    listed = (await site.client.get("/cache")).text
+    assert re.findall(r'<td class="num muted">(\w+)</td>', listed) == ["simulated", "unknown"]
+    assert ">simulated<" in (await site.client.get("/cache/1")).text
+    assert ">simulated<" not in (await site.client.get("/cache/2")).text
+
+
 async def test_a_purge_says_what_goes_and_asks_for_its_name(site: Site, ledger: Ledger) -> None:
     await store(site, ledger, "one", "two", hits=3)
     await store(site, ledger, "three", namespace="other")
@@ -142,6 +153,10 @@ async def test_a_user_sees_figures_of_own_calls_and_nothing_that_others_asked(
     assert "100\N{NARROW NO-BREAK SPACE}%" in page.text
     assert order_of(page) == []
     assert "Purge" not in page.text
+    # How much all have stored is not theirs to know.
+    assert "In the database" not in page.text
+    assert ">Entries<" not in page.text
+    assert "In the database" in (await site.client.get("/cache")).text
     assert "50\N{NARROW NO-BREAK SPACE}%" in (await site.client.get("/cache")).text
     for path in ("/cache/1", "/cache/purge", "/cache/1/purge"):
         assert (await client.get(path)).status_code == 403, path

@@ -17,7 +17,7 @@ import orjson
 import pytest
 from fastapi import FastAPI
 
-from aieye.access import users
+from aieye.access import providers, users
 from aieye.access.audit import SYSTEM
 from aieye.access.directory import USER
 from aieye.cache.service import Cache, CacheLimits
@@ -78,6 +78,46 @@ async def test_a_user_sees_own_calls_only_on_every_page(site: Site, ledger: Ledg
     assert (await client.get(f"/calls/{own.id}")).status_code == 200
     await client.aclose()
     assert (await site.client.get(f"/calls/{other.id}")).status_code == 200
+
+
+async def test_a_key_is_named_in_the_list_and_in_each_attempt_but_only_to_administrators(
+    site: Site, ledger: Ledger
+) -> None:
+    ada_id, client = await as_ada(site)
+    async with site.state.database.write() as session:
+        provider = await providers.create_provider(
+            session, name="acme", base_url="https://acme.example/v1", actor=SYSTEM
+        )
+        first, second = [
+            await providers.add_key(
+                session, site.state.cipher, provider_id=provider.id, name="default",
+                secret=f"sk-0123456789{end}", actor=SYSTEM,
+            )
+            for end in ("aaaa", "bbbb")
+        ]  # fmt: skip
+        await providers.delete_key(session, key_id=first.id, actor=SYSTEM)
+    record = call(
+        user_id=ada_id, provider_id=provider.id, key_id=second.id,
+        attempts=[{"provider": "acme", "key_id": first.id, "status": 429, "ms": 100, "error": "no"},
+                  {"provider": "acme", "key_id": second.id, "status": 200, "ms": 250}],
+    )  # fmt: skip
+    await ledger.settle(record)
+    page = unescape((await site.client.get(f"/calls/{record.id}")).text)
+    assert "with key</span> default ••••bbbb" in page
+    for end in ("aaaa", "bbbb"):
+        assert f"<td>default ••••{end}</td>" in page
+    assert "<td>default ••••bbbb</td>" in (await site.client.get("/calls?cols=when&cols=key")).text
+    for path in (f"/calls/{record.id}", "/calls?cols=when&cols=key"):
+        theirs = (await client.get(path)).text
+        assert "••••" not in theirs
+        assert f"<td>{second.id}</td>" in theirs
+    await client.aclose()
+
+
+async def test_a_call_that_asked_no_model_says_what_it_asked(site: Site, ledger: Ledger) -> None:
+    await ledger.settle(call(endpoint="models", model=None, model_asked=None))
+    listed = (await site.client.get("/calls")).text
+    assert '<span class="muted">models</span>' in listed
 
 
 async def test_a_call_is_shown_with_its_texts_time_price_and_code(

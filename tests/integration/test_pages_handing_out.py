@@ -111,6 +111,32 @@ async def test_a_refused_form_says_that_the_key_has_to_be_typed_again(house: Hou
     assert "Type it again" not in (await send(house.administrator, "/providers/new", **form)).text
 
 
+async def test_the_form_of_a_provider_and_of_a_key_tell_all_mistakes_at_once(
+    house: House, provider: RecordedDemo
+) -> None:
+    form = {"name": "a b", "base_url": "api.openai.com", "key": "sk one", "key_name": "n" * 101}
+    said = unescape((await send(house.administrator, "/providers/new", **form)).text)
+    for field, words in (
+        ("name", "A name has 1 to 63 of"), ("base_url", "The base URL should look like"),
+        ("key", "The key holds a space"), ("key_name", "This should have 1 to 100"),
+    ):  # fmt: skip
+        assert re.search(rf'id="{field}-error"[^>]*>{words}', said), field
+    await add_provider(house, provider)
+    taken = await send(house.administrator, "/providers/new", name="openai", base_url="none")
+    assert "A provider named openai exists already." in unescape(taken.text)
+    assert 'id="base_url-error"' in taken.text
+    (key,) = await rows(house, ProviderKey)
+    edit = f"/providers/keys/{key.id}/edit"
+    form = version(await see(house.administrator, edit))
+    for path, more in ((f"/providers/{key.provider_id}/keys/new", {}), (edit, {"version": form})):
+        refused = await send(house.administrator, path, name=" ", key="sk one", **more)
+        assert refused.status_code == 422, path
+        assert 'id="name-error"' in refused.text, path
+        assert "The key holds a space" in refused.text, path
+        unnamed = await send(house.administrator, path, name=" ", key=KEY, **more)
+        assert "Type it again" in unnamed.text, path
+
+
 async def test_a_plain_user_makes_a_token_that_reaches_their_own_things(house: House) -> None:
     form = await see(house.user, "/tokens/new")
     assert "admin: the same, and /api/v1 for your own and shared things" in form
@@ -350,6 +376,45 @@ async def test_a_key_is_masked_and_tested_with_one_click(
     last = provider.seen[-1]
     assert (last.method, last.path) == ("GET", "/v1/models")
     assert (await acts(house)).count("key.test") == 4
+
+
+async def test_keys_of_one_name_are_told_apart_wherever_one_is_named(
+    house: House, provider: RecordedDemo
+) -> None:
+    provider_id = await add_provider(house, provider)
+    # A short secret would be given away by its end: such a key is told by its number.
+    await send(house.administrator, f"/providers/{provider_id}/keys/new", name="default", key="any")
+    long, short = (key.id for key in await rows(house, ProviderKey))
+    told = {long: "default ••••x3fQ", short: f"default no. {short}"}
+    for path in ("/calls/filter", "/tokens/new", "/routes/new"):
+        page = await see(house.administrator, path)
+        for name in told.values():
+            assert page.count(f"openai · {name}<") == 1, (path, name)
+    for key_id, name in told.items():
+        form = {"name": "pinned", "scope": "proxy", "provider_key_id": str(key_id)}
+        await send(house.administrator, "/tokens/new", **form)
+        token = (await rows(house, Token))[-1].id
+        assert f"openai · {name}<" in await see(house.administrator, f"/tokens/{token}")
+        await send(
+            house.administrator, "/routes/new", alias=f"to-{key_id}", strategy="ordered",
+            model="m", place=f"openai:{key_id}", weight="1", act="save",
+        )  # fmt: skip
+        assert f'title="with the key {name}"' in await see(house.administrator, "/routes")
+        masked = name.removeprefix("default ")
+        for path in ("/providers", "/settings", f"/providers/keys/{key_id}/edit",
+                     f"/providers/keys/{key_id}/delete"):  # fmt: skip
+            assert re.search(rf"<code[^>]*>{masked}</code>", await see(house.administrator, path))
+
+
+async def test_who_cannot_start_the_server_is_not_told_to(
+    house: House, provider: RecordedDemo
+) -> None:
+    house.state.directory.set_demo("http://127.0.0.1:9/v1", forced=True)
+    await add_provider(house, provider)
+    assert ": start it without." in await see(house.administrator, "/")
+    page = await see(house.user, "/")
+    assert "an administrator can start it without." in page
+    assert ": start it without." not in page
 
 
 async def test_under_demo_the_pages_say_what_a_key_and_a_default_will_change(

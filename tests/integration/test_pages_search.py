@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -128,6 +129,9 @@ async def test_what_was_opened_last_is_offered_while_one_may_see_it(house: House
         await see(house.user, path)
     offered = await found(house.user, "")
     assert offered.index(mine) < offered.index(place)
+    # Of all kinds, which an icon alone would not tell.
+    kinds = re.findall(r'hit-name">(\w+)</span><span class="hit-note">(\w+) · ', offered)
+    assert kinds == [("mine", "preset"), ("shared_one", "prompt")]
     assert ">Opened last<" in offered
     await send(house.administrator, f"{place}/sharing", to="off")
     assert place not in await found(house.user, "")

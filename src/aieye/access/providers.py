@@ -34,6 +34,8 @@ __all__ = [
     "ProviderInUse",
     "add_key",
     "change_base_url",
+    "check_base_url",
+    "check_provider_name",
     "create_provider",
     "delete_key",
     "delete_provider",
@@ -44,6 +46,7 @@ __all__ = [
     "list_keys",
     "list_providers",
     "mark_default",
+    "name_taken",
     "replace_key",
     "require_provider",
     "rotate_secrets",
@@ -101,12 +104,10 @@ async def create_provider(
     session: AsyncSession, *, name: str, base_url: str, actor: Actor
 ) -> Provider:
     """Add a provider, without a key yet. Raises `Conflict`, `InvalidRequest`, `Unprocessable`."""
-    if check_name(name) == DEMO_PROVIDER:
-        raise Conflict("The name demo is kept for the simulated provider.", param="name")
-    provider = Provider(name=name, base_url=_checked_base_url(base_url), is_default=False)
-    await insert_unique(
-        session, provider, clash=f"A provider named {name} exists already.", param="name"
+    provider = Provider(
+        name=check_provider_name(name), base_url=check_base_url(base_url), is_default=False
     )
+    await insert_unique(session, provider, clash=name_taken(name), param="name")
     record(
         session, actor, "provider.create", "provider", provider.id,
         name=name, base_url=provider.base_url,
@@ -129,7 +130,7 @@ async def change_base_url(
     Raises `KeyRequired` when there are keys and no `secret`, `InvalidRequest`, `NotFound`.
     """
     provider = await get_provider(session, provider_id)
-    old, new = provider.base_url, _checked_base_url(base_url)
+    old, new = provider.base_url, check_base_url(base_url)
     if new == old and secret is None:
         return provider
     keys = await list_keys(session, provider_id=provider.id)
@@ -184,7 +185,20 @@ async def delete_provider(session: AsyncSession, *, provider_id: int, actor: Act
     record(session, actor, "provider.delete", "provider", provider.id, name=provider.name)
 
 
-def _checked_base_url(text: str) -> str:
+def check_provider_name(name: str) -> str:
+    """The name, which a provider may have. Raises `Conflict`, `Unprocessable`."""
+    if check_name(name) == DEMO_PROVIDER:
+        raise Conflict("The name demo is kept for the simulated provider.", param="name")
+    return name
+
+
+def name_taken(name: str) -> str:
+    """What whoever adds a provider is told of a name that another has."""
+    return f"A provider named {name} exists already."
+
+
+def check_base_url(text: str) -> str:
+    """The base URL in its one form. Raises `InvalidRequest`, `Unprocessable`."""
     base_url = normal_base_url(text)
     if len(base_url) > LONGEST_BASE_URL:
         raise Unprocessable("The base URL is too long.", param="base_url")

@@ -75,7 +75,7 @@ async def figures(session: AsyncSession, visitor: Visitor, period: Range) -> dic
         "chart": _chart(found.bars, this, period),
         "by_model": models[:MOST_MODELS],
         "other_models": max(0, len(models) - MOST_MODELS),
-        "rooms": await _rooms(session, visitor),
+        "rooms": await _rooms(session, visitor) if visitor.is_administrator else (),
         "settings": state.settings,
     }
 

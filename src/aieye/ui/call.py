@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from aieye.db.tables import CacheEntry, Call, ProviderKey
+from aieye.db.tables import CacheEntry, Call
 from aieye.errors import NotFound
 from aieye.gateway.usage import Usage, normalise_usage
 from aieye.ledger import copy_as
@@ -20,6 +20,7 @@ from aieye.ledger.pricing import PriceLine, breakdown
 from aieye.ledger.queries import FoundBody, FoundCall, get_body, get_call
 from aieye.ui import reading, show
 from aieye.ui.charts import Span
+from aieye.ui.key_names import key_names
 from aieye.ui.pages import PageRoute, page
 from aieye.ui.session import RequireUser, Visitor
 
@@ -47,7 +48,7 @@ async def show_call(
         found = await get_call(session, id, owner_id=visitor.owner_id)
         body = await get_body(session, id, owner_id=visitor.owner_id)
         key = await _cache_key(session, found.call) if visitor.is_administrator else None
-        key_name = await _key_name(session, found.call) if visitor.is_administrator else None
+        names = await key_names(session, _key_ids(found.call)) if visitor.is_administrator else {}
     explanation = await state.cache.explain(found.call.id) if why else None
     call = found.call
     return page(
@@ -69,7 +70,7 @@ async def show_call(
         language=code,
         can_copy=reading.parsed(body.request) is not None,
         key=key,
-        key_name=key_name,
+        key_names=names,
         explanation=explanation,
         asked_why=why,
     )
@@ -167,11 +168,10 @@ async def _cache_key(session: AsyncSession, call: Call) -> tuple[int, str] | Non
     return None if row is None else (row.id, row.key.hex())
 
 
-async def _key_name(session: AsyncSession, call: Call) -> str | None:
-    """What the provider's key that paid is called."""
-    if call.key_id is None:
-        return None
-    return await session.scalar(select(ProviderKey.name).where(ProviderKey.id == call.key_id))
+def _key_ids(call: Call) -> set[int]:
+    """The provider's keys that were tried, and the one that paid."""
+    tried = [attempt.get("key_id") for attempt in call.attempts or []]
+    return {one for one in (call.key_id, *tried) if one is not None}
 
 
 def _shown(body: FoundBody, view: View) -> dict[str, Shown]:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from aieye.access.snapshot import DEMO_ID, DEMO_PROVIDER
 from aieye.db.tables import Provider, ProviderKey, Token, UsageDimension, User
 from aieye.ledger.queries import CallFilters
+from aieye.ui.key_names import WITH_PROVIDER
 from aieye.ui.session import Visitor
 
 MOST = 100
@@ -20,9 +21,7 @@ Names = dict[int, str]
 _TOKENS = select(Token.id, Token.name)
 _USERS = select(User.id, User.email)
 _PROVIDERS = select(Provider.id, Provider.name)
-_KEYS = select(ProviderKey.id, Provider.name + " · " + ProviderKey.name).join(
-    Provider, Provider.id == ProviderKey.provider_id
-)
+_KEYS = select(ProviderKey.id, WITH_PROVIDER).join(Provider, Provider.id == ProviderKey.provider_id)
 
 
 @dataclass(frozen=True, slots=True)

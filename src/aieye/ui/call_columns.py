@@ -38,7 +38,7 @@ COLUMNS = (
     Column("token", "Token", is_usual=True),
     Column("user", "User", is_usual=True, for_administrators=True),
     Column("provider", "Provider"),
-    Column("key", "Key", is_number=True),
+    Column("key", "Key"),
     Column("attempts", "Attempts", is_number=True),
     Column("pipeline", "Pipeline"),
     Column("run", "Run"),

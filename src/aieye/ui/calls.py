@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import count
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.sessions import SESSION_COOKIE, find_session
 from aieye.db.cursors import encode_cursor, text_after
@@ -18,8 +19,9 @@ from aieye.ledger.call_fields import provider_name
 from aieye.ledger.queries import CallFilters, FoundCall, find_calls
 from aieye.ledger.tail import Listener
 from aieye.ui.call_choices import find_choices, find_names, named
-from aieye.ui.call_columns import COLUMNS, chosen_columns
+from aieye.ui.call_columns import COLUMNS, Column, chosen_columns
 from aieye.ui.call_filters import LABELS, read_filters
+from aieye.ui.key_names import key_names
 from aieye.ui.lists import Cursor
 from aieye.ui.pages import PageRoute, page, part
 from aieye.ui.session import RequireUser, Visitor
@@ -54,6 +56,7 @@ async def show_calls(visitor: RequireUser, cursor: Cursor = None, newer: Cursor 
             limit=ROWS,
         )
         names = await find_names(session, visitor, asked.filters)
+        keys = await _key_names(session, visitor, found.calls)
     more, back = found.next_before, found.next_after
     calls = found.calls
     is_first = cursor is None and newer is None
@@ -65,7 +68,8 @@ async def show_calls(visitor: RequireUser, cursor: Cursor = None, newer: Cursor 
         asked=asked,
         chips=[(name, label, named(names, name, value)) for name, label, value in asked.applied],
         labels=LABELS,
-        columns=chosen_columns(visitor.here, is_administrator=visitor.is_administrator),
+        columns=_columns(visitor),
+        key_names=keys,
         calls=calls,
         older=None if more is None else encode_cursor(more),
         newer=None if back is None else encode_cursor(back),
@@ -94,9 +98,8 @@ async def choose_filters(visitor: RequireUser) -> Response:
 async def choose_columns(visitor: RequireUser) -> Response:
     """All columns."""
     here = visitor.here
-    columns = chosen_columns(here, is_administrator=visitor.is_administrator)
     return page(
-        visitor.request, "calls_columns.html", columns=columns, all_columns=COLUMNS,
+        visitor.request, "calls_columns.html", columns=_columns(visitor), all_columns=COLUMNS,
         back=here("/calls"), usual=here("/calls", cols=None),
     )  # fmt: skip
 
@@ -162,24 +165,37 @@ async def _rows(
         found = await find_calls(
             session, filters, owner_id=visitor.owner_id, ids=ids, after=after, limit=MOST_AT_ONCE
         )
+        keys = await _key_names(session, visitor, found.calls)
     missed = 0 if listener is None else listener.missed
     # Of more than that the newest matter, but `after` gives the oldest.
     missed += found.next_after is not None
     if not found.calls and not missed:
         return b""
-    columns = chosen_columns(visitor.here, is_administrator=visitor.is_administrator)
-    data = {"rows": {call.call.id: _row(visitor, call, columns) for call in found.calls[::-1]}}
+    data = {"rows": {call.call.id: _row(visitor, call, keys) for call in found.calls[::-1]}}
     if missed:
         data["missed"] = {"calls": str(missed)}
     newest = f"id: {found.calls[0].call.id}\n" if found.calls else ""
     return f"{newest}event: rows\ndata: {orjson.dumps(data).decode()}\n\n".encode()
 
 
-def _row(visitor: Visitor, call: FoundCall, columns: Sequence[Any]) -> str:
+def _row(visitor: Visitor, call: FoundCall, keys: Mapping[int, str]) -> str:
     return part(
-        visitor.request, "calls_rows.html", "rows", calls=[call], columns=columns,
-        provider_name=provider_name,
+        visitor.request, "calls_rows.html", "rows", calls=[call], columns=_columns(visitor),
+        key_names=keys, provider_name=provider_name,
     )  # fmt: skip
+
+
+def _columns(visitor: Visitor) -> Sequence[Column]:
+    return chosen_columns(visitor.here, is_administrator=visitor.is_administrator)
+
+
+async def _key_names(
+    session: AsyncSession, visitor: Visitor, calls: Sequence[FoundCall]
+) -> Mapping[int, str]:
+    """What the keys are called that the rows name, for whom keys are no secret."""
+    is_shown = visitor.is_administrator and any(one.name == "key" for one in _columns(visitor))
+    ids = {one.call.key_id for one in calls if one.call.key_id is not None} if is_shown else ()
+    return await key_names(session, ids)
 
 
 async def _is_signed_in(request: Request) -> bool:

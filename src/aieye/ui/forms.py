@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import orjson
 from fastapi import Request
@@ -100,6 +100,24 @@ def under_its_field(said: str, field: str) -> str:
             rest = said.removeprefix(f"{subject}: ")
             return f"{rest[:1].upper()}{rest[1:]}"
     return said
+
+
+def mistakes(checks: Mapping[str, Callable[[], object]]) -> Mapping[str, str]:
+    """What is wrong with each field by itself: all at once, where a service tells the first."""
+    found = {}
+    for name, check in checks.items():
+        try:
+            check()
+        except AieyeError as error:
+            found[name] = under_its_field(error.message, error.param or name)
+    return found
+
+
+def retype(errors: Mapping[str, str], typed: Mapping[str, str], secret: str) -> Mapping[str, str]:
+    """The errors of a refused form, which gives back all that was typed but the field `secret`."""
+    if not typed.get(secret) or errors.get(secret):
+        return errors
+    return {**errors, secret: "Type it again: what was sent as a key is not shown again."}
 
 
 def no_errors(*names: str) -> Mapping[str, str]:

@@ -8,11 +8,13 @@ from fastapi import APIRouter, Response
 
 from aieye.access import provider_keys, providers
 from aieye.access.dependants import dependants_of_keys
+from aieye.access.texts import check_label, check_provider_secret
 from aieye.db.tables import ProviderKey
 from aieye.errors import AieyeError
 from aieye.gateway.probe import Probe, probe_key
 from aieye.ui import show
-from aieye.ui.forms import errors_of, no_errors
+from aieye.ui.forms import errors_of, mistakes, no_errors, retype
+from aieye.ui.key_names import masked
 from aieye.ui.pages import PageRoute, go, is_fragment, page
 from aieye.ui.saving import (
     ChangedMeanwhile,
@@ -138,8 +140,22 @@ async def _new(
     return page(
         visitor.request, "key_new.html", status=error.status if error else 200,
         provider=provider, typed=dict.fromkeys(FIELDS, "") | dict(typed),
-        errors=errors_of(error, *FIELDS) if error else no_errors(*FIELDS),
+        errors=_errors(typed, error),
     )  # fmt: skip
+
+
+def _errors(typed: Mapping[str, str], error: AieyeError | None) -> Mapping[str, str]:
+    """What is wrong with each field, where one is: all at once."""
+    if error is None:
+        return no_errors(*FIELDS)
+    name, key = typed.get("name", "").strip(), typed.get("key", "").strip()
+    found = mistakes({
+        "name": lambda: check_label(name, longest=100),
+        "key": lambda: check_provider_secret(key) if key or error.param == "key" else key,
+    })  # fmt: skip
+    if not found or isinstance(error, ChangedMeanwhile):
+        return retype(errors_of(error, *FIELDS), typed, "key")
+    return retype({**no_errors(*FIELDS), **found}, typed, "key")
 
 
 def _stored(key: ProviderKey) -> dict[str, str]:
@@ -155,7 +171,7 @@ async def _edit(
     async with visitor.state.database.read() as session:
         key = await provider_keys.get_key(session, key_id)
         provider = await providers.get_provider(session, key.provider_id)
-    errors: Mapping[str, str] = errors_of(error, *FIELDS) if error else no_errors(*FIELDS)
+    errors = _errors(typed or {}, error)
     shown = _stored(key)
     if typed is not None:
         shown = {name: typed.get(name, "") for name in shown}
@@ -163,7 +179,8 @@ async def _edit(
         errors = {**errors, **differences(_stored(key), typed, _SECRET)}
     return page(
         visitor.request, "key_edit.html", status=error.status if error else 200, key=key,
-        provider=provider, typed=shown, errors=errors, row_version=version_of(key),
+        masked=masked(key), provider=provider, typed=shown, errors=errors,
+        row_version=version_of(key),
     )  # fmt: skip
 
 
@@ -175,5 +192,5 @@ async def _delete_page(visitor: Visitor, key_id: int, error: str = "") -> Respon
         others = await providers.list_keys(session, provider_id=provider.id)
     return page(
         visitor.request, "key_delete.html", status=422 if error else 200, key=key,
-        provider=provider, lost=lost, is_last=len(others) == 1, error=error,
+        masked=masked(key), provider=provider, lost=lost, is_last=len(others) == 1, error=error,
     )  # fmt: skip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -14,13 +15,16 @@ from aieye.access.defaults import find_default
 from aieye.access.dependants import aliases_of_provider, dependants_of_keys
 from aieye.access.environment import OPENAI_BASE_URL
 from aieye.access.snapshot import DEMO_ID, OPENAI_PROVIDER, ProviderInfo
+from aieye.access.texts import check_label, check_provider_secret
 from aieye.db.tables import Provider, ProviderKey
 from aieye.errors import AieyeError
 from aieye.gateway.circuits import Health
 from aieye.ledger.queries.holders import KeyUse, keys_lately
 from aieye.ledger.queries.period_sums import Amounts
 from aieye.ui import show
-from aieye.ui.forms import errors_of, no_errors
+from aieye.ui.fields import Fields
+from aieye.ui.forms import errors_of, mistakes, no_errors, retype
+from aieye.ui.key_names import masked
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.saving import (
     ChangedMeanwhile,
@@ -53,7 +57,7 @@ class ShownKey:
 
     @property
     def masked(self) -> str:
-        return f"••••{self.key.last4}"
+        return masked(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ async def create(visitor: RequireAdministrator) -> Response:
                     name=fields.text("key_name") or "default", secret=secret, actor=visitor.actor,
                 )  # fmt: skip
     except AieyeError as error:
-        return _new(visitor, fields, error)
+        return _new(visitor, fields, error, await _mistakes(visitor, fields))
     said = "Test its key now." if secret else "It needs a key before it can be called."
     return go(visitor.request, "/providers", toast=f"{provider.name} was added. {said}")
 
@@ -235,26 +239,41 @@ def _seconds(left: float) -> str:
     return show.plural(max(1, round(left)), "second")
 
 
-def _new(visitor: Visitor, typed: Mapping[str, str], error: AieyeError | None = None) -> Response:
+async def _mistakes(visitor: Visitor, fields: Fields) -> Mapping[str, str]:
+    name, key = fields.text("name"), fields.text("key")
+    checks: dict[str, Callable[[], object]] = {
+        "name": lambda: providers.check_provider_name(name),
+        "base_url": lambda: providers.check_base_url(fields.text("base_url")),
+    }
+    if key:
+        label = fields.text("key_name") or "default"
+        checks["key"] = lambda: check_provider_secret(key)
+        checks["key_name"] = lambda: check_label(label, longest=100, param="key_name")
+    found = mistakes(checks)
+    async with visitor.state.database.read() as session:
+        is_taken = "name" not in found and await providers.find_provider(session, name)
+    return {**found, "name": providers.name_taken(name)} if is_taken else found
+
+
+def _new(
+    visitor: Visitor,
+    typed: Mapping[str, str],
+    error: AieyeError | None = None,
+    mistaken: Mapping[str, str] = MappingProxyType({}),
+) -> Response:
+    """The form; where fields are `mistaken` by themselves, the error was the first of these."""
+    errors = {**no_errors(*NEW_FIELDS), **mistaken} if mistaken else _errors(NEW_FIELDS, error)
     return page(
         visitor.request,
         "provider_new.html",
         status=error.status if error else 200,
         typed=dict.fromkeys(NEW_FIELDS, "") | dict(typed),
-        errors=_errors(NEW_FIELDS, typed, error),
+        errors=retype(errors, typed, "key") if error else errors,
     )
 
 
-def _errors(
-    names: Sequence[str], typed: Mapping[str, str], error: AieyeError | None
-) -> Mapping[str, str]:
-    """What is wrong with a form, which gives back all that was typed but the key."""
-    if error is None:
-        return no_errors(*names)
-    errors = errors_of(error, *names)
-    if typed.get("key") and not errors["key"]:
-        return {**errors, "key": "Type it again: a key that was sent is not shown again."}
-    return errors
+def _errors(names: Sequence[str], error: AieyeError | None) -> Mapping[str, str]:
+    return errors_of(error, *names) if error else no_errors(*names)
 
 
 async def _edit(
@@ -267,7 +286,7 @@ async def _edit(
         provider = await providers.get_provider(session, provider_id)
         keys = await providers.list_keys(session, provider_id=provider_id)
     stored = {"base_url": provider.base_url}
-    errors = _errors(EDIT_FIELDS, typed or {}, error)
+    errors = retype(_errors(EDIT_FIELDS, error), typed or {}, "key")
     if isinstance(error, ChangedMeanwhile) and typed is not None:
         errors = {**errors, **differences(stored, typed)}
     default = visitor.state.directory.current.default

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -62,7 +63,12 @@ async def opened(session: AsyncSession, visitor: Visitor) -> Sequence[Hit]:
     for kind, some in keys.items():
         for key, row in (await _rows(session, visitor, kind, some)).items():
             found[f"{kind}:{key}"] = hit_of(kind, row, visitor)
-    return [found[entry] for entry in entries if entry in found]
+    return [_with_its_kind(found[entry]) for entry in entries if entry in found]
+
+
+def _with_its_kind(hit: Hit) -> Hit:
+    """What was opened is of all kinds, which no heading above it names."""
+    return replace(hit, note=" · ".join(filter(None, (hit.kind, hit.note))))
 
 
 async def _rows(

@@ -20,6 +20,7 @@ from aieye.db.tables import Provider, ProviderKey, Route
 from aieye.errors import AieyeError, Unprocessable
 from aieye.ui.fields import Fields
 from aieye.ui.forms import errors_of, no_errors
+from aieye.ui.key_names import WITH_PROVIDER
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.saving import (
     ChangedMeanwhile,
@@ -207,7 +208,7 @@ def _stored_meanwhile(
 async def _options(session: AsyncSession) -> Mapping[str, str]:
     """Where a target can be, as a row's `place` has it: at a provider, or with one key of it."""
     found = await session.execute(
-        select(Provider.name, ProviderKey.id, ProviderKey.name, ProviderKey.last4)
+        select(Provider.name, ProviderKey.id, WITH_PROVIDER)
         .outerjoin(
             ProviderKey,
             (ProviderKey.provider_id == Provider.id) & ProviderKey.deleted_at.is_(None),
@@ -216,10 +217,10 @@ async def _options(session: AsyncSession) -> Mapping[str, str]:
         .order_by(Provider.id, ProviderKey.id)
     )
     options: dict[str, str] = {}
-    for name, key_id, key_name, last4 in found:
+    for name, key_id, key_name in found:
         options.setdefault(name, f"{name}, any key")
         if key_id is not None:
-            options[f"{name}:{key_id}"] = f"{name} · {key_name} ••••{last4}"
+            options[f"{name}:{key_id}"] = key_name
     return options
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Response
 
-from aieye.access import provider_keys, routes
+from aieye.access import routes
 from aieye.access.snapshot import Snapshot
 from aieye.db.cursors import number_after
 from aieye.db.tables import Route
+from aieye.ui.key_names import key_names
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.saving import changing
@@ -51,7 +52,7 @@ async def show_routes(visitor: RequireAdministrator, cursor: Cursor = None) -> R
     """All aliases, the oldest first."""
     async with visitor.state.database.read() as session:
         rows = await routes.list_routes(session, after=number_after(cursor), limit=PAGE + 1)
-        names = {key.id: key.name for key in await provider_keys.list_keys(session)}
+        names = await key_names(session, _key_ids(rows))
     snapshot = visitor.state.directory.current
     return page(
         visitor.request,
@@ -81,7 +82,11 @@ async def delete(route_id: int, visitor: RequireAdministrator) -> Response:
     return go(visitor.request, "/routes", toast=f"The alias {route.alias} is deleted.")
 
 
-def _hops(route: Route, key_names: dict[int, str], snapshot: Snapshot) -> list[Hop]:
+def _key_ids(rows: Sequence[Route]) -> set[int]:
+    return {target["key_id"] for row in rows for target in row.targets if target.get("key_id")}
+
+
+def _hops(route: Route, names: Mapping[int, str], snapshot: Snapshot) -> list[Hop]:
     whole = sum(target.get("weight", 1) for target in route.targets) or 1
     hops = []
     for target in route.targets:
@@ -93,7 +98,7 @@ def _hops(route: Route, key_names: dict[int, str], snapshot: Snapshot) -> list[H
         else:
             fault = "" if provider.keys else "the provider has no key in use"
         share = target.get("weight", 1) / whole if route.strategy == "weighted" else None
-        key = "" if key_id is None else key_names.get(key_id, "deleted key")
+        key = "" if key_id is None else names.get(key_id, "deleted key")
         hops.append(Hop(target["model"], target["provider"], key, share, fault))
     return hops
 

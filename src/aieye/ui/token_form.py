@@ -17,6 +17,7 @@ from aieye.db.tables import Provider, ProviderKey, Token, User
 from aieye.errors import AieyeError, Unprocessable
 from aieye.ui.fields import Fields
 from aieye.ui.forms import errors_of, no_errors
+from aieye.ui.key_names import WITH_PROVIDER
 from aieye.ui.model_choices import called_models
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.saving import (
@@ -212,7 +213,7 @@ async def _choices(session: AsyncSession, visitor: Visitor) -> dict[str, Any]:
         .limit(_MOST_CHOICES)
     )
     keys = await session.execute(
-        select(ProviderKey.id, Provider.name + " · " + ProviderKey.name)
+        select(ProviderKey.id, WITH_PROVIDER)
         .join(Provider, Provider.id == ProviderKey.provider_id)
         .where(ProviderKey.deleted_at.is_(None))
         .order_by(Provider.name, ProviderKey.id)

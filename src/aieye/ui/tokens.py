@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import cast
 
 from fastapi import APIRouter, Response
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import tokens
@@ -21,6 +22,7 @@ from aieye.errors import AieyeError
 from aieye.ledger.queries.holders import last_used
 from aieye.ledger.queries.period_sums import Amounts
 from aieye.ui.forms import errors_of, no_errors
+from aieye.ui.key_names import WITH_PROVIDER
 from aieye.ui.lists import PAGE, Cursor, next_cursor
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.ranges import Range
@@ -197,11 +199,12 @@ async def _key_name(session: AsyncSession, key_id: int | None) -> str:
     """What the key is called that a token is pinned to; empty where it is pinned to none."""
     if key_id is None:
         return ""
-    key = await session.get(ProviderKey, key_id)
-    if key is None or key.deleted_at is not None:
-        return "a deleted key: it reaches nothing"
-    provider = await session.get(Provider, key.provider_id)
-    return f"{provider.name if provider else 'unknown'} · {key.name}"
+    statement = (
+        select(WITH_PROVIDER)
+        .join_from(ProviderKey, Provider, Provider.id == ProviderKey.provider_id)
+        .where(ProviderKey.id == key_id, ProviderKey.deleted_at.is_(None))
+    )
+    return await session.scalar(statement) or "a deleted key: it reaches nothing"
 
 
 def _asked_owner(visitor: Visitor) -> int | None:

@@ -353,6 +353,8 @@
     });
   }
   ready(document);
+  // htmx takes the page in a timer of its own, after which keys could have been pressed for a while.
+  document.addEventListener("DOMContentLoaded", () => window.htmx?.process(document.body));
 
   window.aieye = { toast, closeDrawer };
 })();
