@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import product
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from aieye.db.engine import Database
 from aieye.db.tables import Call
@@ -18,7 +18,13 @@ from aieye.ledger.queries import UsageFilters
 from aieye.ledger.queries import overview as module
 from aieye.ledger.queries.ahead import Ahead
 from aieye.ledger.queries.overview import Overview, overview
-from aieye.ledger.queries.period_sums import REMEMBERED_SECONDS, Amounts, Memory
+from aieye.ledger.queries.period_sums import (
+    MOMENT_SECONDS,
+    MOST_REMEMBERED,
+    REMEMBERED_SECONDS,
+    Amounts,
+    Memory,
+)
 from aieye.ledger.rollups import DAY, HOUR
 from tests.integration.ledger_api import Ledger, call, running_ledger
 from tests.integration.test_queries import some_calls
@@ -129,6 +135,50 @@ async def test_what_is_long_over_is_read_once_and_what_is_not_each_time(ledger: 
     assert (await seen(ledger, 20 * DAY)).whole.amounts.calls == 4
 
 
+async def test_what_is_over_for_an_hour_is_late_for_moments_at_most(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, ago = Memory(), timedelta(minutes=70)
+    await ledger.settle(call(now() - ago), call())
+    assert (await seen(ledger, DAY, memory=memory)).whole.amounts.calls == 2
+    # Calls that took so long: one that took no time is seen at once.
+    await ledger.settle(call(now() - ago), call(now() - ago), call())
+    late = await seen(ledger, DAY, memory=memory)
+    assert late.whole.amounts.calls == sum(bar.amounts.calls for bar in late.bars) == 3
+    later = time.monotonic() + MOMENT_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert (await seen(ledger, DAY, memory=memory)).whole.amounts.calls == 5
+
+
+async def test_windows_looked_at_in_turn_read_no_more_than_the_hour_that_goes_on(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment, memory = time.time(), Memory()
+    monkeypatch.setattr(time, "time", lambda: moment)
+    await ledger.settle(*some_calls(100, days=30), call())
+    windows = (DAY, 7 * DAY, 30 * DAY)
+    for seconds in windows:
+        await seen(ledger, seconds, memory=memory)
+    read: list[str] = []
+    event.listen(
+        ledger.database.engine.sync_engine, "before_cursor_execute",
+        lambda _connection, _cursor, statement, *_: read.append(statement),
+    )  # fmt: skip
+    for seconds in windows:
+        await seen(ledger, seconds, memory=memory)
+    # Who and what had it, over time, and how long calls took.
+    assert len([statement for statement in read if "rollups" in statement]) == 3 * len(windows)
+
+
+async def test_remembering_keeps_no_more_than_it_may(ledger: Ledger) -> None:
+    memory = Memory()
+    for number in range(300):
+        memory.keep(number, "found", 1, weight=MOST_REMEMBERED // 100)
+    memory.keep("newest", "found", 60, weight=MOST_REMEMBERED // 100)
+    assert memory.find("newest") == "found"
+    assert len([number for number in range(300) if memory.find(number)]) == 99
+
+
 async def test_what_was_read_ahead_is_not_read_when_somebody_looks(ledger: Ledger) -> None:
     memory = Memory()
     await ledger.settle(call(now() - timedelta(days=3)), call())
@@ -141,7 +191,7 @@ async def test_what_was_read_ahead_is_not_read_when_somebody_looks(ledger: Ledge
 
 async def test_what_is_remembered_is_forgotten_again(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = Memory()
-    memory.keep("key", "found")
+    memory.keep("key", "found", REMEMBERED_SECONDS)
     assert memory.find("key") == "found"
     later = time.monotonic() + REMEMBERED_SECONDS
     monkeypatch.setattr(time, "monotonic", lambda: later)

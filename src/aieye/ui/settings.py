@@ -25,7 +25,7 @@ from aieye.ledger import overrides
 from aieye.ledger.periods import cut
 from aieye.ledger.queries import UsageFilters
 from aieye.ledger.queries.period_sums import Question
-from aieye.ledger.rollups import DAY, MINUTES_KEPT_SECONDS, Span, round_up
+from aieye.ledger.rollups import DAY, MINUTE, MINUTES_KEPT_SECONDS, cover, round_up
 from aieye.settings import SettingsError
 from aieye.state import change
 from aieye.ui.fields import Fields
@@ -214,7 +214,7 @@ async def _unpriced(session: AsyncSession, visitor: Visitor) -> Sequence[tuple[s
     moment = int(visitor.now.timestamp())
     this = cut(moment - _DAYS * 86_400, moment, now=moment)
     question = Question(session, visitor.state.periods, UsageFilters(), None, moment)
-    share = await question.share(this.spans)
+    share = await question.share(cover(this.since, this.until))
     unpriced = Counter(
         {str(name): sums.unpriced for name, sums in share.tops["model"].items() if name}
     )
@@ -225,7 +225,7 @@ async def _calls_kept(session: AsyncSession, visitor: Visitor) -> int:
     """How many calls the ledger holds, from the sums of all days."""
     moment = int(visitor.now.timestamp())
     question = Question(session, visitor.state.periods, UsageFilters(), None, moment)
-    return (await question.whole([Span(DAY, 0, round_up(moment + 1, DAY))])).calls
+    return (await question.whole(cover(0, round_up(moment + 1, MINUTE)))).calls
 
 
 async def _keys(session: AsyncSession) -> Sequence[Any]:

@@ -16,7 +16,7 @@ from aieye.db.tables import Call, Token, User
 from aieye.ledger.book import OPEN
 
 # What is told of keys is told of so many calls.
-NEWEST = 2_000
+NEWEST = 1_000
 _LAST_OF: Mapping[str, tuple[type[Token | User], InstrumentedAttribute[int | None]]] = {
     "token": (Token, Call.token_id),
     "user": (User, Call.user_id),

@@ -17,7 +17,6 @@ from aieye.ledger.queries.period_sums import (
     Memory,
     Question,
     Value,
-    add_bins,
     add_up,
 )
 from aieye.ledger.queries.usage_sums import UsageFilters
@@ -96,8 +95,8 @@ async def overview(
     former = cover(before.since, before.until)
     return Overview(
         this,
-        _whole(share.whole, _all_bins(latencies)),
-        _whole(await question.whole(former), _all_bins(await question.latencies(former))),
+        _whole(share.whole, latencies.together),
+        _whole(await question.whole(former), (await question.latencies(former)).together),
         bars,
         layers,
         tops,
@@ -106,22 +105,41 @@ async def overview(
 
 
 def _drawn(
-    this: Cut, found: Layers, latencies: Latencies, largest: tuple[Value, ...]
+    this: Cut, found: Sequence[Layers], latencies: Latencies, largest: tuple[Value, ...]
 ) -> tuple[list[Bar], list[Layer]]:
     places = {at: place for place, at in enumerate(this.bars)}
-    values: tuple[Value | None, ...] = (*largest, None)
-    layers = {value: [Amounts() for _ in places] for value in values}
-    sums = [Amounts() for _ in places]
-    for (at, value), amounts in found.items():
-        layers[value if value in layers else None][places[at]].add(amounts)
-        sums[places[at]].add(amounts)
-    bins = [latencies.get(at, {}) for at in places]
-    bars = [
-        Bar(at, sums[place], percentile(bins[place], 0.5), percentile(bins[place], 0.95))
-        for at, place in places.items()
+    sums = _row(places, [layers.sums for layers in found])
+    rows: list[tuple[Value | None, list[Amounts]]] = [
+        (value, _row(places, [layers.values.get(value, {}) for layers in found]))
+        for value in largest
     ]
-    drawn = [Layer(value, row, add_up(row)) for value, row in layers.items()]
+    rows.append((None, _left_over(sums, [row for _, row in rows])))
+    bars = []
+    for at, place in places.items():
+        bins = latencies.bars.get(at, {})
+        bars.append(Bar(at, sums[place], percentile(bins, 0.5), percentile(bins, 0.95)))
+    drawn = [Layer(value, row, add_up(row)) for value, row in rows]
     return bars, [layer for layer in drawn if layer.total.calls]
+
+
+def _row(places: Mapping[int, int], parts: Sequence[Mapping[int, Amounts]]) -> list[Amounts]:
+    row = [Amounts() for _ in places]
+    for part in parts:
+        for at, amounts in part.items():
+            row[places[at]].add(amounts)
+    return row
+
+
+def _left_over(sums: Sequence[Amounts], rows: Sequence[Sequence[Amounts]]) -> list[Amounts]:
+    """What the sums of bars have more than `rows`, bar by bar."""
+    left = []
+    for place, amounts in enumerate(sums):
+        rest = Amounts()
+        rest.add(amounts)
+        for row in rows:
+            rest.subtract(row[place])
+        left.append(rest)
+    return left
 
 
 def _ranked(values: Mapping[Value, Amounts], measure: Measure) -> list[tuple[Value, Amounts]]:
@@ -136,10 +154,3 @@ def _without(values: Mapping[Value, Amounts]) -> Amounts:
 
 def _whole(amounts: Amounts, bins: Bins) -> Whole:
     return Whole(amounts, percentile(bins, 0.5), percentile(bins, 0.95))
-
-
-def _all_bins(latencies: Latencies) -> Bins:
-    together: Bins = {}
-    for bins in latencies.values():
-        add_bins(together, bins)
-    return together

@@ -1,7 +1,8 @@
 """What a period came to, out of the roll-ups: who and what had it, over time, how long calls took.
 
 What is over for hours is read once and remembered (`Memory`), in blocks whose ends do not move with
-the clock: a page over a month then reads today's buckets and no more.
+the clock, and what is over for minutes for a moment: a page over a month then reads the last minutes
+and no more.
 """
 
 from __future__ import annotations
@@ -10,24 +11,39 @@ import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from functools import lru_cache
+from typing import Any, Literal, Protocol, TypeVar, cast
 
-from sqlalchemy import BigInteger, ColumnElement, case, func, literal_column, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.snapshot import DEMO_ID
 from aieye.db.tables import LatencyRollup, UsageDimension, UsageRollup
 from aieye.ledger.book import CLIENT_LEFT
 from aieye.ledger.queries.usage_sums import DIMENSIONS, UsageFilters, conditions_of
-from aieye.ledger.rollups import DAY, HOUR, MINUTE, Span, bucket_of
+from aieye.ledger.rollups import DAY, HOUR, MINUTE, Span, bucket_of, round_up
 
 Measure = Literal["cost", "requests", "tokens"]
 Value = int | str
-Answer = TypeVar("Answer")
 TOPS = ("model", "token", "user", "provider", "pipeline")
-# A call is counted in the minute in which it began, when it ends: long ones come late.
+# A call is counted in the minute in which it began, when it ends: long ones come late. What is over for
+# so long is remembered by itself, and what is over for minutes only for a moment.
 CLOSED_SECONDS = 2 * HOUR
+RESTING_SECONDS = 5 * MINUTE
 REMEMBERED_SECONDS = 3_600
+MOMENT_SECONDS = 60
+# What is older than a day gets no late calls: it is remembered so many times as long.
+_OLD = 12
 # How many sums are remembered at most: about 350 bytes each.
 MOST_REMEMBERED = 60_000
 # What is remembered of each grain, as one; a longer time has longer ones.
@@ -70,6 +86,21 @@ class Amounts:
         self.tokens_input += amounts.tokens_input
         self.tokens_output += amounts.tokens_output
 
+    def subtract(self, amounts: Amounts) -> None:
+        self.calls -= amounts.calls
+        self.errors -= amounts.errors
+        self.hits -= amounts.hits
+        self.asked -= amounts.asked
+        self.unpriced -= amounts.unpriced
+        self.cost_nano -= amounts.cost_nano
+        self.saved_nano -= amounts.saved_nano
+        self.tokens_input -= amounts.tokens_input
+        self.tokens_output -= amounts.tokens_output
+
+    @property
+    def weight(self) -> int:
+        return 1
+
     @property
     def tokens(self) -> int:
         return self.tokens_input + self.tokens_output
@@ -98,6 +129,19 @@ def add_up(parts: Iterable[Amounts]) -> Amounts:
 Bins = dict[int, int]
 
 
+class Answer(Protocol):
+    """What a time came to, in some form: that of a longer time is the sum of its parts'."""
+
+    def add(self, other: Any, /) -> None: ...
+
+    @property
+    def weight(self) -> int: ...
+
+
+A = TypeVar("A", bound=Answer)
+K = TypeVar("K")
+
+
 @dataclass(slots=True)
 class Share:
     """What a time came to as one, and by each value of each dimension."""
@@ -110,23 +154,58 @@ class Share:
     def add(self, other: Share) -> None:
         self.whole.add(other.whole)
         for name, values in other.tops.items():
-            kept = self.tops[name]
-            for value, amounts in values.items():
-                kept[value].add(amounts)
+            _add_all(self.tops[name], values)
 
     @property
     def weight(self) -> int:
         return 1 + sum(map(len, self.tops.values()))
 
 
-# By the bar's beginning and the value of what bars are stacked by.
-Layers = dict[tuple[int, Value | None], Amounts]
-# Calls a latency bin, by the bar's beginning.
-Latencies = dict[int, Bins]
+@dataclass(slots=True)
+class Layers:
+    """What a time came to by the bar's beginning: of each value of what bars are stacked by, and of
+    all values."""
+
+    sums: dict[int, Amounts] = field(default_factory=lambda: defaultdict(Amounts))
+    values: dict[Value | None, dict[int, Amounts]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(Amounts))
+    )
+
+    def add(self, other: Layers) -> None:
+        _add_all(self.sums, other.sums)
+        for value, bars in other.values.items():
+            _add_all(self.values[value], bars)
+
+    @property
+    def weight(self) -> int:
+        return len(self.sums) + sum(map(len, self.values.values()))
+
+
+@dataclass(slots=True)
+class Latencies:
+    """Calls a latency bin, by the bar's beginning."""
+
+    bars: dict[int, Bins] = field(default_factory=lambda: defaultdict(dict))
+
+    def add(self, other: Latencies) -> None:
+        for at, bins in other.bars.items():
+            add_bins(self.bars[at], bins)
+
+    @property
+    def weight(self) -> int:
+        return len(self.bars)
+
+    @property
+    def together(self) -> Bins:
+        """Those of all bars."""
+        together: Bins = {}
+        for bins in self.bars.values():
+            add_bins(together, bins)
+        return together
 
 
 class Memory:
-    """What closed blocks came to, for `REMEMBERED_SECONDS`. Not to be shared between threads."""
+    """What times that are over came to, for a time. Not to be shared between threads."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Any, tuple[float, Any, int]] = OrderedDict()
@@ -136,13 +215,22 @@ class Memory:
         expires_at, found, _ = self._kept.get(key, (0.0, None, 0))
         return found if expires_at > time.monotonic() else None
 
-    def keep(self, key: Any, found: Any, weight: int = 1) -> None:
+    def keep(self, key: Any, found: Any, seconds: float, weight: int = 1) -> None:
         _, _, former = self._kept.pop(key, (0.0, None, 0))
-        self._kept[key] = (time.monotonic() + REMEMBERED_SECONDS, found, weight)
+        self._kept[key] = (time.monotonic() + seconds, found, weight)
         self._weight += weight - former
         while self._weight > MOST_REMEMBERED:
             _, (_, _, gone) = self._kept.popitem(last=False)
             self._weight -= gone
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A time in parts: blocks of what is closed, what rests, and what goes on."""
+
+    closed: list[Span] = field(default_factory=list)
+    resting: list[Span] = field(default_factory=list)
+    open: list[Span] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,89 +245,124 @@ class Question:
 
     async def share(self, spans: Sequence[Span]) -> Share:
         """The sums of `spans`, by each value of `TOPS`."""
-        together = Share()
-        for share in await self._answers(_share, spans, weigh=lambda one: one.weight):
-            together.add(share)
-        return together
+        return await self._sum(Share, _share, spans)
 
     async def whole(self, spans: Sequence[Span]) -> Amounts:
         """The sums of `spans` alone."""
-        together = Amounts()
-        for amounts in await self._answers(_whole, spans, weigh=lambda _: 1):
-            together.add(amounts)
-        return together
+        return await self._sum(Amounts, _whole, spans)
 
     async def layers(
         self, spans: Sequence[Span], step: int, stack_by: str, among: frozenset[Value] | None
-    ) -> Layers:
-        """The sums by bar of `step` seconds and value of `stack_by`; values that are not `among`
-        those given are None together."""
-        together: Layers = defaultdict(Amounts)
-        for layers in await self._answers(_layers, spans, step, stack_by, among, weigh=len):
-            for place, amounts in layers.items():
-                together[place].add(amounts)
-        return together
+    ) -> Sequence[Layers]:
+        """The sums by bar of `step` seconds and value of `stack_by`, in parts to be added up: there
+        may be thousands of values. Values that are not `among` those given are None together."""
+        return await self._answers(Layers, _layers, spans, step, stack_by, among)
 
     async def latencies(self, spans: Sequence[Span], step: int | None = None) -> Latencies:
         """Calls a latency bin, by bar of `step` seconds, under 0 without one."""
-        together: Latencies = defaultdict(dict)
-        for latencies in await self._answers(_latencies, spans, step, weigh=len):
-            for at, bins in latencies.items():
-                add_bins(together[at], bins)
-        return together
+        return await self._sum(Latencies, _latencies, spans, step)
 
-    @property
-    def conditions(self) -> list[ColumnElement[bool]]:
-        return list(conditions_of(self.filters, self.owner_id))
+    async def _sum(
+        self, make: type[A], read: Callable[..., Awaitable[A]], spans: Sequence[Span], *more: Any
+    ) -> A:
+        return _sum_of(make, await self._answers(make, read, spans, *more))
 
     async def _answers(
-        self,
-        read: Callable[..., Awaitable[Answer]],
-        spans: Sequence[Span],
-        *more: Any,
-        weigh: Callable[[Answer], int],
-    ) -> list[Answer]:
-        """What `read` says of each part of the spans, from memory where it is there."""
-        answers = []
-        for part, is_closed in self._parts(spans):
-            key = (read, part, self.filters, self.owner_id, *more) if is_closed else None
-            found: Answer | None = None if key is None else self.memory.find(key)
-            if found is None:
-                found = await read(self, part, *more)
-                if key is not None:
-                    self.memory.keep(key, found, weigh(found))
+        self, make: type[A], read: Callable[..., Awaitable[A]], spans: Sequence[Span], *more: Any
+    ) -> Sequence[A]:
+        """What `read` says of the spans: of what is over, from memory where it is there, and of what
+        goes on."""
+        parts = self._parts(spans)
+        answers: list[A] = []
+        if over := (*parts.closed, *parts.resting):
+            about = (read, self.filters, self.owner_id, *more)
+            # One for each length of time: its ends go with the clock.
+            minutes = -(-(self.now - spans[0].start) // MINUTE)
+            key = (minutes, *about)
+            former, found = self.memory.find(key) or (None, make())
+            if former != over:
+                found = _sum_of(make, [
+                    *[await self._of_block(read, block, about) for block in parts.closed],
+                    *[await self._of_resting(read, part, (number, *key), more)
+                      for number, part in enumerate(parts.resting)],
+                ])  # fmt: skip
+                self.memory.keep(key, (over, found), MOMENT_SECONDS / 2, found.weight)
             answers.append(found)
-        return answers
+        return [*answers, *[await read(self, part, *more) for part in parts.open]]
 
-    def _parts(self, spans: Sequence[Span]) -> Iterator[tuple[Span, bool]]:
-        """The spans: what of each is closed in blocks, which are remembered, and the rest as one."""
-        for span in spans:
+    async def _of_block(
+        self, read: Callable[..., Awaitable[A]], block: Span, about: tuple[Any, ...]
+    ) -> A:
+        key = (block, *about)
+        found: A | None = self.memory.find(key)
+        if found is None:
+            found = await read(self, block, *about[3:])
+            is_old = block.stop < self.now - DAY
+            seconds = REMEMBERED_SECONDS * (_OLD if is_old else 1)
+            self.memory.keep(key, found, seconds, found.weight)
+        return found
+
+    async def _of_resting(
+        self, read: Callable[..., Awaitable[A]], part: Span, key: Any, more: tuple[Any, ...]
+    ) -> A:
+        if (kept := self.memory.find(key)) is not None and kept[0] == part:
+            return cast(A, kept[1])
+        found = await read(self, part, *more)
+        self.memory.keep(key, (part, found), MOMENT_SECONDS, found.weight)
+        return found
+
+    def _parts(self, spans: Sequence[Span]) -> _Parts:
+        parts = _Parts()
+        for span in self._without_today(spans):
             closed = bucket_of(self.now - CLOSED_SECONDS, span.grain)
             block = _BLOCKS[span.grain]
             block *= -(-(span.stop - span.start) // (block * _MOST_BLOCKS))
             start = span.start
             while start < (end := min(span.stop, closed, bucket_of(start, block) + block)):
                 # The first and the last minutes move with the clock.
-                is_kept = span.grain > MINUTE or end - start == block
-                yield Span(span.grain, start, end), is_kept
+                is_block = span.grain > MINUTE or end - start == block
+                (parts.closed if is_block else parts.resting).append(Span(span.grain, start, end))
+                start = end
+            rests = bucket_of(self.now - RESTING_SECONDS, max(span.grain, RESTING_SECONDS))
+            if start < (end := min(span.stop, rests)):
+                parts.resting.append(Span(span.grain, start, end))
                 start = end
             if start < span.stop:
-                yield Span(span.grain, start, span.stop), False
+                parts.open.append(Span(span.grain, start, span.stop))
+        return parts
+
+    def _without_today(self, spans: Iterable[Span]) -> Iterator[Span]:
+        """The spans, of which the day that goes on is put together from its hours: all but the last
+        of them are over."""
+        today, stop = bucket_of(self.now, DAY), round_up(self.now + 1, HOUR)
+        for span in spans:
+            if span.grain < DAY or not span.start <= today < span.stop:
+                yield span
+            else:
+                if span.start < today:
+                    yield Span(DAY, span.start, today)
+                yield Span(HOUR, today, stop)
+
+
+def _add_all(kept: dict[K, Amounts], more: Mapping[K, Amounts]) -> None:
+    for key, amounts in more.items():
+        kept[key].add(amounts)
+
+
+def _sum_of(make: type[A], answers: Iterable[A]) -> A:
+    together = make()
+    for answer in answers:
+        together.add(answer)
+    return together
 
 
 async def _share(question: Question, span: Span) -> Share:
-    names = [DIMENSIONS[name] for name in TOPS]
-    sums = _by_dimension(question, span)
-    statement = (
-        select(*names, *_amounts_of(sums.c))
-        .join(sums, sums.c.dimension_id == UsageDimension.id)
-        .group_by(*names)
-    )
+    statement = _share_statement(question.filters, question.owner_id)
     # What goes together is added up together first: there may be thousands of rows.
     holders: dict[tuple[int, int], Amounts] = defaultdict(Amounts)
     answered: dict[tuple[str, int], Amounts] = defaultdict(Amounts)
     share = Share()
-    for row in await question.session.execute(statement):
+    for row in await question.session.execute(statement, _ends(span)):
         model, token, user, provider, pipeline, *numbers = row
         amounts = Amounts(*map(int, numbers))
         holders[token, user].add(amounts)
@@ -257,12 +380,91 @@ async def _share(question: Question, span: Span) -> Share:
 
 
 async def _whole(question: Question, span: Span) -> Amounts:
-    sums = _by_dimension(question, span)
-    statement = select(*_amounts_of(sums.c)).join(
+    statement = _whole_statement(question.filters, question.owner_id)
+    row = (await question.session.execute(statement, _ends(span))).one()
+    return Amounts(*(int(number or 0) for number in row))
+
+
+async def _layers(
+    question: Question, span: Span, step: int, stack_by: str, among: frozenset[Value] | None
+) -> Layers:
+    bar = None if span.grain == step else step
+    statement = _layers_statement(question.filters, question.owner_id, bar, stack_by, among)
+    layers = Layers()
+    for at, value, *numbers in await question.session.execute(statement, _ends(span)):
+        amounts = Amounts(*map(int, numbers))
+        layers.values[value][int(at)].add(amounts)
+        layers.sums[int(at)].add(amounts)
+    return layers
+
+
+async def _latencies(question: Question, span: Span, step: int | None) -> Latencies:
+    bar = None if span.grain == step else step or 0
+    statement = _latencies_statement(question.filters, question.owner_id, bar)
+    latencies = Latencies()
+    for number, calls in await question.session.execute(statement, _ends(span)):
+        latencies.bars[number // _BINS][number % _BINS] = int(calls)
+    return latencies
+
+
+# Statements are built once for each question: that takes as long as many of them.
+
+
+def _ends(span: Span) -> dict[str, int]:
+    return {"grain": span.grain, "start": span.start, "stop": span.stop}
+
+
+@lru_cache(maxsize=64)
+def _share_statement(filters: UsageFilters, owner_id: int | None) -> Select[Any]:
+    names = [DIMENSIONS[name] for name in TOPS]
+    sums = _by_dimension(filters, owner_id)
+    return (
+        select(*names, *_amounts_of(sums.c))
+        .join(sums, sums.c.dimension_id == UsageDimension.id)
+        .group_by(*names)
+    )
+
+
+@lru_cache(maxsize=64)
+def _whole_statement(filters: UsageFilters, owner_id: int | None) -> Select[Any]:
+    sums = _by_dimension(filters, owner_id)
+    return select(*_amounts_of(sums.c)).join(
         UsageDimension, UsageDimension.id == sums.c.dimension_id
     )
-    row = (await question.session.execute(statement)).one()
-    return Amounts(*(int(number or 0) for number in row))
+
+
+@lru_cache(maxsize=64)
+def _layers_statement(
+    filters: UsageFilters,
+    owner_id: int | None,
+    bar: int | None,
+    stack_by: str,
+    among: frozenset[Value] | None,
+) -> Select[Any]:
+    column: Any = DIMENSIONS[stack_by]
+    if among is not None:
+        # An empty list has no type of its own in PostgreSQL.
+        is_among = column.in_(sorted(among, key=str))
+        column = case((is_among, column), else_=None) if among else literal_column("NULL")
+    return (
+        select(_bar(UsageRollup, bar).label("at"), column.label("layer"), *_amounts_of(UsageRollup))
+        .join(UsageDimension, UsageDimension.id == UsageRollup.dimension_id)
+        .where(*_range(UsageRollup), *conditions_of(filters, owner_id))
+        .group_by(literal_column("1"), literal_column("2"))
+    )
+
+
+@lru_cache(maxsize=64)
+def _latencies_statement(
+    filters: UsageFilters, owner_id: int | None, bar: int | None
+) -> Select[Any]:
+    # One number of both is sorted in half the time of two.
+    place = _bar(LatencyRollup, bar) * literal_column(str(_BINS), BigInteger) + LatencyRollup.bin
+    return (
+        select(place, func.sum(LatencyRollup.calls))
+        .where(*_range(LatencyRollup), *_of(LatencyRollup, filters, owner_id))
+        .group_by(literal_column("1"))
+    )
 
 
 def _amounts_of(columns: Any) -> list[ColumnElement[Any]]:
@@ -280,74 +482,43 @@ def _amounts_of(columns: Any) -> list[ColumnElement[Any]]:
     ]
 
 
-def _by_dimension(question: Question, span: Span) -> Any:
+def _by_dimension(filters: UsageFilters, owner_id: int | None) -> Any:
     return (
         select(
             UsageRollup.dimension_id,
             *(func.sum(getattr(UsageRollup, name)).label(name) for name in _STORED),
         )
-        .where(*_range(UsageRollup, span), *_of(UsageRollup, question.conditions))
+        .where(*_range(UsageRollup), *_of(UsageRollup, filters, owner_id))
         .group_by(UsageRollup.dimension_id)
         .subquery()
     )
 
 
-async def _layers(
-    question: Question, span: Span, step: int, stack_by: str, among: frozenset[Value] | None
-) -> Layers:
-    column: Any = DIMENSIONS[stack_by]
-    if among is not None:
-        # An empty list has no type of its own in PostgreSQL.
-        is_among = column.in_(sorted(among, key=str))
-        column = case((is_among, column), else_=None) if among else literal_column("NULL")
-    statement = (
-        select(
-            _bar(UsageRollup, span, step).label("at"), column.label("layer"),
-            *_amounts_of(UsageRollup),
-        )
-        .join(UsageDimension, UsageDimension.id == UsageRollup.dimension_id)
-        .where(*_range(UsageRollup, span), *question.conditions)
-        .group_by(literal_column("1"), literal_column("2"))
-    )  # fmt: skip
-    return {
-        (int(at), value): Amounts(*map(int, numbers))
-        for at, value, *numbers in await question.session.execute(statement)
-    }
-
-
-async def _latencies(question: Question, span: Span, step: int | None) -> Latencies:
-    at: ColumnElement[Any] = literal_column("0", BigInteger)
-    if step is not None:
-        at = _bar(LatencyRollup, span, step)
-    # One number of both is sorted in half the time of two.
-    place = at * literal_column(str(_BINS), BigInteger) + LatencyRollup.bin
-    counts = (
-        select(place, func.sum(LatencyRollup.calls))
-        .where(*_range(LatencyRollup, span), *_of(LatencyRollup, question.conditions))
-        .group_by(literal_column("1"))
+def _range(table: type[UsageRollup | LatencyRollup]) -> tuple[ColumnElement[bool], ...]:
+    """The buckets of a span (`_ends`)."""
+    return (
+        table.grain == bindparam("grain"),
+        table.bucket >= bindparam("start"),
+        table.bucket < bindparam("stop"),
     )
-    bins: Latencies = defaultdict(dict)
-    for number, calls in await question.session.execute(counts):
-        bins[number // _BINS][number % _BINS] = int(calls)
-    return bins
-
-
-def _range(table: type[UsageRollup | LatencyRollup], span: Span) -> tuple[ColumnElement[bool], ...]:
-    return (table.grain == span.grain, table.bucket >= span.start, table.bucket < span.stop)
 
 
 def _of(
-    table: type[UsageRollup | LatencyRollup], conditions: Sequence[ColumnElement[bool]]
+    table: type[UsageRollup | LatencyRollup], filters: UsageFilters, owner_id: int | None
 ) -> Sequence[ColumnElement[bool]]:
     """The conditions on dimensions as one on the roll-ups, none where there are none."""
+    conditions = list(conditions_of(filters, owner_id))
     if not conditions:
         return ()
     return (table.dimension_id.in_(select(UsageDimension.id).where(*conditions)),)
 
 
-def _bar(table: type[UsageRollup | LatencyRollup], span: Span, step: int) -> ColumnElement[Any]:
-    if span.grain == step:
+def _bar(table: type[UsageRollup | LatencyRollup], step: int | None) -> ColumnElement[Any]:
+    """Where the bar of a bucket begins: `step` seconds long, None as long as the bucket, 0 all."""
+    if step is None:
         return table.bucket.expression
+    if not step:
+        return literal_column("0", BigInteger)
     return table.bucket - table.bucket % literal_column(str(step), BigInteger)
 
 
