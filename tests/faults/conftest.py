@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +16,7 @@ import pytest
 from aieye import app
 from aieye.gateway import circuits, dispatch, retry
 from aieye.ledger.pricing import PriceBook
+from aieye.ledger.queries.ahead import Ahead
 from tests.fakes.upstream import FakeUpstream
 from tests.faults.harness import Gateway, StartGateway, settings_for
 from tests.faults.house import FUNCTIONS, House, echo
@@ -29,10 +31,20 @@ def price_list() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_starts() -> Iterator[None]:
-    """The check of all routes' policies at each start takes half of its time; others test it."""
+    """What each start does once, and no call waits for, takes more than half of it; others test that.
+
+    The check of all routes' policies, reading ahead for the overview, and removing what is old.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "assert_every_route_has_a_policy", lambda _app: None)
+        patch.setattr(app, "keep_pruning", _never)
+        patch.setattr(Ahead, "watch", _never)
         yield
+
+
+async def _never(*_: object) -> None:
+    """A task of the app that has nothing to do."""
+    await asyncio.Event().wait()
 
 
 @pytest.fixture
