@@ -200,3 +200,10 @@ def test_pages_fit_a_phone_without_scripts_too(visits: Visits, theme: str) -> No
     for path in ("/playground", "/prompts", "/prompts/new", "/prompts/1", "/prompts/1/versions"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+
+
+def test_all_columns_of_functions_are_in_sight_on_a_small_screen(visits: Visits) -> None:
+    page = visits(width=1280)
+    page.goto("/functions")
+    table = page.locator("main table")
+    assert table.evaluate("one => one.scrollWidth <= one.parentElement.clientWidth")

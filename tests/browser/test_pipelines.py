@@ -119,6 +119,8 @@ def make_run_and_compare(
     expect(page.get_by_text("No fault. It takes")).to_be_visible()
     expect(refused).to_have_count(0)
     expect(page.locator(".plan-node", has_text="summarise")).to_be_visible()
+    plan = page.locator("svg.plan")
+    assert plan.evaluate("one => one.clientWidth") <= int(plan.get_attribute("width") or 0)
     page.get_by_role("textbox", name="Text", exact=True).press("Shift+Alt+f")
     expect(page.locator(".editor .cm-content")).to_contain_text(
         "concat(shout(summarise(text), times=times), title)"
@@ -150,6 +152,10 @@ def make_run_and_compare(
     expect(value).to_contain_text("!!!")
     page.locator(".run-step summary", has_text="summarise").click()
     expect(page.get_by_role("region", name="Input").first).to_contain_text(story)
+    model = page.locator(".run-step-model", has_text="gpt-4o-mini")
+    page.set_viewport_size({"width": 1265, "height": 900})
+    assert model.evaluate("one => one.scrollWidth <= one.clientWidth")
+    page.set_viewport_size({"width": 1440, "height": 900})
     expect(last_runs.locator("tbody tr")).to_have_count(1)
     check(page)
 

@@ -95,6 +95,8 @@ async def test_a_token_is_made_in_one_form_and_its_secret_shown_once(house: Hous
 
 async def test_an_error_under_its_field_speaks_of_it(house: House) -> None:
     unnamed = await send(house.user, "/tokens/new", name=" ", scope="proxy")
+    # Of a scope nothing is said that there is not.
+    assert "test suites" not in unnamed.text
     assert ">This should have 1 to 100 printable characters.<" in unnamed.text
     gone = await house.administrator.client.get("/providers/keys/987654/edit")
     assert "There is no provider key 987654." in gone.text

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from aieye.access.audit import Actor
 from aieye.db.tables import Pipeline, Preset, Prompt
+from aieye.db.types import now
 from aieye.pipeline import service as pipelines
 from aieye.presets import service as presets
 from aieye.prompts import service as prompts
@@ -57,11 +59,13 @@ async def test_whoever_owns_it_shares_it_and_nobody_else_changes_that(
 ) -> None:
     place = await make(house, kind, "mine", "root")
     assert (await house.user.client.get(f"{place}/sharing")).status_code == 404
+    assert f'href="{place}/sharing"' in await see(house.administrator, place)
     assert "Share “mine” with everybody" in await see(house.administrator, f"{place}/sharing")
     shared = await send(house.administrator, f"{place}/sharing", to="on")
     assert (shared.status_code, shared.headers["location"]) == (303, place)
     assert (await row_of(house, kind)).is_shared
     # Who may use it sees it, and changes nothing of it.
+    assert f"{place}/sharing" not in await see(house.user, place)
     for page in ("sharing", "delete"):
         assert (await house.user.client.get(f"{place}/{page}")).status_code == 403, page
         assert (await send(house.user, f"{place}/{page}", to="off")).status_code == 403, page
@@ -118,10 +122,25 @@ async def test_a_deletion_is_undone_by_the_message_that_tells_of_it(
     house.user.client.cookies.set(COOKIE, gone.cookies[COOKIE])
     undo = f"/undo/{kind}/{row.id}"
     assert f'action="{undo}"' in await see(house.user, "/account")
+    # So does its own address, to whoever may.
+    for path in (place, f"{place}/edit"):
+        page = await see(house.user, path, 404)
+        assert f"The {kind} 'mine' was deleted. Until " in page
+        assert f'action="{undo}"' in page
+    assert f'action="{undo}"' in await see(house.administrator, place, 404)
     back = await send(house.user, undo)
     assert (back.status_code, back.headers["location"]) == (303, place)
     assert (await row_of(house, kind)).deleted_at is None
     assert (await send(house.user, undo)).status_code == 404
+
+
+async def test_an_hour_later_its_address_says_no_more_of_a_deletion(house: House) -> None:
+    place = await make(house, "prompt", "mine")
+    await send(house.user, f"{place}/delete")
+    async with house.state.database.write() as session:
+        row = await session.get_one(Prompt, 1)
+        row.deleted_at = now() - timedelta(minutes=61)
+    assert "There is no prompt 1." in await see(house.user, place, 404)
 
 
 async def test_nobody_undoes_what_another_deleted(house: House) -> None:
@@ -129,6 +148,7 @@ async def test_nobody_undoes_what_another_deleted(house: House) -> None:
     await send(house.administrator, f"{place}/delete")
     row = await row_of(house, "prompt")
     assert (await send(house.user, f"/undo/prompt/{row.id}")).status_code == 404
+    assert "There is no prompt 1." in await see(house.user, place, 404)
     assert (await row_of(house, "prompt")).deleted_at is not None
 
 

@@ -94,6 +94,7 @@ async def test_a_pipeline_is_saved_run_and_its_steps_opened(house: House) -> Non
     assert compared.headers["location"] == f"/pipelines/executions/{runs[1]}?with={runs[2]}"
     page = await see(house.user, compared.headers["location"])
     assert "differs" in page
+    assert "what differs is marked, but for the time" in page
     assert f'<p class="pair-run">Run {runs[1]}</p>' in page
 
 

@@ -196,6 +196,14 @@ async def test_what_is_wrong_with_all_of_a_configuration_is_said_above_it(house:
     assert 'role="alert">The configuration has 262,144 bytes at most' in refused.text
 
 
+@pytest.mark.parametrize("type_", ["completion", "search", "chat", "embeddings"])
+async def test_a_new_preset_comes_with_a_model(house: House, type_: str) -> None:
+    page = await see(house.user, f"/presets/new/{type_}")
+    field = re.search(r'<input[^>]* name="(?:engine_id|model)"[^>]*>', page)
+    assert field is not None
+    assert re.search(r' value="[a-z0-9.-]+"', field[0])
+
+
 async def test_a_search_without_documents_is_called_with_some(house: House) -> None:
     uid = await make(house.user, "search", **SEARCH)
     page = await see(house.user, f"/presets/{uid}")

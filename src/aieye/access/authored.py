@@ -7,7 +7,7 @@ administrators change it; what somebody may not see does not exist for them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal, TypeVar
 
 from sqlalchemy import ColumnElement, func, or_, select, true
@@ -19,7 +19,7 @@ from aieye.access.names import Kind, check_callable_name, free_name, take_name
 from aieye.access.owners import default_owner
 from aieye.access.texts import check_name
 from aieye.access.uses import refuse_while_used
-from aieye.db.rows import LARGEST_ID, get_living, keyset
+from aieye.db.rows import LARGEST_ID, find_living, keyset
 from aieye.db.tables import Authored, Base, Pipeline, Preset, Prompt, User
 from aieye.db.types import now
 from aieye.errors import Forbidden, NotFound, Unprocessable
@@ -40,6 +40,17 @@ _KINDS: Final[Mapping[type[Base], Kind]] = {
 
 AuthoredT = TypeVar("AuthoredT", Prompt, Pipeline, Preset)
 Whose = Literal["mine", "shared"]
+
+
+class DeletedLately(NotFound):
+    """It was deleted a short while ago, and whoever asks may take that back."""
+
+    def __init__(self, kind: Kind, row_id: int, name: str, deleted_at: datetime) -> None:
+        until = f"{deleted_at + UNDO_WITHIN:%H:%M} UTC"
+        super().__init__(
+            f"The {kind} {name!r} was deleted. Until {until} it can be brought back at /{kind}s."
+        )
+        self.kind, self.row_id = kind, row_id
 
 
 async def list_visible(
@@ -107,8 +118,11 @@ async def list_newest(
 async def get_visible(
     session: AsyncSession, table: type[AuthoredT], row_id: int, *, actor: Actor
 ) -> AuthoredT:
-    """The row. Raises `NotFound`, also when it is another's and not shared."""
-    row = await get_living(session, table, row_id)
+    """The row. Raises `NotFound`, also when it is another's and not shared, and `DeletedLately`."""
+    row = await find_living(session, table, row_id)
+    if row is None:
+        deleted = await find_deleted(session, table, row_id, actor=actor)
+        raise missing(table, row_id, deleted)
     if not (row.is_shared or actor.may_see(row.user_id)):
         raise NotFound(f"There is no {_kind(table)} {row_id}.")
     return row
@@ -188,13 +202,36 @@ async def remove(session: AsyncSession, row: AuthoredT, *, force: bool, actor: A
     row.deleted_at = now()
 
 
+async def find_deleted(
+    session: AsyncSession, table: type[AuthoredT], row_id: int, *, actor: Actor
+) -> AuthoredT | None:
+    """The row that was deleted a short while ago, if `actor` may take that back."""
+    row = await session.get(table, row_id) if 0 < row_id <= LARGEST_ID else None
+    return row if row is not None and may_restore(row, actor) else None
+
+
+def may_restore(row: AuthoredT, actor: Actor) -> bool:
+    """Whether it was deleted, and `actor` may still take that back."""
+    deleted_at = row.deleted_at
+    return (
+        deleted_at is not None and deleted_at >= now() - UNDO_WITHIN and actor.may_see(row.user_id)
+    )
+
+
+def missing(table: type[AuthoredT], named: int | str, deleted: AuthoredT | None) -> NotFound:
+    """That there is none such; of one that was just `deleted`, that this can be taken back."""
+    kind = _kind(table)
+    if deleted is None or deleted.deleted_at is None:
+        return NotFound(f"There is no {kind} {named!r}.")
+    return DeletedLately(kind, deleted.id, deleted.name, deleted.deleted_at)
+
+
 async def get_deleted(
     session: AsyncSession, table: type[AuthoredT], row_id: int, *, actor: Actor
 ) -> AuthoredT:
     """The row that was deleted a short while ago, to take that back. Raises `NotFound`."""
-    row = await session.get(table, row_id) if 0 < row_id <= LARGEST_ID else None
-    deleted_at = None if row is None or not actor.may_see(row.user_id) else row.deleted_at
-    if row is None or deleted_at is None or deleted_at < now() - UNDO_WITHIN:
+    row = await find_deleted(session, table, row_id, actor=actor)
+    if row is None:
         raise NotFound(f"There is no {_kind(table)} {row_id} whose deletion can be undone.")
     return row
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -21,7 +22,7 @@ from aieye.access.directory import ADMINISTRATOR
 from aieye.access.emails import normal_email
 from aieye.access.passwords import verify_password
 from aieye.access.secrets import make_secret
-from aieye.db.engine import Database
+from aieye.db.engine import Database, DatabaseUnavailable
 from aieye.db.tables import Session, User
 from aieye.db.types import now
 from aieye.errors import Unauthenticated
@@ -140,7 +141,9 @@ async def find_session(database: Database, cookie: str, *, is_use: bool = True) 
         return None
     found, user = row
     if is_use and found.last_seen_at <= now() - SEEN_EVERY:
-        await _touch(database, digest)
+        # Who only looks sees all the same, also while the database takes no changes.
+        with suppress(DatabaseUnavailable):
+            await _touch(database, digest)
     return SignedIn(
         digest, user.id, user.email, user.name, user.role, found.csrf_token, found.expires_at
     )

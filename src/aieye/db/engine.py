@@ -33,6 +33,8 @@ CHECKPOINT_PAGES = 4_096
 # What a session's connection keeps of the database: a month's sums are some megabytes, and read
 # several times for one page. Taken only as far as it is used.
 CACHE_KIB = 16_384
+# PostgreSQL's word for a change within a transaction that is to change nothing.
+READ_ONLY = "25006"
 
 
 WorkT = TypeVar("WorkT")
@@ -42,6 +44,12 @@ class DatabaseUnavailable(Unavailable):
     """The database did not answer; nothing was changed."""
 
     code = "database_unavailable"
+
+
+class DatabaseReadOnly(DatabaseUnavailable):
+    """The database answers and takes no changes: a standby, or one that somebody told to."""
+
+    code = "database_read_only"
 
 
 class Database:
@@ -169,15 +177,29 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 class _translated:  # noqa: N801 - used as a function: `with _translated():`
-    """Drivers' failures to answer become `DatabaseUnavailable`; broken rules pass as they are."""
+    """Drivers' failures to answer become `DatabaseUnavailable`, a change that the database takes from
+    nobody `DatabaseReadOnly`; broken rules pass as they are."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None and _is_read_only(error):
+            raise DatabaseReadOnly(
+                "The database takes no changes at the moment: what is there can be looked at. "
+                "Whoever runs it can make it writable again."
+            ) from error
         # An OSError is a timeout, a broken connection, or a name that cannot be resolved.
         if isinstance(error, OSError | PoolExhausted | sqlite3.OperationalError) or (
             isinstance(error, DBAPIError)
             and (error.connection_invalidated or type(error).__name__ == "OperationalError")
         ):
             raise DatabaseUnavailable("The database does not answer; try again shortly.") from error
+
+
+def _is_read_only(error: BaseException) -> bool:
+    """Whether a driver says that what was to be changed is not to be."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, sqlite3.OperationalError):
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
+    return getattr(cause, "sqlstate", None) == READ_ONLY

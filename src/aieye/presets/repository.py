@@ -42,6 +42,18 @@ async def find_row(session: AsyncSession, uid: str | int) -> Preset | None:
     )
 
 
+async def find_deleted(session: AsyncSession, uid: str) -> Preset | None:
+    """The preset of that id that was deleted last; checks no rights."""
+    if len(uid) != UID_CHARACTERS or not uid.isascii() or not uid.isprintable():
+        return None
+    statement = (
+        select(Preset)
+        .where(Preset.uid == uid, Preset.deleted_at.is_not(None))
+        .order_by(Preset.deleted_at.desc())
+    )
+    return (await session.scalars(statement.limit(1))).first()
+
+
 async def get_id(session: AsyncSession, uid: str) -> int:
     """The number inside that an id stands for. Raises `NotFound`; checks no rights."""
     row = await find_row(session, uid)

@@ -23,7 +23,7 @@ from aieye.db.rows import flush_unique, insert_unique, keyset
 from aieye.db.tables import Preset as PresetRow
 from aieye.db.tables import PresetVersion, User
 from aieye.db.types import now
-from aieye.errors import Forbidden, NotFound, Unprocessable
+from aieye.errors import Forbidden, Unprocessable
 from aieye.presets import fields, repository
 from aieye.presets.checks import is_storable
 from aieye.presets.models import Preset, PresetType
@@ -307,9 +307,12 @@ async def restore_preset(session: AsyncSession, preset_id: int, *, actor: Actor)
 
 async def _get_visible(session: AsyncSession, uid: Ref, actor: Actor) -> PresetRow:
     row = await repository.find_row(session, uid)
-    if row is None or not (row.is_shared or actor.may_see(row.user_id)):
-        named = uid if row is None else row.uid
-        raise NotFound(f"There is no preset {str(named)[:100]!r}.")
+    if row is None:
+        deleted = await repository.find_deleted(session, str(uid))
+        may_restore = deleted is not None and authored.may_restore(deleted, actor)
+        raise authored.missing(PresetRow, str(uid)[:100], deleted if may_restore else None)
+    if not (row.is_shared or actor.may_see(row.user_id)):
+        raise authored.missing(PresetRow, row.uid[:100], None)
     return row
 
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from aieye import __version__
 from aieye.access import csrf
+from aieye.access.authored import DeletedLately
 from aieye.access.secrets import make_secret
 from aieye.access.sessions import CSRF_COOKIE, SignedIn
 from aieye.db.types import now
@@ -202,7 +203,8 @@ def render_error(request: Request, error: AieyeError) -> Response:
         path, ip = request.scope["path"], client_address(request)
         denials.note(error.status, error.code, method=request.method, path=path, ip=ip)
     headers = {name: value for name, value in error.headers.items() if name != "WWW-Authenticate"}
-    return render_failure(request, error.status, error.message, headers)
+    undo = f"/undo/{error.kind}/{error.row_id}" if isinstance(error, DeletedLately) else ""
+    return render_failure(request, error.status, error.message, headers, undo=undo)
 
 
 def render_invalid(request: Request, error: RequestValidationError) -> Response:
@@ -216,16 +218,20 @@ def render_invalid(request: Request, error: RequestValidationError) -> Response:
 
 
 def render_failure(
-    request: Request, status: int, message: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    """What went wrong: a page, for htmx the place's own fragment or a toast, for programs JSON."""
+    request: Request, status: int, message: str, headers: Mapping[str, str] | None = None, *,
+    undo: str = "",
+) -> Response:  # fmt: skip
+    """What went wrong: a page, for htmx the place's own fragment or a toast, for programs JSON.
+
+    A form that is sent to `undo` mends it.
+    """
     if wants_json(request):
         return JSONResponse({"detail": message}, status, dict(headers or {}))
     is_reading = request.method in csrf.SAFE_METHODS
     if is_reading or not is_fragment(request):
         return page(
             request, "error.html", block="failure" if is_fragment(request) else None, status=status,
-            headers=headers, message=message, code=status, reference=request_id.get(),
+            headers=headers, message=message, code=status, reference=request_id.get(), undo=undo,
             # What was sent is not sent again by a link.
             again=here(request) if is_reading and status >= 500 else None,
         )  # fmt: skip

@@ -28,6 +28,13 @@ MORE: Final = "more"
 ROWS: Final = ("messages", "documents")
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 _ESCAPED: Final = re.compile(r"\\([nrt\\])")
+# The field that names the model, and what an empty form has there: another may be typed.
+_MODELS: Final[Mapping[PresetType, tuple[str, str]]] = {
+    "completion": ("engine_id", "gpt-3.5-turbo-instruct"),
+    "search": ("engine_id", "text-embedding-3-small"),
+    "chat": ("model", "gpt-4o-mini"),
+    "embeddings": ("model", "text-embedding-3-small"),
+}
 # Who calls may change these as well, where the author says so.
 _ALSO_OVERRIDABLE: Final[Mapping[PresetType, Sequence[str]]] = {
     "completion": ("best_of", "echo"),
@@ -79,9 +86,11 @@ def shown(type_: PresetType, config: Mapping[str, Any]) -> Typed:
 
 
 def new_config(type_: PresetType) -> dict[str, Any]:
-    """What an empty form starts with: the defaults."""
+    """What an empty form starts with: the defaults, and a usual model."""
     known = TYPES[type_].fields.values()
-    return {one.name: one.default for one in known if one.default is not ...}
+    defaults = {one.name: one.default for one in known if one.default is not ...}
+    field, model = _MODELS[type_]
+    return {**defaults, field: model}
 
 
 def typed_in(type_: PresetType, fields: Fields) -> Typed:

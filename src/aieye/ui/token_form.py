@@ -37,7 +37,7 @@ FIELDS = ("name", "user_id", "scope", "models", "expires_at", "cache_enabled", "
           "provider_key_id")  # fmt: skip
 SCOPES = (
     ("proxy", "proxy: call models and pipelines"),
-    ("runs", "runs: the same, and run test suites"),
+    ("runs", "runs: the same, and nothing more so far"),
     ("admin", "admin: the same, and the administrators' API"),
 )
 # As a plain user is offered them: with theirs `/api/v1` knows what they see themselves.
