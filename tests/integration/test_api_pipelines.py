@@ -702,7 +702,8 @@ async def test_a_check_reads_nothing_of_prompts_that_the_text_does_not_name(
     async with api.state.database.read() as session:
         with monkeypatch.context() as during:
             during.setattr(catalogue, "Definition", noted)
-            found = await catalogue.catalogue_of(session, FUNCTIONS, 1, "inner(greet(a))")
+            text = "inner(greet(a))"
+            found = await catalogue.catalogue_of(session, FUNCTIONS, 1, text, is_whole=True)
     # Of thousands that are not named nothing is made that nobody asks for.
     assert made == ["greet", "inner"]
     asked = {name: [one.name for one in found[name].parameters] for name in found}
@@ -710,6 +711,13 @@ async def test_a_check_reads_nothing_of_prompts_that_the_text_does_not_name(
         "greet": ["buddy"], "other": [], "inner": ["x"], "outer": [],
         "upper": ["s"], "length": ["x"], "foo": ["x"],
     }  # fmt: skip
+    # Of a text that is in order not even the names of others are read.
+    monkeypatch.setattr(catalogue, "_names", None)
+    client = api.administrator.client
+    text = "param a: str; upper(greet(a))"
+    answer = await client.post(f"{PIPELINES}/check", json={"source": text})
+    assert answer.json()["diagnostics"] == []
+    monkeypatch.undo()
     # Names are known all the same, so that a misspelt one is told what it might be.
     answer = await api.administrator.client.post(f"{PIPELINES}/check", json={"source": "othr(x)"})
     assert "did you mean 'other'?" in answer.json()["diagnostics"][0]["message"]
