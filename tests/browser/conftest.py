@@ -24,6 +24,24 @@ from tests.tools import not_run
 expect.set_options(timeout=30_000)
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+# For each new profile chromium makes pages of its own ready, its tabs' search and the like, which takes
+# longer than to open one of ours. The last list counts, so what Playwright turns off is said again.
+TURNED_OFF = (
+    "PreloadTopChromeWebUI",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsUpgrades",
+    "HttpsFirstBalancedModeAutoEnable",
+    "LensOverlay",
+    "MediaRouter",
+    "PaintHolding",
+    "ThirdPartyStoragePartitioning",
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "OptimizationHints",
+    "NetworkTimeServiceQuerying",
+    "AimEnabled",
+    "PreconnectToSearch",
+)
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +71,10 @@ def browser(chromium: str) -> Iterator[Browser]:
     """
     with sync_playwright() as playwright:
         # Its sandbox needs rights that a container's root has not; it meets our own pages only.
-        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        started = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", f"--disable-features={','.join(TURNED_OFF)}"],
+        )
         yield started
         started.close()
 

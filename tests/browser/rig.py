@@ -13,11 +13,15 @@ from playwright.sync_api import (
     Page,
     Request,
     Response,
+    StorageState,
 )
 
 from aieye.ui import site
 
 EMAIL, PASSWORD = "ada@example.org", "a quiet river at dawn"
+
+# What a browser kept of whoever was signed in: by server, address and password.
+_sessions: dict[tuple[str, str, str], StorageState] = {}
 
 # What a page may be refused with, on purpose; chromium writes each into the console too.
 _REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 422, 429})
@@ -73,6 +77,7 @@ class Visits:
             java_script_enabled=scripts,
             permissions=["clipboard-read", "clipboard-write"],
             timezone_id="Europe/Berlin",
+            storage_state=_sessions.get((self.base_url, email or "", password)),
         )
         self._contexts.append(context)
         context.set_default_timeout(30_000)
@@ -87,9 +92,19 @@ class Visits:
         page.on("requestfailed", self._note_failure)
         page.on("request", self._note_request)
         if email is not None:
-            answer = context.request.post("/login", form={"email": email, "password": password})
-            assert answer.ok, answer.text()
+            self._sign_in(context, email, password)
         return page
+
+    def _sign_in(self, context: BrowserContext, email: str, password: str) -> None:
+        """Be signed in, by the session that this person has already if it is still good.
+
+        A server checks a password slowly on purpose.
+        """
+        if context.cookies() and context.request.get("/account", max_redirects=0).ok:
+            return
+        answer = context.request.post("/login", form={"email": email, "password": password})
+        assert answer.ok, answer.text()
+        _sessions[self.base_url, email, password] = context.storage_state()
 
     def check_accessible(self, page: Page) -> None:
         """Fail with what axe finds wrong by the rules of WCAG 2.2 AA."""

@@ -115,9 +115,11 @@ async def test_a_key_is_named_in_the_list_and_in_each_attempt_but_only_to_admini
 
 
 async def test_a_call_that_asked_no_model_says_what_it_asked(site: Site, ledger: Ledger) -> None:
-    await ledger.settle(call(endpoint="models", model=None, model_asked=None))
+    for endpoint in ("models", "unknown"):
+        await ledger.settle(call(endpoint=endpoint, model=None, model_asked=None))
     listed = (await site.client.get("/calls")).text
-    assert '<span class="muted">models</span>' in listed
+    for said in ("models", "unknown endpoint"):
+        assert f'<span class="muted">{said}</span>' in listed
 
 
 async def test_a_call_is_shown_with_its_texts_time_price_and_code(

@@ -19,7 +19,7 @@ from aieye.access.texts import check_label, check_provider_secret
 from aieye.db.tables import Provider, ProviderKey
 from aieye.errors import AieyeError
 from aieye.gateway.circuits import Health
-from aieye.ledger.queries.holders import KeyUse, keys_lately
+from aieye.ledger.queries.holders import NEWEST, KeyUse, keys_lately
 from aieye.ledger.queries.period_sums import Amounts
 from aieye.ui import show
 from aieye.ui.fields import Fields
@@ -101,7 +101,7 @@ async def show_providers(visitor: RequireAdministrator) -> Response:
         use = uses[DEMO_ID]
         is_default = default_id == DEMO_ID
         shown.append(ShownProvider(None, demo.name, demo.base_url, is_default, False, use, ()))
-    return page(visitor.request, "providers.html", period=period, providers=shown)
+    return page(visitor.request, "providers.html", period=period, providers=shown, newest=NEWEST)
 
 
 @router.get("/providers/new")
