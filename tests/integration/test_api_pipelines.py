@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -467,6 +467,22 @@ async def test_of_what_thousands_call_some_are_told(
     # Whoever asks for the list has it whole.
     listed = (await api.ada.client.get(f"{path}/dependants")).json()["data"]
     assert [one["name"] for one in listed] == ["one", "three", "two"]
+    # Of an edit that breaks them no more is read than is told, of one that breaks none nothing.
+    read: list[Sequence[int]] = []
+    broken_of = uses._broken
+
+    async def noted(session: Any, kind: Any, id_: int, ids: Sequence[int], *more: Any) -> Any:
+        read.append(ids)
+        return await broken_of(session, kind, id_, ids, *more)
+
+    monkeypatch.setattr(uses, "_broken", noted)
+    monkeypatch.setattr(uses, "_READ_AT_ONCE", 1)
+    told = error_of(await api.ada.client.patch(path, json={"body": "{y}"}), 409)["message"]
+    assert told.startswith("Pipelines would fail, for it takes no 'x' any more")
+    assert "and at least 1 more" in told
+    assert len(read) == 2
+    assert (await api.ada.client.patch(path, json={"body": "Say {x}."})).status_code == 200
+    assert len(read) == 2
 
 
 async def test_a_version_counts_as_a_caller_while_it_is_the_newest_or_labelled(
