@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -467,6 +467,22 @@ async def test_of_what_thousands_call_some_are_told(
     # Whoever asks for the list has it whole.
     listed = (await api.ada.client.get(f"{path}/dependants")).json()["data"]
     assert [one["name"] for one in listed] == ["one", "three", "two"]
+    # Of an edit that breaks them no more is read than is told, of one that breaks none nothing.
+    read: list[Sequence[int]] = []
+    broken_of = uses._broken
+
+    async def noted(session: Any, kind: Any, id_: int, ids: Sequence[int], *more: Any) -> Any:
+        read.append(ids)
+        return await broken_of(session, kind, id_, ids, *more)
+
+    monkeypatch.setattr(uses, "_broken", noted)
+    monkeypatch.setattr(uses, "_READ_AT_ONCE", 1)
+    told = error_of(await api.ada.client.patch(path, json={"body": "{y}"}), 409)["message"]
+    assert told.startswith("Pipelines would fail, for it takes no 'x' any more")
+    assert "and at least 1 more" in told
+    assert len(read) == 2
+    assert (await api.ada.client.patch(path, json={"body": "Say {x}."})).status_code == 200
+    assert len(read) == 2
 
 
 async def test_a_version_counts_as_a_caller_while_it_is_the_newest_or_labelled(
@@ -702,7 +718,8 @@ async def test_a_check_reads_nothing_of_prompts_that_the_text_does_not_name(
     async with api.state.database.read() as session:
         with monkeypatch.context() as during:
             during.setattr(catalogue, "Definition", noted)
-            found = await catalogue.catalogue_of(session, FUNCTIONS, 1, "inner(greet(a))")
+            text = "inner(greet(a))"
+            found = await catalogue.catalogue_of(session, FUNCTIONS, 1, text, is_whole=True)
     # Of thousands that are not named nothing is made that nobody asks for.
     assert made == ["greet", "inner"]
     asked = {name: [one.name for one in found[name].parameters] for name in found}
@@ -710,6 +727,13 @@ async def test_a_check_reads_nothing_of_prompts_that_the_text_does_not_name(
         "greet": ["buddy"], "other": [], "inner": ["x"], "outer": [],
         "upper": ["s"], "length": ["x"], "foo": ["x"],
     }  # fmt: skip
+    # Of a text that is in order not even the names of others are read.
+    monkeypatch.setattr(catalogue, "_names", None)
+    client = api.administrator.client
+    text = "param a: str; upper(greet(a))"
+    answer = await client.post(f"{PIPELINES}/check", json={"source": text})
+    assert answer.json()["diagnostics"] == []
+    monkeypatch.undo()
     # Names are known all the same, so that a misspelt one is told what it might be.
     answer = await api.administrator.client.post(f"{PIPELINES}/check", json={"source": "othr(x)"})
     assert "did you mean 'other'?" in answer.json()["diagnostics"][0]["message"]

@@ -41,6 +41,25 @@ async def test_what_is_simulated_has_no_cost_and_nobody_is_asked_for_its_price(
     assert "without a known price" not in await see(house.administrator, "/settings")
 
 
+async def test_what_runs_and_versions_had_simulated_misses_no_price(house: House) -> None:
+    await send(house.user, "/prompts/new", name="greet", body="Hey {x}", model="gpt-4o")
+    made = await send(house.user, "/pipelines/new", name="welcome", source="greet(x)")
+    pipeline = made.headers["location"]
+    preset = (await send(house.user, "/presets/new/chat", name="brief", model="gpt-4o")).headers
+    called = await send(house.user, "/pipelines/new", name="short", source="brief(x)")
+    for place in (pipeline, called.headers["location"]):
+        ran = await send(house.user, f"{place}/run", **{"arg-x": "Ada", "act": "run"})
+    run = ran.headers["location"]
+    assert [row.is_simulated for row in await rows(house, Execution)] == [True, True]
+    for path in (run, pipeline, f"{pipeline}/executions", f"{run}?with=1"):
+        assert ">simulated<" in await see(house.user, path), path
+    lists = ("/pipelines", "/prompts", "/prompts/1/versions", "/presets")
+    for path in (*lists, preset["location"], f"{preset['location']}/versions"):
+        page = await see(house.user, path)
+        assert "$0" in page, path
+        assert "of unknown cost" not in page, path
+
+
 async def test_a_sum_of_which_a_part_is_unknown_says_at_least(house: House) -> None:
     await send(house.administrator, "/tokens/new", name="bot", scope="proxy")
     async with running_ledger(house.state.database) as ledger:

@@ -19,6 +19,8 @@ from aieye.errors import Conflict
 
 # What a page or a message tells of is some of so many callers: nobody reads a thousand names.
 MOST_LOOKED_AT = 1_000
+# How callers call it is read of so many at a time.
+_READ_AT_ONCE = 200
 _MOST_NAMED = 10
 
 
@@ -124,7 +126,40 @@ async def refuse_breaking(
     *,
     actor: Actor,
 ) -> None:
-    """Raise `InUse` if pipelines call it as it could be called `before` and cannot be `after`."""
+    """Raise `InUse` if pipelines call it as it could be called `before` and cannot be `after`.
+
+    Of what is much used some of those are told: no more of how it is called is read.
+    """
+    if after.required <= before.required and before.names <= after.names:
+        return
+    of = _calling(kind, (object_id,)).subquery().c
+    callers = select(of.id).group_by(of.id, of.user_id)
+    ids = (
+        await session.scalars(callers.order_by((of.user_id == actor.user_id).desc(), of.id))
+    ).all()
+    broken: list[Dependant] = []
+    for start in range(0, len(ids), _READ_AT_ONCE):
+        broken += await _broken(
+            session, kind, object_id, ids[start : start + _READ_AT_ONCE], before, after
+        )
+        if len(broken) >= MOST_LOOKED_AT:
+            break
+    if broken:
+        named = sorted(broken, key=lambda one: one.name)
+        raise InUse(
+            f"Pipelines would fail, for {_difference(before, after)}: {_named(named, actor)}."
+        )
+
+
+async def _broken(
+    session: AsyncSession,
+    kind: Kind,
+    object_id: int,
+    pipeline_ids: Sequence[int],
+    before: Signature,
+    after: Signature,
+) -> Sequence[Dependant]:
+    """Those of the pipelines that call it as it cannot be called any more."""
     statement = (
         _calling(kind, (object_id,))
         .add_columns(PipelineVersion.bindings)
@@ -133,7 +168,8 @@ async def refuse_breaking(
             (PipelineVersion.pipeline_id == PipelineUse.pipeline_id)
             & (PipelineVersion.number == PipelineUse.number),
         )
-        .order_by(Pipeline.name, PipelineUse.number.desc())
+        .where(Pipeline.id.in_(pipeline_ids))
+        .order_by(Pipeline.id, PipelineUse.number.desc())
     )
     broken: dict[int, Dependant] = {}
     for row in await session.execute(statement):
@@ -144,11 +180,7 @@ async def refuse_breaking(
         ]
         if any(before.fits(given) and not after.fits(given) for given in calls):
             broken.setdefault(row.id, _dependant(row))
-    if broken:
-        raise InUse(
-            f"Pipelines would fail, for {_difference(before, after)}: "
-            f"{_named(list(broken.values()), actor)}."
-        )
+    return list(broken.values())
 
 
 def _difference(before: Signature, after: Signature) -> str:

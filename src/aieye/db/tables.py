@@ -24,6 +24,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
     true,
 )
@@ -450,8 +451,9 @@ class PipelineTag(Base):
 class Execution(Base):
     """One run of a pipeline. `run_id` is what its calls in the ledger are marked with.
 
-    `error` is null or a diagnostic's fields. Costs are null while a step's is unknown. Without
-    `has_texts` arguments and output are gone, also the steps', and of errors code and place are left.
+    `error` is null or a diagnostic's fields. Costs are null while a step's is unknown; it `is_simulated`
+    where each such step was, and so misses no price. Without `has_texts` arguments and output are gone,
+    also the steps', and of errors code and place are left.
     """
 
     __tablename__ = "executions"
@@ -492,6 +494,7 @@ class Execution(Base):
     cost_nano: Mapped[int | None] = mapped_column(NanoDollars)
     cost_input_nano: Mapped[int | None] = mapped_column(NanoDollars)
     saved_nano: Mapped[int | None] = mapped_column(NanoDollars)
+    is_simulated: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
 
 
 class ExecutionStep(Base):
@@ -524,6 +527,7 @@ class ExecutionStep(Base):
     cost_nano: Mapped[int | None] = mapped_column(NanoDollars)
     cost_input_nano: Mapped[int | None] = mapped_column(NanoDollars)
     saved_nano: Mapped[int | None] = mapped_column(NanoDollars)
+    is_simulated: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
 
 
 class CacheEntry(Base):

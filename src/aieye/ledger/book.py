@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import orjson
 import uuid_utils
 
+from aieye.access.snapshot import DEMO_ID
 from aieye.db.batches import Target
 from aieye.db.group_writer import GroupWriter
 from aieye.db.tables import (
@@ -268,10 +269,12 @@ class Book:
     def _count_use(
         self, uses: Target, version: tuple[int, int], record: CallRecord, number: int
     ) -> None:
-        """Add a call to the sums of the day of what it was made for."""
+        """Add a call to the sums of the day of what it was made for. One that was simulated costs
+        nothing there, and misses no price."""
         day = bucket_of(record.created_at // 1_000_000, DAY)
+        is_unpriced = record.cost_nano is None and record.provider_id != DEMO_ID
         amounts = [number, *(number * amount for amount in (
-            int(record.cost_nano is None), record.cost_nano or 0, record.saved_nano or 0
+            int(is_unpriced), record.cost_nano or 0, record.saved_nano or 0
         ))]  # fmt: skip
         self._writer.add(uses, (*version, day), amounts)
 

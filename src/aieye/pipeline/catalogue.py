@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 
 import orjson
 from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, or_, select
@@ -17,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from aieye.db.tables import (
+    CallableName,
     Pipeline,
     PipelineUse,
     PipelineVersion,
@@ -24,10 +26,15 @@ from aieye.db.tables import (
     Prompt,
     PromptVersion,
 )
+from aieye.pipeline.apart import apart, is_large
 from aieye.pipeline.language.catalogue import Catalogue, Definition, Parameter
 from aieye.pipeline.language.nodes import Type
 from aieye.pipeline.preset_calls import INPUT
 from aieye.pipeline.stored import Reference, read_arguments
+
+MoreP = ParamSpec("MoreP")
+ResultT = TypeVar("ResultT")
+AnyT = TypeVar("AnyT")
 
 _TEXT = Type("str")
 # All that may be a name, in strings and comments too.
@@ -41,16 +48,25 @@ _Kept = Literal["prompt", "preset", "pipeline"]
 _Unread = tuple[_Kept, int]
 
 
-class _Usable(Mapping[str, Definition]):
-    """What the user may use, by name. Of most of it only names are read, which others are compared
-    with: what they stand for is made of those that are asked for."""
+class NotAllRead(Exception):
+    """Somebody asks for every name there is, which were not read."""
 
-    def __init__(self) -> None:
+
+class _Usable(Mapping[str, Definition]):
+    """What the user may use, by name. Of most of it at most names are read, which others are compared
+    with: what they stand for is made of those that are asked for. Without `is_whole` there are those
+    alone that a text names, and going through it raises `NotAllRead`."""
+
+    def __init__(self, functions: Catalogue, *, is_whole: bool) -> None:
+        self._functions = functions
+        self._is_whole = is_whole
         self._found: dict[str, Definition | _Unread] = {}
         self._pipelines: dict[int, str] = {}
         self._calls: Mapping[int, list[int]] = {}
 
     def __getitem__(self, name: str) -> Definition:
+        if (function := self._functions.get(name)) is not None:
+            return function
         found = self._found[name]
         if not isinstance(found, Definition):
             kind, id_ = found
@@ -59,10 +75,13 @@ class _Usable(Mapping[str, Definition]):
         return found
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
+        if not self._is_whole:
+            raise NotAllRead
+        yield from self._functions
+        yield from (name for name in self._found if name not in self._functions)
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._found) + len(self._functions)
 
     def add_names(self, kind: _Kept, ids: Mapping[int, str]) -> None:
         self._found.update({name: (kind, id_) for id_, name in ids.items()})
@@ -78,51 +97,91 @@ class _Usable(Mapping[str, Definition]):
         return _seen_calls(pipeline_id, self._calls, self._pipelines)
 
 
+async def against_usable(
+    session: AsyncSession,
+    functions: Catalogue,
+    owner_id: int,
+    source: str,
+    work: Callable[Concatenate[str, Catalogue, MoreP], ResultT],
+    *args: MoreP.args,
+    **kwargs: MoreP.kwargs,
+) -> ResultT:
+    """What pure `work` gives for `source` and what the user may use, in a thread if that is heavy.
+
+    Most texts are in order, and then what they name is all that is read: the names of all others serve
+    to say what a misspelt one may mean.
+    """
+    for is_whole in (False, True):
+        usable = await catalogue_of(session, functions, owner_id, source, is_whole=is_whole)
+        is_heavy = is_large(source, usable if is_whole else ())
+        with suppress(NotAllRead):
+            return await apart(is_heavy, work, source, usable, *args, **kwargs)
+    raise AssertionError("all was read")
+
+
 async def catalogue_of(
-    session: AsyncSession, functions: Catalogue, owner_id: int, source: str
+    session: AsyncSession, functions: Catalogue, owner_id: int, source: str, *, is_whole: bool
 ) -> Catalogue:
-    """What the user may use, by name. Of what `source` does not name, the parameters are not read.
+    """What the user may use, by name: all of it if `is_whole`, else what `source` names. Of what it does
+    not name, the parameters are not read.
 
     There may be tens of thousands: all is done in parts, between which the loop serves others.
     """
     named = frozenset(_NAME.findall(source))
-    found = _Usable()
-    await _add_prompts(found, session, owner_id, named)
-    await _add_presets(found, session, owner_id, named)
-    await _add_pipelines(found, session, owner_id, named)
-    found.add(functions.values())
+    held = await _held(session, named)
+    found = _Usable(functions, is_whole=is_whole)
+    if is_whole or held["prompt"]:
+        await _add_prompts(found, session, owner_id, held["prompt"], is_whole)
+    if is_whole or held["preset"]:
+        await _add_presets(found, session, owner_id, held["preset"], is_whole)
+    if is_whole or held["pipeline"]:
+        await _add_pipelines(found, session, owner_id, held["pipeline"])
+    return found
+
+
+async def _held(session: AsyncSession, names: Collection[str]) -> Mapping[str, list[int]]:
+    """By kind the ids of what holds one of the names."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for some in _parts(sorted(names)):
+        statement = select(CallableName.kind, CallableName.object_id)
+        for kind, id_ in await session.execute(statement.where(CallableName.name.in_(some))):
+            found[kind].append(id_)
     return found
 
 
 async def _add_prompts(
-    found: _Usable, session: AsyncSession, owner_id: int, named: Collection[str]
+    found: _Usable, session: AsyncSession, owner_id: int, named: Sequence[int], is_whole: bool
 ) -> None:
     usable = _usable(Prompt, owner_id)
-    names = await _names(session, select(Prompt.id, Prompt.name).where(usable), Prompt.id)
-    found.add_names("prompt", names)
-    for ids in _parts([id_ for id_, name in names.items() if name in named]):
+    if is_whole:
+        names = await _names(session, select(Prompt.id, Prompt.name).where(usable), Prompt.id)
+        found.add_names("prompt", names)
+    for ids in _parts(named):
         statement = _prompts().where(usable, Prompt.id.in_(ids))
         found.add([_prompt(row) for row in await session.execute(statement)])
 
 
 async def _add_presets(
-    found: _Usable, session: AsyncSession, owner_id: int, named: Collection[str]
+    found: _Usable, session: AsyncSession, owner_id: int, named: Sequence[int], is_whole: bool
 ) -> None:
     statement = _presets().where(_usable(Preset, owner_id), Preset.is_callable)
-    names = await _names(session, statement, Preset.id)
-    found.add_names("preset", names)
-    found.add([_preset(id_, name) for id_, name in names.items() if name in named])
+    if is_whole:
+        found.add_names("preset", await _names(session, statement, Preset.id))
+    for ids in _parts(named):
+        rows = await session.execute(statement.where(Preset.id.in_(ids)))
+        found.add([_preset(id_, name) for id_, name in rows])
 
 
 async def _add_pipelines(
-    found: _Usable, session: AsyncSession, owner_id: int, named: Collection[str]
+    found: _Usable, session: AsyncSession, owner_id: int, named: Sequence[int]
 ) -> None:
     # One that is being saved has no version yet.
     usable = _usable(Pipeline, owner_id) & (Pipeline.served_version > 0)
+    # A circle may lead through those that the text does not name.
     names = await _names(session, select(Pipeline.id, Pipeline.name).where(usable), Pipeline.id)
     found.add_names("pipeline", names)
     found.add_calls(names, await _calls(session))
-    for ids in _parts([id_ for id_, name in names.items() if name in named]):
+    for ids in _parts(named):
         statement_of = _pipelines().where(usable, Pipeline.id.in_(ids))
         rows = await session.execute(statement_of)
         found.add([_pipeline(row, found.calls_of(row.id)) for row in rows])
@@ -157,10 +216,10 @@ def _read_list(text: str | None) -> list[Any]:
     return [] if text is None else list(orjson.loads(text))
 
 
-def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+def _parts(values: Sequence[AnyT]) -> Iterator[Sequence[AnyT]]:
     """As many at a time as fit into one question."""
-    for start in range(0, len(ids), _ROWS_AT_ONCE):
-        yield ids[start : start + _ROWS_AT_ONCE]
+    for start in range(0, len(values), _ROWS_AT_ONCE):
+        yield values[start : start + _ROWS_AT_ONCE]
 
 
 async def definitions_of(

@@ -44,28 +44,35 @@ class NoSuchExecution(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a run used. Money is nano-dollars, None where a step's is not known."""
+    """What a run used. Money is nano-dollars, None where a step's is not known; `is_simulated` where
+    each such step was."""
 
     tokens_input: int = 0
     tokens_output: int = 0
     cost_nano: int | None = 0
     cost_input_nano: int | None = 0
     saved_nano: int = 0
+    is_simulated: bool = False
 
     @classmethod
     def of(cls, trace: Iterable[StepTrace]) -> Totals:
         tokens_input = tokens_output = saved_nano = 0
         cost_nano: int | None = 0
         cost_input_nano: int | None = 0
+        misses_price = False
         for step in trace:
             tokens_input += step.tokens_input
             tokens_output += step.tokens_output
             cost_nano = plus(cost_nano, step.cost_nano)
             cost_input_nano = plus(cost_input_nano, step.cost_input_nano)
             saved_nano += step.saved_nano
-        return cls(tokens_input, tokens_output, cost_nano, cost_input_nano, saved_nano)
+            misses_price |= step.misses_price
+        is_simulated = cost_nano is None and not misses_price
+        return cls(
+            tokens_input, tokens_output, cost_nano, cost_input_nano, saved_nano, is_simulated
+        )
 
-    def by_column(self) -> dict[str, int | None]:
+    def by_column(self) -> dict[str, Any]:
         """As a run's row has them."""
         return {
             "tokens_input": self.tokens_input,
@@ -73,6 +80,7 @@ class Totals:
             "cost_nano": self.cost_nano,
             "cost_input_nano": self.cost_input_nano,
             "saved_nano": self.saved_nano,
+            "is_simulated": self.is_simulated,
         }
 
 
@@ -266,6 +274,7 @@ def _step(execution_id: int, number: int, step: StepTrace, *, keeps_values: bool
         "cost_nano": step.cost_nano,
         "cost_input_nano": step.cost_input_nano,
         "saved_nano": step.saved_nano,
+        "is_simulated": step.is_simulated,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access.audit import Actor
@@ -16,7 +16,7 @@ from aieye.db.tables import Execution, Pipeline, PipelineTag
 @dataclass(frozen=True, slots=True)
 class Runs:
     """What runs of a pipeline came to. `cost_nano` is of those whose cost is known; of `unpriced`
-    ones it is not."""
+    ones it is not, among which are none that were simulated."""
 
     count: int = 0
     unpriced: int = 0
@@ -62,15 +62,16 @@ async def runs_since(
     """How many runs of each pipeline began since then, and what they cost."""
     statement: Select[int | None, int, int, int | None] = (
         select(
-            Execution.pipeline_id, func.count(), func.count(Execution.cost_nano),
+            Execution.pipeline_id, func.count(),
+            func.sum(case((Execution.cost_nano.is_(None) & ~Execution.is_simulated, 1), else_=0)),
             func.sum(Execution.cost_nano),
         )
         .where(*_of(pipeline_ids, actor), Execution.started_at >= since)
         .group_by(Execution.pipeline_id)
     )  # fmt: skip
     return {
-        id_: Runs(count, count - priced, int(cost or 0))
-        for id_, count, priced, cost in await session.execute(statement)
+        id_: Runs(count, int(unpriced), int(cost or 0))
+        for id_, count, unpriced, cost in await session.execute(statement)
         if id_ is not None
     }
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
-from aieye.access.snapshot import Grant
+from aieye.access.snapshot import DEMO_ID, Grant
 from aieye.cache.controls import DEFAULT, Controls
 from aieye.cache.key import write_json
 from aieye.errors import AieyeError
@@ -253,6 +253,7 @@ class ModelCalls:
             record.cost_nano,
             record.saved_nano or 0,
             self._input_cost(record),
+            record.cost_nano is None and record.provider_id != DEMO_ID,
         )
 
     def _input_cost(self, record: CallRecord) -> int | None:

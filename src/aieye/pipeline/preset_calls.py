@@ -206,5 +206,6 @@ def _sum(parts: Sequence[StepResult]) -> StepResult:
             cost_nano=plus(total.cost_nano, one.cost_nano),
             saved_nano=total.saved_nano + one.saved_nano,
             cost_input_nano=plus(total.cost_input_nano, one.cost_input_nano),
+            misses_price=total.misses_price or one.misses_price,
         )
     return total

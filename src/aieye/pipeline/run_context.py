@@ -111,6 +111,7 @@ class RunContext:
             plus(before.cost_nano, used.cost_nano),
             before.saved_nano + used.saved_nano,
             plus(before.cost_input_nano, used.cost_input_nano),
+            before.misses_price or used.misses_price,
         )
 
 

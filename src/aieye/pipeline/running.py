@@ -22,7 +22,7 @@ from aieye.functions.model import Function
 from aieye.functions.service import Functions
 from aieye.pipeline import executions
 from aieye.pipeline.apart import apart, is_large
-from aieye.pipeline.catalogue import catalogue_of
+from aieye.pipeline.catalogue import against_usable
 from aieye.pipeline.checking import check_valid
 from aieye.pipeline.compiling import compile_program
 from aieye.pipeline.evaluation.cancellation import Cancellation
@@ -179,9 +179,7 @@ class Pipelines:
         functions = self.catalogue()
         async with self._database.read() as session:
             owner_id = await owner_of_new(session, actor)
-            catalogue = await catalogue_of(session, functions, owner_id, source)
-        is_heavy = is_large(source, catalogue)
-        tree, analysis = await apart(is_heavy, check_valid, source, catalogue)
+            tree, analysis = await against_usable(session, functions, owner_id, source, check_valid)
         return await self.plan_of_tree(tree, analysis, actor)
 
     async def plan_of_tree(self, tree: Tree, analysis: Analysis, actor: Actor) -> Plan:

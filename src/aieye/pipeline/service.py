@@ -21,8 +21,7 @@ from aieye.db.rows import keyset
 from aieye.db.tables import Pipeline, PipelineVersion
 from aieye.errors import NotFound, Unprocessable
 from aieye.pipeline import repository
-from aieye.pipeline.apart import apart, is_large
-from aieye.pipeline.catalogue import catalogue_of
+from aieye.pipeline.catalogue import against_usable
 from aieye.pipeline.checking import Checked, check
 from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.models import SavedPipeline
@@ -55,8 +54,7 @@ async def check_source(
     owner_id = await authored.owner_of_new(session, actor)
     if name is not None and (saved := await _find_named(session, name)) is not None:
         owner_id = saved.user_id if actor.may_see(saved.user_id) else owner_id
-    catalogue = await catalogue_of(session, functions, owner_id, source)
-    return await apart(is_large(source, catalogue), check, source, catalogue, name)
+    return await against_usable(session, functions, owner_id, source, check, name)
 
 
 async def list_pipelines(

@@ -18,7 +18,8 @@ _REPEATABLE: Final = frozenset({"E501", "E502"})
 class StepResult(NamedTuple):
     """What a call gave. Tokens, and nano-dollars paid and saved; None is unknown, never 0.
 
-    `cost_input_nano` is the part of the cost that the input tokens are.
+    `cost_input_nano` is the part of the cost that the input tokens are. What was simulated has no
+    cost and `misses_price` no more than what has one.
     """
 
     value: Json
@@ -29,6 +30,7 @@ class StepResult(NamedTuple):
     cost_nano: int | None = 0
     saved_nano: int = 0
     cost_input_nano: int | None = 0
+    misses_price: bool = False
 
 
 class Attempt(NamedTuple):

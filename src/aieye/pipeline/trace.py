@@ -49,11 +49,17 @@ class StepTrace:
     cost_nano: int | None = 0
     cost_input_nano: int | None = 0
     saved_nano: int = 0
+    misses_price: bool = False
     also_at: list[str] = field(default_factory=list)
 
     @property
     def is_ended(self) -> bool:
         return self.ended_at is not None
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether it has no cost for no other reason."""
+        return self.cost_nano is None and not self.misses_price
 
     @property
     def input_preview(self) -> str:
@@ -77,6 +83,7 @@ class StepTrace:
         self.tokens_input += result.tokens_input
         self.tokens_output += result.tokens_output
         self.saved_nano += result.saved_nano
+        self.misses_price |= result.misses_price
         self.cost_nano = plus(self.cost_nano, result.cost_nano)
         self.cost_input_nano = plus(self.cost_input_nano, result.cost_input_nano)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.db.tables import Pipeline, PipelineVersion
-from aieye.pipeline.apart import apart, is_large
-from aieye.pipeline.catalogue import catalogue_of
+from aieye.pipeline.catalogue import against_usable, catalogue_of
 from aieye.pipeline.checking import check_valid
 from aieye.pipeline.language.catalogue import Catalogue
 from aieye.pipeline.language.errors import Diagnostic, InvalidPipeline
@@ -19,9 +18,9 @@ async def checked_version(
     session: AsyncSession, functions: Catalogue, row: Pipeline, source: str
 ) -> PipelineVersion:
     """A version with this text, not stored yet. Raises `InvalidPipeline`."""
-    catalogue = await catalogue_of(session, functions, row.user_id, source)
-    is_heavy = is_large(source, catalogue)
-    tree, analysis = await apart(is_heavy, check_valid, source, catalogue, row.name)
+    tree, analysis = await against_usable(
+        session, functions, row.user_id, source, check_valid, row.name
+    )
     return PipelineVersion(
         source=tree.source.text,
         arguments=write_arguments(analysis.arguments),
@@ -37,7 +36,7 @@ def said(version: PipelineVersion) -> tuple[object, ...]:
 
 async def refuse_cycles(session: AsyncSession, functions: Catalogue, row: Pipeline) -> None:
     """Raise `InvalidPipeline` while what runs of `row` leads back to it, or too deep."""
-    catalogue = await catalogue_of(session, functions, row.user_id, row.name)
+    catalogue = await catalogue_of(session, functions, row.user_id, row.name, is_whole=False)
     for callee in catalogue[row.name].calls:
         way = find_cycle(callee, row.name, catalogue)
         if way is not None:

@@ -40,6 +40,7 @@ class ShownRun:
     tokens_output: int
     cost_nano: int | None
     saved_nano: int | None
+    is_simulated: bool
     error: str | None
 
     @property
@@ -76,6 +77,7 @@ class ShownStep:
     tokens_output: int
     cost_nano: int | None
     saved_nano: int | None
+    is_simulated: bool
     input: str | None
     output: str | None
     error: str | None
@@ -95,7 +97,7 @@ def shown_run(row: Execution) -> ShownRun:
         row.id, row.run_id, row.pipeline_id, row.pipeline or "a text that is not saved",
         row.pipeline_version, row.user_id, status_of(row), row.started_at,
         _milliseconds(row.started_at, row.ended_at), row.tokens_input, row.tokens_output,
-        row.cost_nano, row.saved_nano, _error(row.error),
+        row.cost_nano, row.saved_nano, row.is_simulated, _error(row.error),
     )  # fmt: skip
 
 
@@ -108,7 +110,7 @@ def shown_step(row: ExecutionStep, began_at: datetime) -> ShownStep:
         _milliseconds(row.started_at, row.ended_at),
         max(0.0, _milliseconds(row.queued_at, row.started_at) or 0.0),
         row.cache, row.model, row.tokens_input or 0, row.tokens_output or 0, row.cost_nano,
-        row.saved_nano, as_text(row.arguments), as_text(row.output), _error(row.error),
+        row.saved_nano, row.is_simulated, as_text(row.arguments), as_text(row.output), _error(row.error),
     )  # fmt: skip
 
 

@@ -59,6 +59,21 @@ async def test_attempts_add_up_and_a_cost_that_is_not_known_stays_so() -> None:
     assert slow.cost_nano is None
 
 
+async def test_a_run_is_simulated_where_nothing_of_it_misses_a_price() -> None:
+    def told(*misses: bool) -> StepTrace:
+        step = StepTrace("model", "model", "prompt", Place(Source("model"), 0, 1), {}, 0.0)
+        for one in misses:
+            step.count(StepResult("a", cost_nano=None, misses_price=one))
+        return step
+
+    free = StepTrace("upper", "upper", "function", Place(Source("model"), 0, 1), {}, 0.0)
+    assert [told(False).is_simulated, told(False, True).is_simulated] == [True, False]
+    assert free.is_simulated is False
+    assert Totals.of([free, told(False)]).is_simulated
+    assert not Totals.of([told(True), told(False)]).is_simulated
+    assert not Totals.of([free]).is_simulated
+
+
 async def test_a_hit_costs_nothing_and_tells_what_was_saved() -> None:
     steps = Steps()
     steps.scripts["model"] = lambda attempt: StepResult("x", "gpt", "hit", 3, 2, 0, 100)
