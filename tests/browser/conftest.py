@@ -24,10 +24,12 @@ from tests.tools import not_run
 expect.set_options(timeout=30_000)
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
-# For each new profile chromium makes pages of its own ready, its tabs' search and the like, which takes
-# longer than to open one of ours. The last list counts, so what Playwright turns off is said again.
+# For each new profile chromium makes pages of its own ready, for what is typed into its address bar, which
+# takes longer than to open one of ours. The last list counts: what Playwright turns off is said again.
 TURNED_OFF = (
-    "PreloadTopChromeWebUI",
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxFullPopup",
     "AvoidUnnecessaryBeforeUnloadCheckSync",
     "DestroyProfileOnBrowserClose",
     "HttpsUpgrades",

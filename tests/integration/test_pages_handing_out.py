@@ -127,13 +127,14 @@ async def test_the_form_of_a_provider_and_of_a_key_tell_all_mistakes_at_once(
     assert 'id="base_url-error"' in taken.text
     (key,) = await rows(house, ProviderKey)
     edit = f"/providers/keys/{key.id}/edit"
-    form = version(await see(house.administrator, edit))
-    for path, more in ((f"/providers/{key.provider_id}/keys/new", {}), (edit, {"version": form})):
-        refused = await send(house.administrator, path, name=" ", key="sk one", **more)
+    stored = version(await see(house.administrator, edit))
+    new = f"/providers/{key.provider_id}/keys/new"
+    for path in (new, edit):
+        refused = await send(house.administrator, path, name=" ", key="sk one", version=stored)
         assert refused.status_code == 422, path
         assert 'id="name-error"' in refused.text, path
         assert "The key holds a space" in refused.text, path
-        unnamed = await send(house.administrator, path, name=" ", key=KEY, **more)
+        unnamed = await send(house.administrator, path, name=" ", key=KEY, version=stored)
         assert "Type it again" in unnamed.text, path
 
 
