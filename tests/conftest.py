@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import shutil
 import signal
 from collections.abc import Generator, Iterator
@@ -27,11 +26,6 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("any machine")
     # A run that is told to end stops its servers, as one that is interrupted does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """What `-n auto` is: half as many again as there are processors, since many tests wait."""
-    return (os.cpu_count() or 1) * 3 // 2
 
 
 @pytest.hookimpl(wrapper=True)
