@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import RouteContext, iter_route_contexts
 
 from aieye.api import admin, deps
+from aieye.api.rendering import explain_invalid
 from aieye.db.types import now
 from tests.integration.admin_api import (
     AUTHORED_OPERATIONS,
@@ -190,6 +192,19 @@ async def test_all_fields_that_are_wrong_are_told_at_once(api: AdminApi) -> None
     error = error_of(await api.ada.client.post(TOKENS, json=many), 422)
     assert error["message"].count("Extra inputs") == 5
     assert error["message"].endswith("; and 4 more")
+
+
+def test_as_many_fields_as_a_body_holds_are_told_without_comparing_them() -> None:
+    problems = [
+        {"type": "extra_forbidden", "loc": ("body", f"unknown_{number}"), "msg": "Not permitted"}
+        for number in range(50_000)
+    ]
+    began = time.thread_time()
+    param, message = explain_invalid(problems)
+    # Each with each other would take minutes.
+    assert time.thread_time() - began < 2
+    assert param == "unknown_0"
+    assert message.endswith("; and 49995 more")
 
 
 async def test_a_fault_of_ours_tells_nothing(api: AdminApi) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from sqlalchemy import event, select
 
-from aieye.db.engine import Database
+from aieye.db.engine import Database, DatabaseUnavailable
 from aieye.db.tables import Call
 from aieye.db.types import now, to_micros
 from aieye.ledger.periods import before, cut
 from aieye.ledger.queries import UsageFilters
+from aieye.ledger.queries import ahead as ahead_module
 from aieye.ledger.queries import overview as module
-from aieye.ledger.queries.ahead import Ahead
+from aieye.ledger.queries.ahead import WINDOWS, Ahead
 from aieye.ledger.queries.overview import Overview, overview
 from aieye.ledger.queries.period_sums import (
     MOMENT_SECONDS,
@@ -153,7 +156,8 @@ async def test_what_is_over_for_an_hour_is_late_for_moments_at_most(
 async def test_windows_looked_at_in_turn_read_no_more_than_the_hour_that_goes_on(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moment, memory = time.time(), Memory()
+    # Within the first minutes of a day, and of an hour, what has just ended goes on too.
+    memory, moment = Memory(), time.time() // DAY * DAY + DAY / 2 + HOUR / 2
     monkeypatch.setattr(time, "time", lambda: moment)
     await ledger.settle(*some_calls(100, days=30), call())
     windows = (DAY, 7 * DAY, 30 * DAY)
@@ -177,6 +181,40 @@ async def test_remembering_keeps_no_more_than_it_may(ledger: Ledger) -> None:
     memory.keep("newest", "found", 60, weight=MOST_REMEMBERED // 100)
     assert memory.find("newest") == "found"
     assert len([number for number in range(300) if memory.find(number)]) == 99
+
+
+async def test_what_is_forgotten_anyway_makes_way_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory()
+    memory.keep("block", "found", REMEMBERED_SECONDS)
+    for number in range(3):
+        memory.keep(number, "found", 1, weight=MOST_REMEMBERED // 4)
+    moment = time.monotonic() + 2
+    monkeypatch.setattr(time, "monotonic", lambda: moment)
+    memory.keep("newest", "found", 1, weight=MOST_REMEMBERED // 2)
+    assert [memory.find(key) for key in ("block", "newest", 2)] == ["found", "found", None]
+
+
+async def test_whoever_looks_is_read_ahead_for_once_an_hour_and_a_failure_ends_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int | None] = []
+    ahead = Ahead(ledger.database, Memory())
+
+    async def overview_of(_session: object, _memory: object, **asked: Any) -> None:
+        read.append(asked["owner_id"])
+        if asked["owner_id"] == 1:
+            raise DatabaseUnavailable("Away.")
+
+    monkeypatch.setattr(ahead_module, "overview", overview_of)
+    watching = asyncio.create_task(ahead.watch())
+    for owner_id in (1, 2, 1, 2):
+        ahead.expect(owner_id)
+    async with asyncio.timeout(30):
+        while read.count(None) < len(WINDOWS):
+            await asyncio.sleep(0.01)
+    watching.cancel()
+    # Everybody's calls are expected when the watching begins.
+    assert read == [1, *[2] * len(WINDOWS), *[None] * len(WINDOWS)]
 
 
 async def test_what_was_read_ahead_is_not_read_when_somebody_looks(ledger: Ledger) -> None:

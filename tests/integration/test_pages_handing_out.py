@@ -407,6 +407,22 @@ async def test_keys_of_one_name_are_told_apart_wherever_one_is_named(
             assert re.search(rf"<code[^>]*>{masked}</code>", await see(house.administrator, path))
 
 
+async def test_how_a_providers_key_ends_is_for_administrators(
+    house: House, provider: RecordedDemo
+) -> None:
+    await add_provider(house, provider)
+    (key,) = await rows(house, ProviderKey)
+    (plain,) = [one for one in await rows(house, User) if one.role == "user"]
+    form = {"name": "pinned", "scope": "proxy", "provider_key_id": str(key.id)}
+    await send(house.administrator, "/tokens/new", user_id=str(plain.id), **form)
+    place = f"/tokens/{(await rows(house, Token))[-1].id}"
+    assert key.last4 in await see(house.administrator, place)
+    page = await see(house.user, place)
+    assert "openai, one of its keys" in page
+    for path in (place, "/tokens"):
+        assert key.last4 not in await see(house.user, path), path
+
+
 async def test_who_cannot_start_the_server_is_not_told_to(
     house: House, provider: RecordedDemo
 ) -> None:

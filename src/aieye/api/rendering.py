@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from itertools import islice
 from traceback import extract_tb
 from typing import Any
 
@@ -135,12 +136,15 @@ def explain_invalid(problems: Sequence[Any], body: Any = None) -> tuple[str | No
     first: Mapping[str, Any] = problems[0]
     if first["type"] == "json_invalid":
         return None, _misread(first, body)
-    # Of a field that may be of several kinds each has its fault: the first is told.
-    fields = {problem["loc"][:2]: problem for problem in reversed(problems)}
-    named = [_named(problem) for problem in problems if problem in fields.values()]
-    told = [f"{param}: {why}" if param else why for param, why in named[:_MOST_TOLD]]
-    if len(named) > _MOST_TOLD:
-        told.append(f"and {len(named) - _MOST_TOLD} more")
+    # Of a field that may be of several kinds each has its fault: the first is told. There may be as many
+    # as a body holds.
+    fields: dict[Any, Mapping[str, Any]] = {}
+    for problem in problems:
+        fields.setdefault(problem["loc"][:2], problem)
+    named = [_named(problem) for problem in islice(fields.values(), _MOST_TOLD)]
+    told = [f"{param}: {why}" if param else why for param, why in named]
+    if len(fields) > _MOST_TOLD:
+        told.append(f"and {len(fields) - _MOST_TOLD} more")
     return named[0][0], "; ".join(told)
 
 

@@ -452,8 +452,8 @@ class Execution(Base):
     """One run of a pipeline. `run_id` is what its calls in the ledger are marked with.
 
     `error` is null or a diagnostic's fields. Costs are null while a step's is unknown; it `is_simulated`
-    where each such step was, and so misses no price. Without `has_texts` arguments and output are gone,
-    also the steps', and of errors code and place are left.
+    where each such step was and no other cost anything, and so misses no price. Without `has_texts`
+    arguments and output are gone, also the steps', and of errors code and place are left.
     """
 
     __tablename__ = "executions"

@@ -45,7 +45,7 @@ class NoSuchExecution(NotFound):
 @dataclass(frozen=True, slots=True)
 class Totals:
     """What a run used. Money is nano-dollars, None where a step's is not known; `is_simulated` where
-    each such step was."""
+    each such step was and no other cost anything."""
 
     tokens_input: int = 0
     tokens_output: int = 0
@@ -59,7 +59,7 @@ class Totals:
         tokens_input = tokens_output = saved_nano = 0
         cost_nano: int | None = 0
         cost_input_nano: int | None = 0
-        misses_price = False
+        misses_price = is_paid = False
         for step in trace:
             tokens_input += step.tokens_input
             tokens_output += step.tokens_output
@@ -67,7 +67,8 @@ class Totals:
             cost_input_nano = plus(cost_input_nano, step.cost_input_nano)
             saved_nano += step.saved_nano
             misses_price |= step.misses_price
-        is_simulated = cost_nano is None and not misses_price
+            is_paid |= bool(step.cost_nano)
+        is_simulated = cost_nano is None and not misses_price and not is_paid
         return cls(
             tokens_input, tokens_output, cost_nano, cost_input_nano, saved_nano, is_simulated
         )

@@ -27,7 +27,7 @@ from aieye.pipeline.model_calls import (
 from aieye.pipeline.model_requests import NoValue, text_of_answer
 from aieye.pipeline.step_runner import StepFailed, StepResult
 from aieye.pipeline.steps import CacheMode
-from aieye.pipeline.trace import plus
+from aieye.pipeline.trace import misses_price, plus
 from aieye.presets.asking import Asking, asking_of, texts_of_completion, vector_of
 from aieye.presets.embedding import Payer
 from aieye.presets.models import Preset
@@ -206,6 +206,6 @@ def _sum(parts: Sequence[StepResult]) -> StepResult:
             cost_nano=plus(total.cost_nano, one.cost_nano),
             saved_nano=total.saved_nano + one.saved_nano,
             cost_input_nano=plus(total.cost_input_nano, one.cost_input_nano),
-            misses_price=total.misses_price or one.misses_price,
+            misses_price=misses_price(total, one),
         )
     return total

@@ -14,7 +14,7 @@ from aieye.pipeline.model_calls import BrokenOffCall, ModelCalls, Origin
 from aieye.pipeline.model_requests import request_of
 from aieye.pipeline.step_runner import StepFailed, StepResult
 from aieye.pipeline.steps import CacheMode
-from aieye.pipeline.trace import plus
+from aieye.pipeline.trace import misses_price, plus
 from aieye.prompts.models import SavedPrompt
 from aieye.prompts.service import get_usable, list_usable
 
@@ -111,7 +111,7 @@ class RunContext:
             plus(before.cost_nano, used.cost_nano),
             before.saved_nano + used.saved_nano,
             plus(before.cost_input_nano, used.cost_input_nano),
-            before.misses_price or used.misses_price,
+            misses_price(before, used),
         )
 
 

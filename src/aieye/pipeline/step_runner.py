@@ -19,7 +19,7 @@ class StepResult(NamedTuple):
     """What a call gave. Tokens, and nano-dollars paid and saved; None is unknown, never 0.
 
     `cost_input_nano` is the part of the cost that the input tokens are. What was simulated has no
-    cost and `misses_price` no more than what has one.
+    cost and `misses_price` no more than what has one; both together do (`trace.misses_price`).
     """
 
     value: Json

@@ -83,9 +83,17 @@ class StepTrace:
         self.tokens_input += result.tokens_input
         self.tokens_output += result.tokens_output
         self.saved_nano += result.saved_nano
-        self.misses_price |= result.misses_price
+        self.misses_price = misses_price(self, result)
         self.cost_nano = plus(self.cost_nano, result.cost_nano)
         self.cost_input_nano = plus(self.cost_input_nano, result.cost_input_nano)
+
+
+def misses_price(one: StepResult | StepTrace, other: StepResult | StepTrace) -> bool:
+    """Whether of what both cost together something is missing that is a cost: a price that nobody knows,
+    or what the one paid beside the other that was simulated."""
+    is_mixed = (one.cost_nano is None) != (other.cost_nano is None)
+    is_paid = bool(one.cost_nano or other.cost_nano)
+    return one.misses_price or other.misses_price or (is_mixed and is_paid)
 
 
 def plus(cost: int | None, more: int | None) -> int | None:

@@ -153,9 +153,10 @@ def _errors(typed: Mapping[str, str], error: AieyeError | None) -> Mapping[str, 
         "name": lambda: check_label(name, longest=100),
         "key": lambda: check_provider_secret(key) if key or error.param == "key" else key,
     })  # fmt: skip
-    if not found or isinstance(error, ChangedMeanwhile):
-        return retype(errors_of(error, *FIELDS), typed, "key")
-    return retype({**no_errors(*FIELDS), **found}, typed, "key")
+    errors = errors_of(error, *FIELDS)
+    if found and not isinstance(error, ChangedMeanwhile):
+        errors = {**no_errors(*FIELDS), "form": errors["form"], **found}
+    return retype(errors, typed, "key")
 
 
 def _stored(key: ProviderKey) -> dict[str, str]:

@@ -261,8 +261,10 @@ def _new(
     error: AieyeError | None = None,
     mistaken: Mapping[str, str] = MappingProxyType({}),
 ) -> Response:
-    """The form; where fields are `mistaken` by themselves, the error was the first of these."""
-    errors = {**no_errors(*NEW_FIELDS), **mistaken} if mistaken else _errors(NEW_FIELDS, error)
+    """The form, with what is wrong: the error, and which fields are `mistaken` by themselves."""
+    errors = _errors(NEW_FIELDS, error)
+    if mistaken:
+        errors = {**no_errors(*NEW_FIELDS), "form": errors["form"], **mistaken}
     return page(
         visitor.request,
         "provider_new.html",

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import cast
 
 from fastapi import APIRouter, Response
-from sqlalchemy import select
+from sqlalchemy import literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.access import tokens
@@ -188,19 +188,23 @@ async def shown_tokens(
                 uses[token.id],
                 last.get(token.id),
                 until if until is not None and until > now() else None,
-                await _key_name(session, token.provider_key_id),
+                await _key_name(session, visitor, token.provider_key_id),
                 token.digest != OPEN_CALLS_DIGEST,
             )
         )
     return shown
 
 
-async def _key_name(session: AsyncSession, key_id: int | None) -> str:
-    """What the key is called that a token is pinned to; empty where it is pinned to none."""
+async def _key_name(session: AsyncSession, visitor: Visitor, key_id: int | None) -> str:
+    """What the key is called that a token is pinned to; empty where it is pinned to none.
+
+    How its secret ends is for administrators.
+    """
     if key_id is None:
         return ""
+    of_provider = Provider.name + literal(", one of its keys")
     statement = (
-        select(WITH_PROVIDER)
+        select(WITH_PROVIDER if visitor.is_administrator else of_provider)
         .join_from(ProviderKey, Provider, Provider.id == ProviderKey.provider_id)
         .where(ProviderKey.id == key_id, ProviderKey.deleted_at.is_(None))
     )

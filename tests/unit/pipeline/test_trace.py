@@ -72,6 +72,16 @@ async def test_a_run_is_simulated_where_nothing_of_it_misses_a_price() -> None:
     assert Totals.of([free, told(False)]).is_simulated
     assert not Totals.of([told(True), told(False)]).is_simulated
     assert not Totals.of([free]).is_simulated
+    # Beside what was paid its money would be lost in a sum that misses nothing.
+    paid = told()
+    paid.count(StepResult("a", cost_nano=70))
+    assert not Totals.of([paid, told(False)]).is_simulated
+    for costs in ((70, None), (None, 70), (None, 0, 70)):
+        mixed = told()
+        for cost in costs:
+            mixed.count(StepResult("a", cost_nano=cost))
+        assert (mixed.cost_nano, mixed.is_simulated) == (None, False), costs
+    assert Totals.of([told(False), free]).is_simulated
 
 
 async def test_a_hit_costs_nothing_and_tells_what_was_saved() -> None:

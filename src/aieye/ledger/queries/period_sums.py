@@ -219,9 +219,17 @@ class Memory:
         _, _, former = self._kept.pop(key, (0.0, None, 0))
         self._kept[key] = (time.monotonic() + seconds, found, weight)
         self._weight += weight - former
+        if self._weight > MOST_REMEMBERED:
+            self._forget_expired()
         while self._weight > MOST_REMEMBERED:
             _, (_, _, gone) = self._kept.popitem(last=False)
             self._weight -= gone
+
+    def _forget_expired(self) -> None:
+        """Sums of a minute ago make way before what was read with more work."""
+        moment = time.monotonic()
+        for key in [key for key, kept in self._kept.items() if kept[0] <= moment]:
+            self._weight -= self._kept.pop(key)[2]
 
 
 @dataclass(frozen=True, slots=True)
