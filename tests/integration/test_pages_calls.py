@@ -69,6 +69,8 @@ async def test_a_user_sees_own_calls_only_on_every_page(site: Site, ledger: Ledg
     for path in ("/calls", "/", "/calls?q=needle", "/calls/filter", "/calls/export?form=json"):
         page = await client.get(path)
         assert ("own-model" in page.text, "other-model" in page.text) == (True, False), path
+    assert "Your requests, newest first" in (await client.get("/calls")).text
+    assert "Every request, newest first" in (await site.client.get("/calls")).text
     # A filter by somebody else's number tells nothing, not even a name.
     for path in ("/calls?user=1", f"/calls?token={other.token_id or 1}", "/?token=1"):
         assert EMAIL not in (await client.get(path)).text

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 
 import httpx
 import pytest
+import time_machine
 from sqlalchemy import select
 
 from aieye.access import tokens, users
 from aieye.access.audit import SYSTEM
 from aieye.db.tables import AuditEntry, Pipeline, Provider, ProviderKey, Route, Token, User
+from aieye.db.types import now
+from aieye.state import change
 from aieye.ui.route_form import Row, rearranged
 from tests.fakes.recorded import Given, RecordedDemo, Seen
 from tests.integration.test_page_access import OWN, House, Person, database_kind, house
@@ -73,6 +76,33 @@ async def acts(house: House) -> list[str]:
 
 
 # -- tokens -----------------------------------------------------------------------------------
+
+
+async def test_a_token_that_is_not_valid_is_told_the_way_to_one_and_not_why(house: House) -> None:
+    async def message(secret: str, path: str) -> str:
+        headers = {"authorization": f"Bearer {secret}"}
+        answer = await house.nobody.client.get(path, headers=headers)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        error = answer.json()["error"]
+        assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_api_key")
+        return str(error["message"])
+
+    expires_at = now() + timedelta(hours=1)
+    secrets = []
+    for name in ("revoked", "expired"):
+        async with change(house.state) as session:
+            _, secret = await tokens.create_token(
+                session, house.state.directory.digest, user_id=2, name=name, scope="admin",
+                actor=SYSTEM, expires_at=expires_at,
+            )  # fmt: skip
+        secrets.append(secret)
+    await send(house.user, f"/tokens/{(await rows(house, Token))[0].id}/delete", confirm="revoked")
+    for path in ("/v1/models", "/api/v1/tokens"):
+        with time_machine.travel(expires_at + timedelta(seconds=1)):
+            said = {await message(secret, path) for secret in (*secrets, "mistyped")}
+        assert said == {
+            "The token is not valid, or not any more: make or roll one at /tokens of this server."
+        }
 
 
 async def test_a_token_is_made_in_one_form_and_its_secret_shown_once(house: House) -> None:
