@@ -157,6 +157,14 @@ async def test_the_form_of_a_provider_and_of_a_key_tell_all_mistakes_at_once(
     assert 'id="base_url-error"' in taken.text
     (key,) = await rows(house, ProviderKey)
     edit = f"/providers/keys/{key.id}/edit"
+    for path, field in (
+        ("/providers/new", "key_name"), (f"/providers/{key.provider_id}/keys/new", "name"),
+        (edit, "name"),
+    ):  # fmt: skip
+        # A browser would cut what is longer, and say nothing.
+        shown = re.search(rf'<input[^>]*id="{field}"[^>]*>', await see(house.administrator, path))
+        assert shown is not None, path
+        assert "maxlength" not in shown[0], path
     stored = version(await see(house.administrator, edit))
     new = f"/providers/{key.provider_id}/keys/new"
     for path in (new, edit):
@@ -166,6 +174,9 @@ async def test_the_form_of_a_provider_and_of_a_key_tell_all_mistakes_at_once(
         assert "The key holds a space" in refused.text, path
         unnamed = await send(house.administrator, path, name=" ", key=KEY, version=stored)
         assert "Type it again" in unnamed.text, path
+        long = await send(house.administrator, path, name="n" * 300, key=KEY, version=stored)
+        assert "This should have 1 to 100" in unescape(long.text), path
+        assert f'value="{"n" * 300}"' in long.text, path
 
 
 async def test_a_plain_user_makes_a_token_that_reaches_their_own_things(house: House) -> None:
