@@ -52,6 +52,15 @@ class Unauthenticated(AieyeError):
         super().__init__(message, param=param, headers={"WWW-Authenticate": "Bearer"})
 
 
+class InvalidToken(Unauthenticated):
+    """The token is mistyped, revoked or expired: who holds one of these learns not which."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The token is not valid, or not any more: make or roll one at /tokens of this server."
+        )
+
+
 class Forbidden(AieyeError):
     """The caller is known and may not do this."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.rig import Visits
 from tests.browser.test_pipelines import make
@@ -22,6 +23,8 @@ def things(server: LiveServer) -> None:
     make(server, f"pipelines/{OTHER}/call", args={"text": "Hello"})
     make(server, "presets", name="p" * 100, type="chat", config={"model": "q" * 200})
     make(server, "tokens", name="t" * 100)
+    provider = make(server, "providers", name="openai", base_url="https://api.openai.com/v1")
+    make(server, "keys", provider_id=provider["id"], name="k" * 100, key="sk-0123456789abcdefx3fQ")
     make(server, "users", email=f"{'u' * 60}@{'example.' * 20}org", name="v" * 100)
 
 
@@ -41,6 +44,27 @@ def test_no_page_scrolls_sideways_for_a_long_name(visits: Visits, width: int) ->
     page.get_by_role("link", name="pppp").first.click()
     page.get_by_role("heading", level=1).wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_dialog_that_deletes_a_key_shows_all_of_a_long_name(visits: Visits, width: int) -> None:
+    page = visits(width=width)
+    page.goto("/providers/keys/1/edit")
+    page.get_by_role("link", name="Delete key").click()
+    box = page.locator(".confirm")
+    expect(box).to_contain_text("k" * 100)
+    assert box.evaluate("one => one.scrollWidth <= one.clientWidth")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [1024, 1280, 1440])
+def test_no_heading_of_the_table_of_keys_is_cut(visits: Visits, width: int) -> None:
+    page = visits(width=width)
+    page.goto("/providers")
+    cut = page.locator(".keys-of th").evaluate_all(
+        "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
+    )
+    assert cut == []
 
 
 def test_the_table_of_prompts_fits_a_large_screen(visits: Visits) -> None:

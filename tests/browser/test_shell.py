@@ -132,6 +132,29 @@ def hold(page: Page, pattern: str) -> list[Route]:
     return held
 
 
+def test_enter_before_the_results_are_there_leads_to_the_search_of_what_was_typed(
+    visits: Visits,
+) -> None:
+    page = visits()
+    page.goto("/")
+    page.keyboard.press("Control+k")
+    expect(page.locator("#found [role=option]").first).to_be_visible()
+    hold(page, "**/search?q=users")
+    page.keyboard.type("users")
+    # What stands there is what was opened last: nobody means that any more.
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#found [aria-selected=true]")).to_have_count(1)
+    page.unroute("**/search?q=users")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/search\?q=users$"))
+    page.goto("/")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("users")
+    expect(page.locator("#found")).to_have_attribute("data-asked", "users")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/users$"))
+
+
 def test_what_takes_long_shows_its_shape_and_the_focus_stays(visits: Visits) -> None:
     page = visits()
     page.goto("/components?rows=8")

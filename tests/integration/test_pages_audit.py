@@ -80,6 +80,12 @@ async def test_an_act_shows_what_it_changed_and_from_what(site: Site) -> None:
     row = re.search(r"<td>role.*?</tr>", page, re.DOTALL)
     assert row is not None
     assert re.findall(r'<td class="wrap">(.*?)</td>', row[0]) == ['"user"', '"administrator"']
+    # Before it was made, a thing was nothing: nothing of that is missing on record.
+    made = unescape((await site.client.get(f"/audit/{newest - 1}")).text)
+    first = re.search(r"<td>role.*?</tr>", made, re.DOTALL)
+    assert first is not None
+    assert '<td class="wrap"><span class="muted">–</span></td>' in first[0]
+    assert "not on record" not in made
     assert "changed" in row[0]
     drawer = await site.client.get(
         f"/audit/{newest}",

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from aieye.cache.entry import Provenance
 from aieye.cache.service import Cache, CacheLimits
-from aieye.db.tables import AuditEntry, CacheEntry
+from aieye.db.tables import AuditEntry, CacheEntry, CacheTotals
 from tests.integration.ledger_api import Ledger, call, entry, request, running_ledger
 from tests.integration.test_pages import OWN, Site, public_url, site
 from tests.integration.test_pages_calls import as_ada
@@ -67,6 +67,29 @@ async def test_entries_are_in_the_order_of_what_they_did_and_are_found_by_what_t
         assert "a pear &lt;script&gt;" in (await site.client.get(f"/cache/2?view={view}")).text
     assert (await site.client.get("/cache/99")).status_code == 404
     assert (await site.client.get("/cache?model=%00")).status_code == 400
+
+
+async def test_the_list_of_what_was_hit_tells_how_many_were_not(site: Site, ledger: Ledger) -> None:
+    async def foot(query: str = "") -> str:
+        page = (await site.client.get(f"/cache{query}")).text
+        found = re.search(r'(?s)<p class="table-foot">(?!and )(.*?)</p>', page)
+        return unescape(re.sub("<[^>]+>", "", found[1])) if found else page
+
+    await store(site, ledger, "hit", hits=2)
+    assert "hit." not in await foot()
+    await store(site, ledger, "new", namespace="other")
+    assert "1 more was never hit." in await foot()
+    assert "1 more was never hit." in await foot("?order=saved")
+    await store(site, ledger, "newer")
+    assert "2 more were never hit." in await foot()
+    assert 'href="/cache?order=newest#entries"' in (await site.client.get("/cache")).text
+    assert "never hit" not in await foot("?order=newest")
+    assert "Those that were never hit are under Newest." in await foot("?namespace=default")
+    # Of more entries than are looked at it is those that were looked at.
+    assert "used last" not in await foot()
+    async with site.state.database.write() as session:
+        await session.execute(update(CacheTotals).values(entries=1_000_000))
+    assert "2\N{NARROW NO-BREAK SPACE}999 more were never hit. Looked at are" in await foot()
 
 
 async def test_what_was_simulated_is_called_so_where_savings_are_told(

@@ -69,6 +69,8 @@ async def test_a_user_sees_own_calls_only_on_every_page(site: Site, ledger: Ledg
     for path in ("/calls", "/", "/calls?q=needle", "/calls/filter", "/calls/export?form=json"):
         page = await client.get(path)
         assert ("own-model" in page.text, "other-model" in page.text) == (True, False), path
+    assert "Your requests, newest first" in (await client.get("/calls")).text
+    assert "Every request, newest first" in (await site.client.get("/calls")).text
     # A filter by somebody else's number tells nothing, not even a name.
     for path in ("/calls?user=1", f"/calls?token={other.token_id or 1}", "/?token=1"):
         assert EMAIL not in (await client.get(path)).text
@@ -177,9 +179,11 @@ async def test_a_wrong_filter_says_what_is_wrong_and_keeps_what_was_typed(
         ("status=99", "a class such as 4xx"), ("token=x", "the number of one"),
         ("tag=team", "such as team=search"), ("cache=maybe", "one of hit"),
         ("stream=perhaps", "yes or no"), ("user=99999999999", "the number of one"),
+        ("provider=nobody", "the name or the number of one"),
     ):  # fmt: skip
         page = await site.client.get(f"/calls?{query}&model=m")
         assert (page.status_code, said in page.text) == (422, True), query
+        assert "The calls below are shown without it." in page.text
         form = await site.client.get(f"/calls/filter?{query}&model=m")
         assert 'value="m"' in form.text
         assert said in form.text
@@ -189,6 +193,19 @@ async def test_a_wrong_filter_says_what_is_wrong_and_keeps_what_was_typed(
         assert (await site.client.get(f"/calls?{query}")).status_code == 400
     for query in ("by=weather", "measure=joy", "token=x", "model=%00", "provider=-1"):
         assert (await site.client.get(f"/?{query}")).status_code == 200
+
+
+async def test_a_provider_is_filtered_by_by_its_name_too(site: Site, ledger: Ledger) -> None:
+    async with site.state.database.write() as session:
+        provider = await providers.create_provider(
+            session, name="openai", base_url="https://api.openai.com/v1", actor=SYSTEM
+        )
+        provider_id = provider.id
+    for path in ("/calls", "/calls/export"):
+        led = await site.client.get(f"{path}?provider=openai&model=m")
+        assert led.status_code == 303
+        assert led.headers["location"] == f"{path}?model=m&provider={provider_id}"
+    assert (await site.client.get("/calls?provider=nobody")).status_code == 422
 
 
 async def test_an_empty_overview_says_once_what_to_send(site: Site, ledger: Ledger) -> None:

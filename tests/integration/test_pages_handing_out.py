@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 
 import httpx
 import pytest
+import time_machine
 from sqlalchemy import select
 
 from aieye.access import tokens, users
 from aieye.access.audit import SYSTEM
 from aieye.db.tables import AuditEntry, Pipeline, Provider, ProviderKey, Route, Token, User
+from aieye.db.types import now
+from aieye.state import change
 from aieye.ui.route_form import Row, rearranged
 from tests.fakes.recorded import Given, RecordedDemo, Seen
 from tests.integration.test_page_access import OWN, House, Person, database_kind, house
@@ -75,6 +78,33 @@ async def acts(house: House) -> list[str]:
 # -- tokens -----------------------------------------------------------------------------------
 
 
+async def test_a_token_that_is_not_valid_is_told_the_way_to_one_and_not_why(house: House) -> None:
+    async def message(secret: str, path: str) -> str:
+        headers = {"authorization": f"Bearer {secret}"}
+        answer = await house.nobody.client.get(path, headers=headers)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        error = answer.json()["error"]
+        assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_api_key")
+        return str(error["message"])
+
+    expires_at = now() + timedelta(hours=1)
+    secrets = []
+    for name in ("revoked", "expired"):
+        async with change(house.state) as session:
+            _, secret = await tokens.create_token(
+                session, house.state.directory.digest, user_id=2, name=name, scope="admin",
+                actor=SYSTEM, expires_at=expires_at,
+            )  # fmt: skip
+        secrets.append(secret)
+    await send(house.user, f"/tokens/{(await rows(house, Token))[0].id}/delete", confirm="revoked")
+    for path in ("/v1/models", "/api/v1/tokens"):
+        with time_machine.travel(expires_at + timedelta(seconds=1)):
+            said = {await message(secret, path) for secret in (*secrets, "mistyped")}
+        assert said == {
+            "The token is not valid, or not any more: make or roll one at /tokens of this server."
+        }
+
+
 async def test_a_token_is_made_in_one_form_and_its_secret_shown_once(house: House) -> None:
     made = await send(
         house.user, "/tokens/new", name="laptop", scope="proxy", models="gpt-4o-mini\n gpt-4o ",
@@ -127,6 +157,14 @@ async def test_the_form_of_a_provider_and_of_a_key_tell_all_mistakes_at_once(
     assert 'id="base_url-error"' in taken.text
     (key,) = await rows(house, ProviderKey)
     edit = f"/providers/keys/{key.id}/edit"
+    for path, field in (
+        ("/providers/new", "key_name"), (f"/providers/{key.provider_id}/keys/new", "name"),
+        (edit, "name"),
+    ):  # fmt: skip
+        # A browser would cut what is longer, and say nothing.
+        shown = re.search(rf'<input[^>]*id="{field}"[^>]*>', await see(house.administrator, path))
+        assert shown is not None, path
+        assert "maxlength" not in shown[0], path
     stored = version(await see(house.administrator, edit))
     new = f"/providers/{key.provider_id}/keys/new"
     for path in (new, edit):
@@ -136,6 +174,9 @@ async def test_the_form_of_a_provider_and_of_a_key_tell_all_mistakes_at_once(
         assert "The key holds a space" in refused.text, path
         unnamed = await send(house.administrator, path, name=" ", key=KEY, version=stored)
         assert "Type it again" in unnamed.text, path
+        long = await send(house.administrator, path, name="n" * 300, key=KEY, version=stored)
+        assert "This should have 1 to 100" in unescape(long.text), path
+        assert f'value="{"n" * 300}"' in long.text, path
 
 
 async def test_a_plain_user_makes_a_token_that_reaches_their_own_things(house: House) -> None:
@@ -504,6 +545,58 @@ async def test_a_key_is_renamed_replaced_disabled_and_deleted_with_what_hangs_on
     assert (await send(house.administrator, f"{path}/delete", confirm="team")).status_code == 303
     (key,) = await rows(house, ProviderKey)
     assert key.sealed is None
+
+
+@pytest.mark.parametrize("began", ["without a key", "with a key", "with --demo"])
+async def test_who_deletes_the_last_key_is_told_what_programs_get_then(
+    house: House, provider: RecordedDemo, monkeypatch: pytest.MonkeyPatch, began: str
+) -> None:
+    directory = house.state.directory
+    if began == "with a key":
+        monkeypatch.setattr(directory, "_demo", None)
+    elif began == "with --demo":
+        directory.set_demo(provider.base_url, forced=True)
+    async with change(house.state) as session:
+        _, secret = await tokens.create_token(
+            session, directory.digest, user_id=2, name="own", scope="proxy", actor=SYSTEM
+        )
+
+    async def call(model: str) -> int:
+        answer = await house.nobody.client.post(
+            "/v1/chat/completions", headers={"authorization": f"Bearer {secret}"},
+            json={"model": model, "messages": [{"role": "user", "content": "Hello"}]},
+        )  # fmt: skip
+        return answer.status_code
+
+    async def said(path: str) -> str:
+        text = re.sub(r"<[^>]+>", "", await see(house.administrator, f"{path}/delete"))
+        return " ".join(text.split())
+
+    first = await add_provider(house, provider)
+    second = await add_provider(house, provider, name="other")
+    keys = [f"/providers/keys/{key.id}" for key in await rows(house, ProviderKey)]
+    for path in (*keys, f"/providers/{first}"):
+        assert "No other provider holds a key" not in await said(path)
+    assert "the only key of other: calls to other/… get 503 from then on." in await said(keys[1])
+    await send(house.administrator, f"{keys[1]}/delete", confirm="default")
+    assert await call("other/gpt-4o-mini") == 503
+    then = {
+        "without a key": (
+            "calls that name no provider then get made-up answers of the simulated one, and no error."
+        ),
+        "with a key": (
+            "calls that name no provider then get 503, and once this server starts again without a "
+            "key made-up answers of the simulated one."
+        ),
+        "with --demo": "",
+    }[began]
+    for path in (keys[0], f"/providers/{first}"):
+        text = await said(path)
+        assert then in text
+        assert ("No other provider holds a key" in text) == (then != "")
+    assert "No other provider" not in await said(f"/providers/{second}")
+    await send(house.administrator, f"{keys[0]}/delete", confirm="default")
+    assert await call("gpt-4o-mini") == (503 if began == "with a key" else 200)
 
 
 async def test_a_provider_that_an_alias_sends_to_stays(

@@ -233,6 +233,8 @@ async def test_an_answer_is_gone_on_from_and_one_column_is_asked_alone(house: Ho
     page = await act(house.user, "run:0", answered)
     assert page.count("Latency") == 1
     assert values(page, "answer") == ["Simulated answer to: Hello {you}", "Once\nand twice"]
+    # As Calls has it: no price is missing.
+    assert '<dt>Cost</dt><dd class="num">simulated</dd>' in page
     assert values(await act(house.user, "remove:0", answered), "answer") == ["Once\nand twice"]
 
 

@@ -22,7 +22,7 @@ from aieye.access.sessions import SESSION_COOKIE, find_session
 from aieye.access.snapshot import SCOPES
 from aieye.cache.key import read_object
 from aieye.db.types import now, to_micros
-from aieye.errors import Forbidden, Unauthenticated
+from aieye.errors import Forbidden, InvalidToken, Unauthenticated
 from aieye.late_route import called_by
 from aieye.state import State, change
 from aieye.telemetry import request_id
@@ -116,9 +116,9 @@ def own_id(caller: Actor) -> int:
 async def _by_token(request: Request, state: State, secret: str) -> Actor:
     grant = await state.directory.know_grant(secret)
     if grant is None:
-        raise Unauthenticated("The token is not valid, or not any more.")
+        raise InvalidToken
     if grant.expires_at is not None and grant.expires_at <= to_micros(now()):
-        raise Unauthenticated("The token has expired.")
+        raise InvalidToken
     if grant.scope < SCOPES["admin"]:
         raise Forbidden(
             "This needs a token of the scope admin: create one at /tokens/new, or with "

@@ -21,7 +21,7 @@ from aieye.api.pipeline_models import PipelineModels
 from aieye.api.preset_models import Asked, PresetModels
 from aieye.api.rendering import error_body
 from aieye.cache.controls import DEFAULT, from_header
-from aieye.errors import AieyeError, Unauthenticated
+from aieye.errors import AieyeError, InvalidToken, Unauthenticated
 from aieye.gateway.calls import LEFT, Call, Reply
 from aieye.gateway.relay import Relay
 from aieye.gateway.service import Gateway
@@ -229,9 +229,9 @@ class OpenAIEndpoint:
         if len(secret) <= _LONGEST_TOKEN:
             grant = await self._directory.know_grant(secret)
         if grant is None:
-            raise Unauthenticated("The token is not valid, or not any more.")
+            raise InvalidToken
         if grant.expires_at is not None and grant.expires_at <= time.time_ns() // 1000:
-            raise Unauthenticated("The token has expired.")
+            raise InvalidToken
         if grant.scope < SCOPES["proxy"]:
             raise Unauthenticated("The token is not meant for this.")
         return grant

@@ -13,6 +13,7 @@ from typing import Any
 
 from aieye.api.openapi_originals import pipeline_paths
 from aieye.api.openapi_saga import saga_paths
+from aieye.errors import InvalidToken
 from aieye.gateway import wire
 
 TOKEN = "token"  # noqa: S105 - the name of a security scheme
@@ -183,7 +184,7 @@ def shared_components() -> dict[str, dict[str, Any]]:
 
 _ERROR_EXAMPLE = {
     "error": {
-        "message": "The token is not valid, or not any more.",
+        "message": InvalidToken().message,
         "type": "invalid_request_error",
         "code": "invalid_api_key",
         "param": None,

@@ -12,7 +12,7 @@ from aieye.access.bounds import bounds_of
 from aieye.access.grants import grant_of_user
 from aieye.access.sessions import SESSION_COOKIE, SignedIn, find_session
 from aieye.access.snapshot import Grant
-from aieye.errors import Forbidden, NotFound, Unauthenticated, Unprocessable
+from aieye.errors import Forbidden, InvalidToken, NotFound, Unauthenticated, Unprocessable
 from aieye.pipeline.failures import RunFailed
 from aieye.pipeline.run_record import Finished
 from aieye.state import State
@@ -93,7 +93,7 @@ def grant_of_caller(
         raise Unprocessable("A token has its own key: key_id is for sessions.", param="key_id")
     grant = state.directory.find_grant(authorization.partition(" ")[2].strip())
     if grant is None:
-        raise Unauthenticated("The token is not valid, or not any more.")
+        raise InvalidToken
     return grant
 
 

@@ -192,13 +192,23 @@ async def _listed(session: AsyncSession, asked: Asked, cursor: str | None) -> di
         rows = await browse.top_entries(session, asked.filters, "hits", limit=ROWS)
     else:
         rows = await browse.top_entries(session, asked.filters, "saved", limit=ROWS)
+    extent = await browse.measure(session, EntryFilters())
     return {
         "entries": rows[:ROWS],
+        "never_hit": _never_hit(asked, len(rows), extent.entries),
         "next": after,
         "is_whole": is_whole,
         "models": await browse.list_models(session),
-        "extent": await browse.measure(session, EntryFilters()),
+        "extent": extent,
     }
+
+
+def _never_hit(asked: Asked, shown: int, entries: int) -> int | None:
+    """How many of those that were looked at are not in a list of what was hit; None where to know
+    it they would have to be counted."""
+    if shown == ROWS or asked.filters != EntryFilters():
+        return None
+    return max(0, min(entries, browse.LOOKED_AT) - shown)
 
 
 def _chosen(visitor: Visitor) -> EntryFilters:

@@ -79,6 +79,15 @@ async def find_names(
     return names
 
 
+async def find_provider(session: AsyncSession, visitor: Visitor, name: str) -> int | None:
+    """The id of the provider of this name: of the one that is there, else of the newest deleted."""
+    if visitor.state.directory.is_demo and name == DEMO_PROVIDER:
+        return DEMO_ID
+    statement = select(Provider.id).where(Provider.name == name)
+    newest = statement.order_by(Provider.deleted_at.is_not(None), Provider.id.desc())
+    return (await session.scalars(newest.limit(1))).first()
+
+
 def named(names: Mapping[str, Names], parameter: str, value: str) -> str:
     """What the value of a filter is called."""
     if parameter not in names or not value.isdigit():

@@ -82,10 +82,10 @@ def _text(column: str) -> Callable[[str], dict[str, Any]]:
     return lambda text: {column: text}
 
 
-def _id(column: str) -> Callable[[str], dict[str, Any]]:
+def _id(column: str, should_be: str = "the number of one") -> Callable[[str], dict[str, Any]]:
     def read(text: str) -> dict[str, Any]:
         if not (text.isascii() and text.isdigit() and int(text[:20]) <= LARGEST_ID):
-            raise _Wrong("This should be the number of one.")
+            raise _Wrong(f"This should be {should_be}.")
         return {column: int(text)}
 
     return read
@@ -145,7 +145,7 @@ _FILTERS: Mapping[str, tuple[str, Callable[[str], dict[str, Any]]]] = {
     "model": ("Model", _text("model")),
     "token": ("Token", _id("token_id")),
     "user": ("User", _id("user_id")),
-    "provider": ("Provider", _id("provider_id")),
+    "provider": ("Provider", _id("provider_id", "the name or the number of one")),
     "key": ("Key", _id("key_id")),
     "cache": ("Cache", _cache),
     "stream": ("Streamed", _stream),

@@ -18,7 +18,7 @@ from aieye.ledger import export
 from aieye.ledger.call_fields import provider_name
 from aieye.ledger.queries import CallFilters, FoundCall, find_calls
 from aieye.ledger.tail import Listener
-from aieye.ui.call_choices import find_choices, find_names, named
+from aieye.ui.call_choices import find_choices, find_names, find_provider, named
 from aieye.ui.call_columns import COLUMNS, Column, chosen_columns
 from aieye.ui.call_filters import LABELS, read_filters
 from aieye.ui.key_names import key_names
@@ -47,6 +47,10 @@ async def show_calls(visitor: RequireUser, cursor: Cursor = None, newer: Cursor 
     asked = read_filters(here.as_dict)
     period = visitor.range(RANGE)
     async with visitor.state.database.read() as session:
+        if "provider" in asked.faults:
+            provider_id = await find_provider(session, visitor, asked.typed["provider"])
+            if provider_id is not None:
+                return RedirectResponse(here(provider=provider_id), 303)
         found = await find_calls(
             session,
             asked.within(period),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from aieye.access.snapshot import DEMO_ID
 from aieye.ui import show
 from aieye.ui.playground_run import Trial
 
@@ -29,7 +30,8 @@ def figures_of(trial: Trial) -> Sequence[Figure]:
     is_answered = bool(trial.text) or not trial.error
     tokens = (record.tokens_input, record.tokens_output)
     if is_answered or record.cost_nano:
-        found.append(Figure("Cost", show.money(record.cost_nano)))
+        is_simulated = record.cost_nano is None and record.provider_id == DEMO_ID
+        found.append(Figure("Cost", "simulated" if is_simulated else show.money(record.cost_nano)))
     if record.saved_nano:
         found.append(Figure("Saved", show.money(record.saved_nano), is_saved=True))
     if any(one is not None for one in tokens):

@@ -103,6 +103,24 @@ def test_an_axis_ends_at_a_round_number_that_holds_all(largest: float) -> None:
     assert largest * 0.999 <= top <= largest * 10.01
 
 
+@given(st.integers(1, 10**15))
+def test_an_axis_of_what_is_counted_names_no_halves(largest: int) -> None:
+    top = nice_top(largest, is_whole=True)
+    assert largest * 0.999 <= top <= largest * 10.01
+    assert (top / 2).is_integer()
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [([1], ["2", "1"]), ([0, 5], ["6", "3"]), ([15], ["20", "10"]), ([0.5, 1], ["1", "0.5"])],
+)
+def test_a_chart_names_whole_numbers_where_it_counts(values: list[float], named: list[str]) -> None:
+    figure = charts.stacked([str(value) for value in values], [Series("a", values)], title="t")
+    axis = re.search(r'<div class="chart-y"[^>]*>(.*?)</div>', figure)
+    assert axis is not None
+    assert re.findall(r"<span>([^<]*)</span>", axis[1]) == [*named, "0"]
+
+
 def test_nothing_to_show_is_no_error() -> None:
     assert charts.sparkline([]) == ""
     charts.stacked([], [], title="t")

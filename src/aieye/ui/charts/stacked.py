@@ -17,13 +17,18 @@ from aieye.ui.charts.table import data_table
 WIDTH, HEIGHT = 960.0, 200.0
 
 
-def nice_top(largest: float) -> float:
-    """The end of an axis from zero that holds `largest`: a round number."""
+def nice_top(largest: float, *, is_whole: bool = False) -> float:
+    """The end of an axis from zero that holds `largest`: a round number.
+
+    Where what is counted `is_whole` so is the middle of the axis: there are no halves of requests.
+    """
     if largest < 1e-300 or not math.isfinite(largest):
         return 1.0
     power = 10.0 ** math.floor(math.log10(largest))
-    steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
-    return next((step * power for step in steps if step * power >= largest * 0.9999), 10 * power)
+    tops = [step * power for step in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)]
+    if is_whole:
+        tops = [top for top in tops if math.isclose(top / 2, round(top / 2))]
+    return next((top for top in tops if top >= largest * 0.9999), 10 * power)
 
 
 def stacked(
@@ -47,7 +52,8 @@ def stacked(
         for place, one in enumerate(series)
     }
     totals = [sum(one.values[i] for one in series) for i in range(len(buckets))]
-    top = nice_top(max(totals, default=0))
+    is_whole = all(float(total).is_integer() for total in totals)
+    top = nice_top(max(totals, default=0), is_whole=is_whole)
     return Markup(
         '<figure class="chart" data-chart data-unit="{unit}"><figcaption class="sr-only">{title}'
         "</figcaption>{legend}"

@@ -6,6 +6,8 @@
   const input = dialog.querySelector("input");
   const hits = () => [...dialog.querySelectorAll("[role=option]")];
   const active = () => dialog.querySelector("[role=option][aria-selected=true]");
+  // What the list was asked for: while the next one is on its way, it is not yet what is typed.
+  const asked = () => dialog.querySelector("#found").dataset.asked;
 
   function choose(hit) {
     active()?.setAttribute("aria-selected", "false");
@@ -33,7 +35,8 @@
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
       step(event.key === "ArrowDown" ? 1 : -1);
-    } else if (event.key === "Enter" && active()) {
+    } else if (event.key === "Enter" && active() && asked() === input.value) {
+      // Before that, and where nothing is chosen, the form leads to the page of the search.
       event.preventDefault();
       location.href = active().href;
     } else if (event.key === "Escape") {
@@ -48,7 +51,7 @@
     if (hit && hit !== active()) choose(hit);
   });
   document.addEventListener("htmx:after:swap", (event) => {
-    if (event.detail.ctx?.target?.id === "found") choose(input.value.trim() ? hits()[0] : undefined);
+    if (event.detail.ctx?.target?.id === "found") choose(asked()?.trim() ? hits()[0] : undefined);
   });
   document.querySelector("#search")?.addEventListener("click", (event) => {
     event.preventDefault();
