@@ -14,8 +14,10 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
+from aieye.db.types import now
 from aieye.gateway import dispatch
 from aieye.gateway.retry import delay_before
+from aieye.ledger.queries import usage
 from tests.fakes import chat
 from tests.fakes.upstream import (
     FakeUpstream,
@@ -33,6 +35,7 @@ from tests.faults.harness import (
     LoopClock,
     StartGateway,
     asked,
+    both_databases,
     both_forms,
     error_code,
     question,
@@ -533,3 +536,32 @@ async def test_a_retry_after_that_makes_no_sense_does_no_harm(
 
 
 STRANGE_TIMES = ("\xb2", "-1", "soon", "1e3", "NaN", "9" * 400, "Mon, 99 Foo 2026", "", "0x1")
+
+
+# -- what failures are counted under --------------------------------------------------------------
+
+
+@both_databases
+async def test_a_failure_is_counted_with_the_model_that_answered_to_the_name_before(
+    gateway: Gateway, upstream: FakeUpstream
+) -> None:
+    dated = f"{MODEL}-2026-01-01"
+    gone = json_answer(404, chat.error_body("The model does not exist."))
+    upstream.script(chat_answer("Yes.", model=dated), gone, gone, gone)
+
+    # The last has a price, and never answered; the one before is a text of the client's own.
+    for number, model in enumerate((MODEL, MODEL, "what-clients-write", "gpt-4.1")):
+        await gateway.ask(question(f"Question {number}?", model=model))
+    with refused_port() as port:
+        await gateway.add_provider("away", f"http://127.0.0.1:{port}/v1", PROVIDER_KEY)
+        await gateway.ask(question(model=f"away/{MODEL}"))
+
+    assert upstream.fired["status-404"] == 3
+    assert [row.model for row in await gateway.rows(5)] == [dated, None, None, None, None]
+    async with gateway.state.database.read() as session:
+        found = await usage(
+            session, since=now() - timedelta(hours=1), group_by=["model", "status"], owner_id=None
+        )
+    assert {group: sums.calls for group, sums in found.groups} == {
+        (dated, 200): 1, (dated, 404): 1, ("", 404): 1, ("gpt-4.1", 404): 1, ("", 502): 1,
+    }  # fmt: skip

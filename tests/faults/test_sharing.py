@@ -9,6 +9,8 @@ import httpx
 import pytest
 
 from aieye.access.routes import Target
+from aieye.cache import browse
+from aieye.cache.browse import EntryFilters
 from aieye.db.tables import Call
 from tests.fakes import chat
 from tests.fakes.upstream import (
@@ -98,6 +100,26 @@ async def test_of_fifty_identical_calls_one_reaches_the_provider_and_one_pays(
     assert {row.tokens_output for row in rows} == {7}
     assert len({answer.headers["x-request-id"] for answer in answers}) == 50
     assert sum(len(row.attempts) for row in rows) == 1
+
+
+@both_databases
+@both_forms
+async def test_the_entry_tells_which_of_those_who_shared_made_it(
+    gateway: Gateway, upstream: FakeUpstream, form: str
+) -> None:
+    gate = asyncio.Event()
+    upstream.default = held(gate, chat_answer("one two three"))
+    asking = [asyncio.create_task(gateway.ask(asked("Well?", form))) for _ in range(5)]
+    await eventually(lambda: waiting(gateway) == 5)
+    gate.set()
+    await gather(asking)
+    await gateway.ask(asked("Well?", form))
+
+    rows = await gateway.rows(6)
+    (payer,) = payers(rows)
+    async with gateway.state.database.read() as session:
+        (entry,) = await browse.list_entries(session, EntryFilters(), limit=9)
+        assert await browse.find_maker(session, entry) == payer.id
 
 
 @both_forms

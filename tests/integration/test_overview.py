@@ -148,7 +148,7 @@ async def test_what_is_over_for_an_hour_is_late_for_moments_at_most(
     await ledger.settle(call(now() - ago), call(now() - ago), call())
     late = await seen(ledger, DAY, memory=memory)
     assert late.whole.amounts.calls == sum(bar.amounts.calls for bar in late.bars) == 3
-    later = time.monotonic() + MOMENT_SECONDS
+    later = time.monotonic() + 10 * MOMENT_SECONDS
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert (await seen(ledger, DAY, memory=memory)).whole.amounts.calls == 5
 
@@ -172,6 +172,28 @@ async def test_windows_looked_at_in_turn_read_no_more_than_the_hour_that_goes_on
         await seen(ledger, seconds, memory=memory)
     # Who and what had it, over time, and how long calls took.
     assert len([statement for statement in read if "rollups" in statement]) == 3 * len(windows)
+
+
+async def test_two_who_look_at_once_read_what_is_over_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = time.time() // DAY * DAY + DAY / 2 + HOUR / 2
+    monkeypatch.setattr(time, "time", lambda: moment)
+    await ledger.settle(*some_calls(100, days=30), call())
+    read: list[str] = []
+    event.listen(
+        ledger.database.engine.sync_engine, "before_cursor_execute",
+        lambda _connection, _cursor, statement, *_: read.append(statement),
+    )  # fmt: skip
+    counts = []
+    for people in (1, 2):
+        read.clear()
+        memory = Memory()
+        await asyncio.gather(*(seen(ledger, 30 * DAY, memory=memory) for _ in range(people)))
+        counts.append(len([statement for statement in read if "rollups" in statement]))
+    alone, together = counts
+    # Each reads the hour that goes on: who and what had it, over time, and how long calls took.
+    assert (alone > 20, together) == (True, alone + 3)
 
 
 async def test_remembering_keeps_no_more_than_it_may(ledger: Ledger) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 import httpx
 from sqlalchemy import update
@@ -33,6 +34,9 @@ async def test_what_is_simulated_has_no_cost_and_nobody_is_asked_for_its_price(
         page = await see(house.administrator, path)
         assert "no cost is counted" in page, path
         assert "of unknown cost" not in page, path
+    page = unescape(await see(house.administrator, "/?by=provider&measure=requests"))
+    assert '"name":"demo"' in page
+    assert "no provider" not in page
     for path in ("/calls", f"/calls/{row.id}"):
         assert ">simulated<" in await see(house.administrator, path), path
     page = await see(house.administrator, f"/calls/{row.id}")

@@ -547,6 +547,58 @@ async def test_a_key_is_renamed_replaced_disabled_and_deleted_with_what_hangs_on
     assert key.sealed is None
 
 
+@pytest.mark.parametrize("began", ["without a key", "with a key", "with --demo"])
+async def test_who_deletes_the_last_key_is_told_what_programs_get_then(
+    house: House, provider: RecordedDemo, monkeypatch: pytest.MonkeyPatch, began: str
+) -> None:
+    directory = house.state.directory
+    if began == "with a key":
+        monkeypatch.setattr(directory, "_demo", None)
+    elif began == "with --demo":
+        directory.set_demo(provider.base_url, forced=True)
+    async with change(house.state) as session:
+        _, secret = await tokens.create_token(
+            session, directory.digest, user_id=2, name="own", scope="proxy", actor=SYSTEM
+        )
+
+    async def call(model: str) -> int:
+        answer = await house.nobody.client.post(
+            "/v1/chat/completions", headers={"authorization": f"Bearer {secret}"},
+            json={"model": model, "messages": [{"role": "user", "content": "Hello"}]},
+        )  # fmt: skip
+        return answer.status_code
+
+    async def said(path: str) -> str:
+        text = re.sub(r"<[^>]+>", "", await see(house.administrator, f"{path}/delete"))
+        return " ".join(text.split())
+
+    first = await add_provider(house, provider)
+    second = await add_provider(house, provider, name="other")
+    keys = [f"/providers/keys/{key.id}" for key in await rows(house, ProviderKey)]
+    for path in (*keys, f"/providers/{first}"):
+        assert "No other provider holds a key" not in await said(path)
+    assert "the only key of other: calls to other/… get 503 from then on." in await said(keys[1])
+    await send(house.administrator, f"{keys[1]}/delete", confirm="default")
+    assert await call("other/gpt-4o-mini") == 503
+    then = {
+        "without a key": (
+            "calls that name no provider then get made-up answers of the simulated one, and no error."
+        ),
+        "with a key": (
+            "calls that name no provider then get 503, and once this server starts again without a "
+            "key made-up answers of the simulated one."
+        ),
+        "with --demo": "",
+    }[began]
+    for path in (keys[0], f"/providers/{first}"):
+        text = await said(path)
+        assert then in text
+        assert ("No other provider holds a key" in text) == (then != "")
+    assert "No other provider" not in await said(f"/providers/{second}")
+    await send(house.administrator, f"{keys[0]}/delete", confirm="default")
+    assert await call("gpt-4o-mini") == (503 if began == "with a key" else 200)
+
+
 async def test_a_provider_that_an_alias_sends_to_stays(
     house: House, provider: RecordedDemo
 ) -> None:

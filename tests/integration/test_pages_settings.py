@@ -104,6 +104,8 @@ async def test_what_has_no_price_is_named_and_gets_one(site: Site, ledger: Ledge
                    {"model": "m", "input": "1", "effective_from": "soon"}):  # fmt: skip
         answer = await site.submit(form, to="/settings/prices/new", **fields)
         assert answer.status_code == 422, fields
+    none = await site.submit(form, to="/settings/prices/new", model="m")
+    assert "A price has one rate at least." in none.text
     done = await site.submit(
         form, to="/settings/prices/new", model="our-own-model", input="1", output="2.50",
         effective_from="2026-11-20T12:00",
@@ -113,6 +115,38 @@ async def test_what_has_no_price_is_named_and_gets_one(site: Site, ledger: Ledge
         price = await session.get(PriceOverride, 1)
     assert price is not None
     assert (price.rates, price.effective_from.hour) == ({"input": "1", "output": "2.5"}, 12)
+
+
+async def test_the_form_of_a_price_tells_all_mistakes_at_once_and_begins_at_its_first_field(
+    site: Site, ledger: Ledger
+) -> None:
+    def focused(page: str) -> list[str]:
+        return re.findall(r'name="(\w+)"[^>]* autofocus', page)
+
+    path = "/settings/prices/new"
+    form = await site.client.get(path)
+    assert focused(form.text) == ["model"]
+    # The model is known already where the page of settings leads here.
+    assert focused((await site.client.get(f"{path}?model=m")).text) == ["input"]
+    assert 'name="effective_from" type="datetime-local"' in form.text
+    wrong = {"model": "*gpt", "provider": "nobody", "input": "two", "output": "-1",
+             "per_request": "9999999", "effective_from": "tomorrow"}  # fmt: skip
+    refused = await site.submit(form, to=path, **wrong)
+    assert refused.status_code == 422
+    assert re.findall(r'id="(\w+)-error"', refused.text) == list(wrong)
+    assert focused(refused.text) == list(wrong), "the first of them has it"
+    assert 'class="form-error' not in refused.text
+    # What is right by itself is not marked, and what was typed is kept.
+    part = await site.submit(form, to=path, model="*", input="two", cached_input="1")
+    assert re.findall(r'id="(\w+)-error"', part.text) == ["input"]
+    assert 'value="two"' in part.text
+    assert (await site.submit(form, to=path, model="m", input="1")).status_code == 303
+    form = await site.client.get("/settings/prices/1")
+    assert focused(form.text) == []
+    # To the second, as it is stored: else saving another field would move the beginning.
+    assert re.search(r'name="effective_from"[^>]* step="1"', form.text, re.DOTALL)
+    refused = await site.submit(form, to="/settings/prices/1", model="", effective_from="")
+    assert re.findall(r'id="(\w+)-error"', refused.text) == ["model", "input", "effective_from"]
 
 
 async def test_a_price_at_the_end_of_the_calendar_keeps_nobody_out(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -108,6 +109,15 @@ class Directory:
         return not any(
             one.holds_key for one in self.current.providers.values() if not one.is_simulated
         )
+
+    def serves_without(self, provider_id: int) -> Literal["same", "simulated", "none"]:
+        """What serves models that name no provider once this one holds no key: as ever one that can,
+        or, as it is the last, the simulated one. A server that began with a key has none of that, and
+        refuses until it is started again."""
+        others = (one for one in self.current.providers.values() if one.id != provider_id)
+        if self._demo_forced or any(one.holds_key for one in others if not one.is_simulated):
+            return "same"
+        return "none" if self._demo is None else "simulated"
 
     @property
     def is_demo_forced(self) -> bool:

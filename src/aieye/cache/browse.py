@@ -17,6 +17,7 @@ from sqlalchemy import (
     Row,
     Select,
     Text,
+    case,
     cast,
     func,
     select,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye.cache.texts import given, hashed
-from aieye.db.tables import CacheEntry, CacheTotals, CallBody, Provider
+from aieye.db.tables import CacheEntry, CacheTotals, Call, CallBody, Provider
 from aieye.errors import NotFound
 
 Top = Literal["hits", "saved"]
@@ -160,6 +161,33 @@ async def get_texts(session: AsyncSession, entry_id: int) -> EntryTexts:
         request.decode("utf-8", "replace"),
         response.decode("utf-8", "replace") if is_text else None,
     )
+
+
+async def find_maker(session: AsyncSession, entry: Entry) -> str | None:
+    """The id of the call whose answer it is; None where the ledger cannot tell.
+
+    Both have the id of one text, which was drawn while that call was under way: it is looked for among
+    the `LOOKED_AT` calls that began before.
+    """
+    text_id = entry.meta.get("body_id")
+    if text_id is None:
+        return None
+    began_before = (
+        select(Call.id, Call.body_id, Call.cache)
+        .where(Call.id < text_id)
+        .order_by(Call.id.desc())
+        .limit(LOOKED_AT)
+        .subquery()
+    ).c
+    # Calls that waited for the same answer have its text too.
+    is_maker = case((began_before.cache == "miss", 0), else_=1)
+    found = (
+        select(began_before.id)
+        .where(began_before.body_id == text_id)
+        .order_by(is_maker, began_before.id.desc())
+        .limit(1)
+    )
+    return (await session.scalars(found)).first()
 
 
 async def measure(session: AsyncSession, filters: EntryFilters) -> Extent:

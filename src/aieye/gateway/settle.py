@@ -34,11 +34,15 @@ class NotAnAnswer(BrokenOff):
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """The facts that the rows of all who took part are written from."""
+    """The facts that the rows of all who took part are written from.
+
+    `model` is the one that answered, `counted_as` of a call that none answered the one that should have.
+    """
 
     provider_id: int | None = None
     key_id: int | None = None
     model: str | None = None
+    counted_as: str | None = None
     usage: Usage | None = None
     charge: Charge = NOTHING
     upstream_request_id: str | None = None
@@ -48,7 +52,7 @@ class Settlement:
     def fill(self, record: CallRecord, *, pays: bool) -> None:
         """Write the facts into a record: the payer's has the cost, the others' what they saved."""
         record.provider_id, record.key_id = self.provider_id, self.key_id
-        record.model = self.model
+        record.model, record.counted_as = self.model, self.counted_as
         record.upstream_request_id = self.upstream_request_id
         usage = self.usage
         if usage is not None:
@@ -75,10 +79,19 @@ def settlement_of(exchange: Exchange, tariff: Tariff) -> Settlement:
         return Settlement(
             provider_id=outcome.candidate.provider.id,
             key_id=outcome.key.id,
+            counted_as=tariff.model_of_failure(outcome.candidate.provider, outcome.candidate.model),
             charge=_of_failures(exchange),
             upstream_request_id=outcome.request_id,
             response=outcome.body,
         )
+    settlement = _answered(exchange, outcome, tariff)
+    if settlement.is_complete:
+        candidate = outcome.candidate
+        tariff.note_answer(candidate.provider, candidate.model, settlement.model)
+    return settlement
+
+
+def _answered(exchange: Exchange, outcome: Outcome, tariff: Tariff) -> Settlement:
     if outcome.meter is not None:
         return _of_events(exchange, outcome, tariff)
     if outcome.body is not None:
@@ -97,6 +110,7 @@ def _unanswered(exchange: Exchange, tariff: Tariff) -> Settlement:
     settlement = Settlement(
         provider_id=candidate.provider.id,
         key_id=last["key_id"],
+        counted_as=tariff.model_of_failure(candidate.provider, candidate.model),
         charge=_of_failures(exchange),
     )
     if not last.get("sent") or "ms" in last:

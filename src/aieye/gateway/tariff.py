@@ -25,6 +25,7 @@ class Charge:
 
 
 _MOST_CHARGED = 1_000
+_MOST_ANSWERED = 1_000
 NOTHING = Charge(0, EXACT, None)
 NOT_KNOWN = Charge(None, UNKNOWN, None)
 
@@ -37,6 +38,8 @@ class Tariff:
         self._prices = PriceBook(())
         # Models that were answered and priced: names that are more than a client's text.
         self._charged: set[str] = set()
+        # By a provider's id and the name that it was asked by, the model that answered to it last.
+        self._answered: dict[tuple[int, str], str] = {}
         self._loading: asyncio.Task[None] | None = None
 
     def follow(self, snapshot: Snapshot) -> None:
@@ -56,6 +59,27 @@ class Tariff:
     def has_charged(self, model: str) -> bool:
         """Whether the model has answered and has a price."""
         return model in self._charged
+
+    def note_answer(self, provider: ProviderInfo, asked: str | None, model: str | None) -> None:
+        """Remember which model answers to the name that the provider was asked by."""
+        if asked and model:
+            self._remember((provider.id, asked), model)
+
+    def model_of_failure(self, provider: ProviderInfo, asked: str | None) -> str | None:
+        """Which model did not answer: the one that answered to that name before, or the name itself
+        where it has a price. None for any other name, which is the client's own text."""
+        if not asked or provider.is_simulated:
+            return None
+        place = (provider.id, asked)
+        if place not in self._answered and self._prices.price_for(
+            provider.name, provider.origin, asked, now()
+        ):
+            self._remember(place, asked)
+        return self._answered.get(place)
+
+    def _remember(self, place: tuple[int, str], model: str) -> None:
+        if place in self._answered or len(self._answered) < _MOST_ANSWERED:
+            self._answered[place] = model
 
     def quote(self, provider: ProviderInfo, model: str | None, usage: Usage) -> int | None:
         """What `usage` would cost, in nano-dollars; nothing is booked by it."""

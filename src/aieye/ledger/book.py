@@ -110,6 +110,8 @@ class CallRecord:
     key_id: int | None = None
     model_asked: str | None = None
     model: str | None = None
+    # What the sums count a call under that no model answered; no column of its row.
+    counted_as: str | None = None
     is_stream: bool = False
     status: int | None = None
     error: str | None = None
@@ -279,7 +281,7 @@ class Book:
         self._writer.add(uses, (*version, day), amounts)
 
     def _dimension(self, record: CallRecord) -> int:
-        values = dimension_of(record)
+        values = dimension_of(record, record.counted_as)
         known = self._dimensions.get(values)
         if known is None:
             if len(self._dimensions) >= _MOST_DIMENSIONS:
@@ -329,15 +331,16 @@ class Counted(Protocol):
     def cache(self) -> str: ...
 
 
-def dimension_of(call: Counted) -> tuple[int | str, ...]:
-    """What a call is counted under, in the order of `DIMENSION_NAMES`."""
+def dimension_of(call: Counted, counted_as: str | None = None) -> tuple[int | str, ...]:
+    """What a call is counted under, in the order of `DIMENSION_NAMES`; `counted_as` is the model where
+    none answered."""
     return (
         call.token_id or 0,
         call.user_id or 0,
         call.provider_id or 0,
         call.endpoint,
-        # A name that nothing answered to is the client's own text: it gets no row of its own.
-        call.model or "",
+        # A name that nothing ever answered to is the client's own text: it gets no row of its own.
+        call.model or counted_as or "",
         call.pipeline or "",
         call.status or 0,
         call.cache,

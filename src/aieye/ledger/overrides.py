@@ -115,12 +115,11 @@ async def _apply(session: AsyncSession, price: PriceOverride, changes: PriceChan
         await _check_provider(session, changes["provider"])
         price.provider = changes["provider"]
     if "model" in changes:
-        price.model = check_label(changes["model"], longest=200, param="model")
+        price.model = check_model(changes["model"])
     if "rates" in changes:
-        price.rates = _checked_rates(changes["rates"])
+        price.rates = check_rates(changes["rates"])
     if "effective_from" in changes:
         price.effective_from = check_moment(changes["effective_from"], param="effective_from")
-    _check_whole(price)
 
 
 async def _check_provider(session: AsyncSession, provider: str | None) -> None:
@@ -128,28 +127,28 @@ async def _check_provider(session: AsyncSession, provider: str | None) -> None:
         await require_provider(session, provider, param="provider")
 
 
-def _checked_rates(rates: Mapping[str, str]) -> dict[str, str]:
-    """The rates in one written form: no exponent, no zeros without meaning."""
+def check_model(text: str) -> str:
+    """The name of a model, or the start of one and `*`. Raises `Unprocessable`."""
+    model = check_label(text, longest=200, param="model")
+    if "*" in model[:-1]:
+        raise Unprocessable("model should be a name, or the start of one and a `*`.", param="model")
+    return model
+
+
+def check_rates(rates: Mapping[str, str]) -> dict[str, str]:
+    """One rate or more in one written form: no exponent, no zeros without meaning.
+
+    Raises `Unprocessable`.
+    """
+    if not rates:
+        raise Unprocessable("rates should have at least one.", param="rates")
     checked = {}
     for name, text in rates.items():
-        if name not in RATES or _RATE.fullmatch(text) is None:
+        if name not in RATES or _RATE.fullmatch(text) is None or Decimal(text) > pricing.MAX_RATE:
             raise Unprocessable(
-                f"rates has {', '.join(RATES)}, each a decimal text in dollars such as 2.5, with "
-                "at most six decimals.",
+                f"rates has {', '.join(RATES)}, each a decimal text in dollars such as 2.5, at "
+                f"most {pricing.MAX_RATE:,} and with at most six decimals.",
                 param=f"rates.{name}" if name in RATES else "rates",
             )
         checked[name] = f"{Decimal(text).normalize():f}"
     return checked
-
-
-def _check_whole(price: PriceOverride) -> None:
-    """Ask the rules themselves whether they could apply it."""
-    try:
-        pricing.PriceOverride(
-            model=price.model,
-            effective_from=price.effective_from,
-            provider=price.provider,
-            **{name: Decimal(rate) for name, rate in price.rates.items()},
-        )
-    except ValueError as error:
-        raise Unprocessable(f"This price cannot be used: {error}.") from error

@@ -130,9 +130,11 @@ async def show_entry(
     """One entry, with its texts."""
     async with visitor.state.database.read() as session:
         found = await browse.get_texts(session, entry_id)
+        maker_id = await browse.find_maker(session, found.entry)
     texts = {"request": found.request, "response": found.response}
     return page(
         visitor.request, "cache_entry.html", entry=found.entry, view=view,
+        maker_id=maker_id,
         asked=reading.asked(found.request), answered=reading.answered(found.response),
         texts={name: _shown(text, view) for name, text in texts.items()},
         lengths={name: len(text or "") for name, text in texts.items()},

@@ -229,7 +229,16 @@ def _rest(found: Overview, kind: str) -> Iterator[tuple[None, str, Amounts, int]
     if others:
         yield None, f"{len(others)} more", add_up(others), 0
     if found.without[kind].calls:
-        yield None, f"no {kind}", found.without[kind], 0
+        yield None, _without_word(found, kind), found.without[kind], 0
+
+
+def _without_word(found: Overview, kind: str) -> str:
+    """What those are that have no value: the simulated provider is written as none is, but it says
+    something."""
+    amounts = found.without[kind]
+    if kind != "provider" or not amounts.tokens:
+        return f"no {kind}"
+    return f"{DEMO_PROVIDER} or none" if amounts.errors else DEMO_PROVIDER
 
 
 def _chart(
@@ -265,7 +274,8 @@ def _write_cost(value: float) -> str:
 
 
 def _left_over(found: Overview, kind: str) -> str:
-    return "all others" if len(found.tops[kind]) >= len(found.layers) else f"no {kind}"
+    is_rest = len(found.tops[kind]) >= len(found.layers)
+    return "all others" if is_rest else _without_word(found, kind)
 
 
 def _apart(series: Sequence[Series]) -> Sequence[Series]:

@@ -194,4 +194,5 @@ async def _delete_page(visitor: Visitor, key_id: int, error: str = "") -> Respon
     return page(
         visitor.request, "key_delete.html", status=422 if error else 200, key=key,
         masked=masked(key), provider=provider, lost=lost, is_last=len(others) == 1, error=error,
+        serves=visitor.state.directory.serves_without(provider.id),
     )  # fmt: skip

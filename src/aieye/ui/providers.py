@@ -309,6 +309,7 @@ async def _delete_page(
     return page(
         visitor.request, "provider_delete.html", status=status if error else 200,
         provider=provider, keys=keys, tokens=dependants, aliases=aliases, error=error,
+        serves=visitor.state.directory.serves_without(provider.id),
     )  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
@@ -15,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from aieye import __version__
 from aieye.access.config_file import read_config
+from aieye.access.providers import find_provider
 from aieye.access.texts import check_moment
 from aieye.cache.browse import EntryFilters, measure
 from aieye.db.rows import LARGEST_ID
@@ -23,13 +26,14 @@ from aieye.errors import AieyeError, Unprocessable
 from aieye.installation import database_bytes, find_faults, list_settings
 from aieye.ledger import overrides
 from aieye.ledger.periods import cut
+from aieye.ledger.pricing import MAX_RATE
 from aieye.ledger.queries import UsageFilters
 from aieye.ledger.queries.period_sums import Question
 from aieye.ledger.rollups import DAY, MINUTE, MINUTES_KEPT_SECONDS, cover, round_up
 from aieye.settings import SettingsError
 from aieye.state import change
 from aieye.ui.fields import Fields
-from aieye.ui.forms import errors_of, no_errors
+from aieye.ui.forms import errors_of, mistakes, no_errors
 from aieye.ui.key_names import MASKED
 from aieye.ui.pages import PageRoute, go, page
 from aieye.ui.saving import (
@@ -93,7 +97,8 @@ async def create_price(visitor: RequireAdministrator) -> Response:
         async with change(visitor.state) as session:
             await overrides.create_override(session, **given, actor=visitor.actor)
     except AieyeError as error:
-        return await _form(visitor, fields, error=error)
+        mistaken = await _mistakes(visitor, fields, is_new=True)
+        return await _form(visitor, fields, error=error, mistaken=mistaken)
     return go(visitor.request, "/settings#prices", toast="The price was set.")
 
 
@@ -111,8 +116,7 @@ async def update_price(visitor: RequireAdministrator, price_id: PriceId) -> Resp
     fields = await visitor.fields()
     try:
         given = _read(visitor, fields)
-        if given["effective_from"] is None:
-            raise Unprocessable("Say from when on it holds.", param="effective_from")
+        _check_start(given["effective_from"])
         async with changing(visitor.state) as session:
             price = await overrides.get_override(session, price_id)
             require_version(price, fields)
@@ -121,7 +125,8 @@ async def update_price(visitor: RequireAdministrator, price_id: PriceId) -> Resp
     except AieyeError as error:
         async with visitor.state.database.read() as session:
             price = await overrides.get_override(session, price_id)
-        return await _form(visitor, fields, price=price, error=error)
+        mistaken = await _mistakes(visitor, fields, is_new=False)
+        return await _form(visitor, fields, price=price, error=error, mistaken=mistaken)
     return go(visitor.request, "/settings#prices", toast="The price was changed.")
 
 
@@ -143,24 +148,67 @@ async def delete_price(visitor: RequireAdministrator, price_id: PriceId) -> Resp
 
 def _read(visitor: Visitor, fields: Fields) -> dict[str, Any]:
     """The price that a form holds. Raises `Unprocessable`."""
-    moment: datetime | None = None
-    if text := fields.text("effective_from"):
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError as error:
-            raise Unprocessable(
-                "This should be a time such as 2026-11-20T12:00.", param="effective_from"
-            ) from error
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=visitor.zone)
-        moment = check_moment(moment, param="effective_from")
-    rates = {name: fields.text(name) for name in overrides.RATES if fields.text(name)}
     return {
         "model": fields.text("model"),
         "provider": fields.text("provider") or None,
-        "rates": rates,
-        "effective_from": moment,
+        "rates": _rates(fields),
+        "effective_from": _moment(visitor, fields.text("effective_from")),
     }
+
+
+def _rates(fields: Fields) -> Mapping[str, str]:
+    return {name: fields.text(name) for name in overrides.RATES if fields.text(name)}
+
+
+def _moment(visitor: Visitor, text: str) -> datetime | None:
+    """A moment as a form sends it, in the browser's zone; None for an empty one."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Unprocessable(
+            "This should be a time such as 2026-11-20T12:00.", param="effective_from"
+        ) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=visitor.zone)
+    return check_moment(moment, param="effective_from")
+
+
+def _check_start(moment: datetime | None) -> None:
+    if moment is None:
+        raise Unprocessable("Say from when on it holds.", param="effective_from")
+
+
+async def _mistakes(visitor: Visitor, fields: Fields, *, is_new: bool) -> Mapping[str, str]:
+    """What is wrong with each field, where something is: all at once."""
+
+    def check_start() -> None:
+        moment = _moment(visitor, fields.text("effective_from"))
+        if not is_new:
+            _check_start(moment)
+
+    rates = _rates(fields)
+    parts = {name: {name: rate} for name, rate in rates.items()} or {overrides.RATES[0]: {}}
+    found = mistakes({
+        "model": lambda: overrides.check_model(fields.text("model")),
+        "effective_from": check_start,
+        **{name: partial(_check_rates, part) for name, part in parts.items()},
+    })  # fmt: skip
+    if provider := fields.text("provider"):
+        async with visitor.state.database.read() as session:
+            is_known = await find_provider(session, provider) is not None
+        if not is_known:
+            found = {**found, "provider": "Choose one of the list."}
+    return found
+
+
+def _check_rates(rates: Mapping[str, str]) -> None:
+    """What a price has at least, or one rate of it, as the form has it. Raises `Unprocessable`."""
+    try:
+        overrides.check_rates(rates)
+    except Unprocessable as error:
+        raise _by_field(error) from error
 
 
 def _stored(visitor: Visitor, price: PriceOverride) -> Mapping[str, str]:
@@ -176,9 +224,13 @@ def _stored(visitor: Visitor, price: PriceOverride) -> Mapping[str, str]:
 def _by_field(error: AieyeError) -> AieyeError:
     """The error at the form's own field: a rate is one field there, and a part of one in the API."""
     place = error.param or ""
+    if place == "rates":
+        return Unprocessable("A price has one rate at least.", param=overrides.RATES[0])
     if not place.startswith("rates."):
         return error
-    said = "This should be a number of dollars such as 2.5, with at most six decimals."
+    said = (
+        f"This should be dollars such as 2.5, at most {MAX_RATE:,} and with six decimals at most."
+    )
     return Unprocessable(said, param=place.removeprefix("rates."))
 
 
@@ -188,10 +240,14 @@ async def _form(
     *,
     price: PriceOverride | None = None,
     error: AieyeError | None = None,
+    mistaken: Mapping[str, str] = MappingProxyType({}),
 ) -> Response:
+    """The form, with what is wrong: the error, and which fields are `mistaken` by themselves."""
     errors: Mapping[str, str] = (
         errors_of(_by_field(error), *_FIELDS) if error else no_errors(*_FIELDS)
     )
+    if mistaken and not isinstance(error, ChangedMeanwhile):
+        errors = {**no_errors(*_FIELDS), "form": errors["form"], **mistaken}
     if isinstance(error, ChangedMeanwhile) and price is not None:
         errors = {**errors, **differences(_stored(visitor, price), typed)}
     async with visitor.state.database.read() as session:

@@ -12,12 +12,13 @@ from aieye.ledger.pricing.breakdown import PriceLine, breakdown
 from aieye.ledger.pricing.compiled import CompiledPrice
 from aieye.ledger.pricing.metered import Metered, MeteredExtras
 from aieye.ledger.pricing.money import MAX_NANO, NANO_PER_USD, format_usd, parse_usd
-from aieye.ledger.pricing.override import PriceOverride
+from aieye.ledger.pricing.override import MAX_RATE, PriceOverride
 from aieye.ledger.pricing.rates import Rates
 
 __all__ = [
     "MAX_MODEL_CHARACTERS",
     "MAX_NANO",
+    "MAX_RATE",
     "NANO_PER_USD",
     "SIMULATED_PROVIDERS",
     "CompiledPrice",

@@ -12,7 +12,7 @@ from aieye.ledger.pricing.money import pico_of
 from aieye.ledger.pricing.rates import complete_rates
 
 _OVERRIDE_RATES: Final = ("input", "cached_input", "cache_write", "output", "per_request")
-_MAX_RATE: Final = 1_000_000
+MAX_RATE: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class PriceOverride:
         if all(rate is None for rate in rates.values()):
             raise ValueError("a price needs at least one rate")
         for name, rate in rates.items():
-            if rate is not None and not (rate.is_finite() and 0 <= rate <= _MAX_RATE):
+            if rate is not None and not (rate.is_finite() and 0 <= rate <= MAX_RATE):
                 raise ValueError(f"{name} is not a price")
 
     def applies_to(self, provider: str, model: str) -> bool:

@@ -7,12 +7,13 @@ and no more.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, Protocol, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -37,17 +38,22 @@ Measure = Literal["cost", "requests", "tokens"]
 Value = int | str
 TOPS = ("model", "token", "user", "provider", "pipeline")
 # A call is counted in the minute in which it began, when it ends: long ones come late. What is over for
-# so long is remembered by itself, and what is over for minutes only for a moment.
+# so long is remembered in blocks, and what is over for minutes only for a moment.
 CLOSED_SECONDS = 2 * HOUR
 RESTING_SECONDS = 5 * MINUTE
 REMEMBERED_SECONDS = 3_600
 MOMENT_SECONDS = 60
-# What is older than a day gets no late calls: it is remembered so many times as long.
-_OLD = 12
+# By how long it is over: most calls take less than a quarter of an hour, and none takes a day.
+_REMEMBERED = (
+    (DAY, 12 * REMEMBERED_SECONDS),
+    (CLOSED_SECONDS, REMEMBERED_SECONDS),
+    (15 * MINUTE, 10 * MOMENT_SECONDS),
+)
 # How many sums are remembered at most: about 350 bytes each.
 MOST_REMEMBERED = 60_000
 # What is remembered of each grain, as one; a longer time has longer ones.
 _BLOCKS = {MINUTE: HOUR, HOUR: DAY, DAY: 8 * DAY}
+_SHORT_BLOCKS = {MINUTE: 10 * MINUTE, HOUR: HOUR, DAY: DAY}
 _MOST_BLOCKS = 16
 # As they are summed up in the database; the others depend on the dimension.
 _STORED = ("calls", "unpriced", "cost_nano", "saved_nano", "tokens_input", "tokens_output")
@@ -208,6 +214,8 @@ class Memory:
     """What times that are over came to, for a time. Not to be shared between threads."""
 
     def __init__(self) -> None:
+        # What is over is read by one at a time, so that nothing is read twice.
+        self.reading = asyncio.Lock()
         self._kept: OrderedDict[Any, tuple[float, Any, int]] = OrderedDict()
         self._weight = 0
 
@@ -234,10 +242,10 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """A time in parts: blocks of what is closed, what rests, and what goes on."""
+    """A time in parts: what is over, and for how many seconds each part of it may be remembered, and
+    what goes on."""
 
-    closed: list[Span] = field(default_factory=list)
-    resting: list[Span] = field(default_factory=list)
+    over: dict[Span, int] = field(default_factory=dict)
     open: list[Span] = field(default_factory=list)
 
 
@@ -282,62 +290,65 @@ class Question:
         goes on."""
         parts = self._parts(spans)
         answers: list[A] = []
-        if over := (*parts.closed, *parts.resting):
+        if over := tuple(parts.over):
             about = (read, self.filters, self.owner_id, *more)
             # One for each length of time: its ends go with the clock.
-            minutes = -(-(self.now - spans[0].start) // MINUTE)
-            key = (minutes, *about)
+            key = (-(-(self.now - spans[0].start) // MINUTE), *about)
             former, found = self.memory.find(key) or (None, make())
             if former != over:
                 found = _sum_of(make, [
-                    *[await self._of_block(read, block, about) for block in parts.closed],
-                    *[await self._of_resting(read, part, (number, *key), more)
-                      for number, part in enumerate(parts.resting)],
+                    await self._remembered(read, part, seconds, about)
+                    for part, seconds in parts.over.items()
                 ])  # fmt: skip
                 self.memory.keep(key, (over, found), MOMENT_SECONDS / 2, found.weight)
             answers.append(found)
         return [*answers, *[await read(self, part, *more) for part in parts.open]]
 
-    async def _of_block(
-        self, read: Callable[..., Awaitable[A]], block: Span, about: tuple[Any, ...]
+    async def _remembered(
+        self, read: Callable[..., Awaitable[A]], part: Span, seconds: int, about: tuple[Any, ...]
     ) -> A:
-        key = (block, *about)
+        key = (part, *about)
         found: A | None = self.memory.find(key)
         if found is None:
-            found = await read(self, block, *about[3:])
-            is_old = block.stop < self.now - DAY
-            seconds = REMEMBERED_SECONDS * (_OLD if is_old else 1)
-            self.memory.keep(key, found, seconds, found.weight)
-        return found
-
-    async def _of_resting(
-        self, read: Callable[..., Awaitable[A]], part: Span, key: Any, more: tuple[Any, ...]
-    ) -> A:
-        if (kept := self.memory.find(key)) is not None and kept[0] == part:
-            return cast(A, kept[1])
-        found = await read(self, part, *more)
-        self.memory.keep(key, (part, found), MOMENT_SECONDS, found.weight)
+            async with self.memory.reading:
+                # Whoever was before may have read just this.
+                found = self.memory.find(key)
+                if found is None:
+                    found = await read(self, part, *about[3:])
+                    self.memory.keep(key, found, seconds, found.weight)
         return found
 
     def _parts(self, spans: Sequence[Span]) -> _Parts:
         parts = _Parts()
         for span in self._without_today(spans):
             closed = bucket_of(self.now - CLOSED_SECONDS, span.grain)
+            rests = bucket_of(self.now - RESTING_SECONDS, max(span.grain, RESTING_SECONDS))
             block = _BLOCKS[span.grain]
             block *= -(-(span.stop - span.start) // (block * _MOST_BLOCKS))
             start = span.start
-            while start < (end := min(span.stop, closed, bucket_of(start, block) + block)):
-                # The first and the last minutes move with the clock.
-                is_block = span.grain > MINUTE or end - start == block
-                (parts.closed if is_block else parts.resting).append(Span(span.grain, start, end))
-                start = end
-            rests = bucket_of(self.now - RESTING_SECONDS, max(span.grain, RESTING_SECONDS))
-            if start < (end := min(span.stop, rests)):
-                parts.resting.append(Span(span.grain, start, end))
-                start = end
+            while start < (over := min(span.stop, rests)):
+                part = self._block(span.grain, start, min(over, closed), block) or Span(
+                    span.grain, start, min(over, _next(start, _SHORT_BLOCKS[span.grain]))
+                )
+                parts.over[part] = self._seconds(part)
+                start = part.stop
             if start < span.stop:
                 parts.open.append(Span(span.grain, start, span.stop))
         return parts
+
+    def _block(self, grain: int, start: int, stop: int, block: int) -> Span | None:
+        """The block that begins at `start`, up to `stop` at most; None where nothing of that is left, and
+        for minutes that are no whole block: such ends move with the clock."""
+        end = min(stop, _next(start, block))
+        is_block = end > start and (grain > MINUTE or end - start == block)
+        return Span(grain, start, end) if is_block else None
+
+    def _seconds(self, part: Span) -> int:
+        """How long a part that is over may be remembered: late calls are rarer, the longer it is over."""
+        age = self.now - part.stop
+        if part.grain == MINUTE and part.stop - part.start < _SHORT_BLOCKS[MINUTE]:
+            return MOMENT_SECONDS
+        return next((seconds for least, seconds in _REMEMBERED if age >= least), MOMENT_SECONDS)
 
     def _without_today(self, spans: Iterable[Span]) -> Iterator[Span]:
         """The spans, of which the day that goes on is put together from its hours: all but the last
@@ -350,6 +361,11 @@ class Question:
                 if span.start < today:
                     yield Span(DAY, span.start, today)
                 yield Span(HOUR, today, stop)
+
+
+def _next(start: int, block: int) -> int:
+    """The end of the block that `start` lies in."""
+    return bucket_of(start, block) + block
 
 
 def _add_all(kept: dict[K, Amounts], more: Mapping[K, Amounts]) -> None:
