@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from tests.browser.rig import Visits
 from tests.browser.test_pipelines import make
+from tests.browser.test_watching import ask
 from tests.live import LiveServer
 
 LONG, OTHER = "n" * 100, "m" * 100
@@ -23,9 +24,12 @@ def things(server: LiveServer) -> None:
     make(server, f"pipelines/{OTHER}/call", args={"text": "Hello"})
     make(server, "presets", name="p" * 100, type="chat", config={"model": "q" * 200})
     make(server, "tokens", name="t" * 100)
+    user = make(server, "users", email=f"{'u' * 60}@{'example.' * 20}org", name="v" * 100)
+    token = make(server, "tokens", name="documentation-prod", user_id=user["id"])
+    ask(server, token["token"], "Hello")
+    # With these nothing is simulated any more.
     provider = make(server, "providers", name="openai", base_url="https://api.openai.com/v1")
     make(server, "keys", provider_id=provider["id"], name="k" * 100, key="sk-0123456789abcdefx3fQ")
-    make(server, "users", email=f"{'u' * 60}@{'example.' * 20}org", name="v" * 100)
 
 
 @pytest.mark.parametrize("width", [390, 1440])
@@ -70,6 +74,22 @@ def test_no_heading_of_the_table_of_keys_is_cut(visits: Visits, width: int) -> N
 def test_the_table_of_prompts_fits_a_large_screen(visits: Visits) -> None:
     page = visits()
     page.goto("/prompts")
+    box = page.locator(".table-box").first
+    assert box.evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
+def test_the_list_of_calls_fits_a_large_screen(visits: Visits) -> None:
+    page = visits()
+    page.goto("/calls")
+    row = page.locator("#calls tbody tr", has_text="documentation-prod")
+    expect(row).to_have_count(1)
+    # As one of a provider that came a while ago, of which more is written.
+    for place, words in (
+        (0, "30 min ago"),
+        (1, "mistralai/Mixtral-8x7B-Instruct-v0.1"),
+        (6, "$0.00000964"),
+    ):
+        row.locator("td").nth(place).evaluate("(one, words) => { one.textContent = words; }", words)
     box = page.locator(".table-box").first
     assert box.evaluate("one => one.scrollWidth <= one.clientWidth")
 

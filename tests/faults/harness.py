@@ -28,6 +28,7 @@ from aieye.access.tokens import create_token, update_token
 from aieye.access.users import create_user, default_owner
 from aieye.api.half_open import Connection
 from aieye.app import create_app
+from aieye.db.group_writer import NotRecorded
 from aieye.db.tables import Base, CacheEntry, Call
 from aieye.gateway.admission import OverBudget
 from aieye.gateway.wire import Endpoint
@@ -336,7 +337,12 @@ class Gateway:
         """The ledger's rows in order; waits until `count` of them are final."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
-                await self.state.writer.durable()
+                try:
+                    await self.state.writer.durable()
+                except NotRecorded:
+                    # Just after a fault the writer may be behind: then the rows say what is final.
+                    if count is None:
+                        raise
                 async with self.state.database.read() as session:
                     rows = list(await session.scalars(select(Call).order_by(Call.id)))
                 if count is None or sum(row.state == DONE for row in rows) >= count:

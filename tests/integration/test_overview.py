@@ -174,6 +174,28 @@ async def test_windows_looked_at_in_turn_read_no_more_than_the_hour_that_goes_on
     assert len([statement for statement in read if "rollups" in statement]) == 3 * len(windows)
 
 
+async def test_two_who_look_at_once_read_what_is_over_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = time.time() // DAY * DAY + DAY / 2 + HOUR / 2
+    monkeypatch.setattr(time, "time", lambda: moment)
+    await ledger.settle(*some_calls(100, days=30), call())
+    read: list[str] = []
+    event.listen(
+        ledger.database.engine.sync_engine, "before_cursor_execute",
+        lambda _connection, _cursor, statement, *_: read.append(statement),
+    )  # fmt: skip
+    counts = []
+    for people in (1, 2):
+        read.clear()
+        memory = Memory()
+        await asyncio.gather(*(seen(ledger, 30 * DAY, memory=memory) for _ in range(people)))
+        counts.append(len([statement for statement in read if "rollups" in statement]))
+    alone, together = counts
+    # Each reads the hour that goes on: who and what had it, over time, and how long calls took.
+    assert (alone > 20, together) == (True, alone + 3)
+
+
 async def test_remembering_keeps_no_more_than_it_may(ledger: Ledger) -> None:
     memory = Memory()
     for number in range(300):

@@ -7,6 +7,7 @@ and no more.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -213,6 +214,8 @@ class Memory:
     """What times that are over came to, for a time. Not to be shared between threads."""
 
     def __init__(self) -> None:
+        # What is over is read by one at a time, so that nothing is read twice.
+        self.reading = asyncio.Lock()
         self._kept: OrderedDict[Any, tuple[float, Any, int]] = OrderedDict()
         self._weight = 0
 
@@ -307,8 +310,12 @@ class Question:
         key = (part, *about)
         found: A | None = self.memory.find(key)
         if found is None:
-            found = await read(self, part, *about[3:])
-            self.memory.keep(key, found, seconds, found.weight)
+            async with self.memory.reading:
+                # Whoever was before may have read just this.
+                found = self.memory.find(key)
+                if found is None:
+                    found = await read(self, part, *about[3:])
+                    self.memory.keep(key, found, seconds, found.weight)
         return found
 
     def _parts(self, spans: Sequence[Span]) -> _Parts:
