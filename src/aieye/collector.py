@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import gc
 
-# Objects made before a look at the youngest ones, and how many looks before the older generations.
-_THRESHOLDS = (50_000, 50, 100)
+# Objects made before a look at the youngest ones, and how many looks before the older generations. A look
+# takes two milliseconds a thousand objects, in which nobody is served; pages leave some thousand each.
+_THRESHOLDS = (5_000, 500, 100)
 
 
 def rest_while_starting() -> None:
