@@ -29,7 +29,7 @@ def price_list() -> None:
     PriceBook.load()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def quick_starts() -> Iterator[None]:
     """What each start does once, and no call waits for, takes more than half of it; others test that.
 
