@@ -291,13 +291,13 @@ class Question:
         parts = self._parts(spans)
         answers: list[A] = []
         if over := tuple(parts.over):
-            about = (read, self.filters, self.owner_id, *more)
             # One for each length of time: its ends go with the clock.
-            key = (-(-(self.now - spans[0].start) // MINUTE), *about)
+            minutes = -(-(self.now - spans[0].start) // MINUTE)
+            key = (minutes, read, self.filters, self.owner_id, *more)
             former, found = self.memory.find(key) or (None, make())
             if former != over:
                 found = _sum_of(make, [
-                    await self._remembered(read, part, seconds, about)
+                    await self._remembered(read, part, seconds, *more)
                     for part, seconds in parts.over.items()
                 ])  # fmt: skip
                 self.memory.keep(key, (over, found), MOMENT_SECONDS / 2, found.weight)
@@ -305,16 +305,17 @@ class Question:
         return [*answers, *[await read(self, part, *more) for part in parts.open]]
 
     async def _remembered(
-        self, read: Callable[..., Awaitable[A]], part: Span, seconds: int, about: tuple[Any, ...]
+        self, read: Callable[..., Awaitable[A]], part: Span, seconds: int, *more: Any
     ) -> A:
-        key = (part, *about)
+        """What `read` says of a part, from memory where it is there; else remembered for `seconds`."""
+        key = (part, read, self.filters, self.owner_id, *more)
         found: A | None = self.memory.find(key)
         if found is None:
             async with self.memory.reading:
                 # Whoever was before may have read just this.
                 found = self.memory.find(key)
                 if found is None:
-                    found = await read(self, part, *about[3:])
+                    found = await read(self, part, *more)
                     self.memory.keep(key, found, seconds, found.weight)
         return found
 
